@@ -1,0 +1,185 @@
+"""GGUF's tensor names and metadata -> Hugging Face's. One row of `ARCHS` per architecture.
+
+Sources: gguf-py's tensor_mapping.py and ggml/docs/gguf.md. A tensor without a row keeps its GGUF name, so
+that the model's own check reports it; nothing is dropped here.
+"""
+import re
+from dataclasses import dataclass
+
+from pyengine.errors import EngineError
+
+# outside the layers. rope_freqs holds divisors of the RoPE frequencies (llama 3): the model applies them.
+_TOP = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+    "rope_freqs.weight": "rope_freqs.weight",
+}
+_LLAMA_LAYER = {  # `blk.N.` + key -> `model.layers.N.` + value, weights and biases alike
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+@dataclass(frozen=True)
+class Arch:
+    """`interleaved`: layer tensors whose rows llama.cpp permutes for interleaved RoPE."""
+
+    model_type: str
+    hidden_act: str
+    layer: dict
+    top: dict
+    interleaved: tuple = ()
+
+
+ARCHS = {
+    "llama": Arch("llama", "silu", _LLAMA_LAYER, _TOP, interleaved=("attn_q", "attn_k")),
+}
+_LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.([a-z0-9_]+)\.(weight|bias)")
+
+
+def arch_of(metadata):
+    """The `Arch` that `general.architecture` names. Raises E_UNSUPPORTED_MODEL."""
+    name = metadata.get("general.architecture")
+    if not isinstance(name, str) or name not in ARCHS:
+        raise EngineError("E_UNSUPPORTED_MODEL", model_type=str(name)[:80], known=", ".join(sorted(ARCHS)))
+    return ARCHS[name]
+
+
+def hf_name(arch, name):
+    """(Hugging Face name, rows are interleaved) of a GGUF tensor."""
+    if name in arch.top:
+        return arch.top[name], False
+    match = _LAYER_NAME.fullmatch(name)
+    if not match or match[2] not in arch.layer:
+        return name, False
+    return f"model.layers.{match[1]}.{arch.layer[match[2]]}.{match[3]}", match[2] in arch.interleaved
+
+
+def hf_config(metadata, shapes):
+    """A Hugging Face config (4.x dialect) of a GGUF's metadata; `shapes` are its tensors' by GGUF name.
+
+    Fields that the format defines by others take that definition (head_count_kv, key_length); a missing
+    field that changes the maths raises E_UNSUPPORTED_CONFIG.
+    """
+    arch = arch_of(metadata)
+    read = _Reader(metadata, metadata["general.architecture"])
+    heads = read.count("attention.head_count")
+    hidden = read.count("embedding_length")
+    head_dim = read.count("attention.key_length", default=hidden // heads)
+    config = {
+        "model_type": arch.model_type,
+        "hidden_act": arch.hidden_act,
+        "hidden_size": hidden,
+        "intermediate_size": read.count("feed_forward_length"),
+        "num_hidden_layers": read.count("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": read.count("attention.head_count_kv", default=heads),
+        "head_dim": head_dim,
+        "rms_norm_eps": read.real("attention.layer_norm_rms_epsilon"),
+        "rope_theta": read.real("rope.freq_base"),
+        "rope_scaling": _rope_scaling(read),
+        "max_position_embeddings": read.count("context_length"),
+        "vocab_size": _vocab_size(read, shapes),
+        "tie_word_embeddings": "output.weight" not in shapes,
+        "attention_bias": "blk.0.attn_q.bias" in shapes,
+        "mlp_bias": "blk.0.ffn_gate.bias" in shapes,
+        **token_ids(metadata),
+    }
+    _refuse(read, config)
+    rotary = read.count("rope.dimension_count", default=head_dim)
+    if rotary != head_dim:
+        config["partial_rotary_factor"] = rotary / head_dim
+    return config
+
+
+def token_ids(metadata):
+    """{bos,eos,pad}_token_id; eos is a list when the file names further ends of turn."""
+    def one(key):
+        value = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        return value if type(value) is int and value >= 0 else None
+
+    ends = [i for i in dict.fromkeys(map(one, ("eos", "eot", "eom"))) if i is not None]
+    eos = ends if len(ends) > 1 else ends[0] if ends else None
+    return {"bos_token_id": one("bos"), "eos_token_id": eos, "pad_token_id": one("padding")}
+
+
+def tokenizer_config(metadata):
+    """What a chat template may ask of a tokenizer_config.json: the special tokens' texts and bos/eos flags."""
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    config = {}
+    for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
+        index = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        if type(index) is int and isinstance(tokens, list) and 0 <= index < len(tokens):
+            config[f"{name}_token"] = tokens[index]
+    for flag in ("add_bos_token", "add_eos_token"):
+        value = metadata.get(f"tokenizer.ggml.{flag}")
+        if isinstance(value, bool):
+            config[flag] = value
+    return config
+
+
+class _Reader:
+    """Metadata fields of one architecture, checked for type and range."""
+
+    def __init__(self, metadata, arch):
+        self.metadata, self.arch = metadata, arch
+
+    def get(self, key):
+        return self.metadata.get(f"{self.arch}.{key}")
+
+    def count(self, key, default=None):
+        value = self.get(key)
+        value = default if value is None else value
+        if type(value) is not int or not 0 < value < 1 << 31:
+            self.refuse(key, value, "a positive whole number")
+        return value
+
+    def real(self, key):
+        value = self.get(key)
+        if type(value) not in (int, float) or not 0 < value < float("inf"):
+            self.refuse(key, value, "a positive number")
+        return float(value)
+
+    def refuse(self, key, value, wanted):
+        got = "missing" if value is None else str(value)[:80]
+        raise EngineError("E_UNSUPPORTED_CONFIG", field=f"{self.arch}.{key}", got=got, wanted=wanted)
+
+
+def _rope_scaling(read):
+    """The 4.x `rope_scaling`, or None. The llama 3 rule has no metadata: it is the rope_freqs tensor."""
+    kind = read.get("rope.scaling.type")
+    if kind in (None, "none"):
+        return None
+    if kind not in ("linear", "yarn"):
+        read.refuse("rope.scaling.type", kind, "none, linear or yarn")
+    scaling = {"rope_type": kind, "factor": read.real("rope.scaling.factor")}
+    if kind == "yarn":
+        scaling["original_max_position_embeddings"] = read.count("rope.scaling.original_context_length")
+    return scaling
+
+
+def _vocab_size(read, shapes):
+    """Rows of the embedding: the file's own vocab_size may count without padding."""
+    embedding = shapes.get("token_embd.weight")
+    if embedding:
+        return embedding[0]
+    return read.count("vocab_size")
+
+
+def _refuse(read, config):
+    if read.get("expert_count"):
+        read.refuse("expert_count", read.get("expert_count"), "0: mixtures of experts are not supported")
+    value_length = read.count("attention.value_length", default=config["head_dim"])
+    if value_length != config["head_dim"]:
+        read.refuse("attention.value_length", value_length, f"{config['head_dim']}, as the keys")
+    if read.metadata.get("split.count", 0) not in (0, 1):
+        raise EngineError("E_UNSUPPORTED_CONFIG", field="split.count", got=read.metadata["split.count"],
+                          wanted="a GGUF in one file")

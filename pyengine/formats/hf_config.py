@@ -1,0 +1,65 @@
+"""Accessors for Hugging Face configs in both dialects (transformers 4.x and 5).
+
+A field that changes the maths has no default here: missing, it raises E_UNSUPPORTED_CONFIG.
+"""
+from pyengine.errors import EngineError
+
+
+def require(config, field, kind=int):
+    """config[field], of type `kind` (int: positive; float: any number). Raises E_UNSUPPORTED_CONFIG."""
+    value = config.get(field)
+    if kind is float and type(value) is int:
+        value = float(value)
+    wrong = type(value) is not kind or kind is int and value <= 0
+    if wrong or kind is float and not abs(value) < float("inf"):
+        wanted = {int: "a positive whole number", float: "a number", str: "a string", bool: "true or false",
+                  list: "a list"}[kind]
+        raise EngineError("E_UNSUPPORTED_CONFIG", field=field,
+                          got="missing" if value is None else str(value)[:80], wanted=wanted)
+    return value
+
+
+def text_config(config):
+    """The language model's config: `text_config` of a multimodal checkpoint, else the config itself.
+
+    Top-level fields that the nested one lacks and that describe the whole checkpoint are carried over.
+    """
+    nested = config.get("text_config")
+    if not isinstance(nested, dict):
+        return config
+    carried = ("tie_word_embeddings", "dtype", "torch_dtype", "quantization", "quantization_config",
+               "bos_token_id", "eos_token_id", "pad_token_id")
+    return {**{key: config[key] for key in carried if key in config}, **nested}
+
+
+def dtype(config):
+    """The dtype the checkpoint was saved in ("bfloat16"), or None; informative only."""
+    return config.get("dtype") or config.get("torch_dtype")
+
+
+def rope_parameters(config, layer_type=None):
+    """{"rope_type", "rope_theta", and whatever else the rule needs} of either dialect.
+
+    transformers 5: `rope_parameters`, possibly one per layer type; 4.x: top-level `rope_theta` with
+    `rope_scaling` (`type` or `rope_type`). `partial_rotary_factor` is there only if the config says it.
+    """
+    parameters = config.get("rope_parameters")
+    if isinstance(parameters, dict) and layer_type is not None and isinstance(parameters.get(layer_type), dict):
+        parameters = parameters[layer_type]
+    if not isinstance(parameters, dict):
+        parameters = config.get("rope_scaling") or {}
+        if not isinstance(parameters, dict):
+            _refuse("rope_scaling", parameters, "an object or null")
+    merged = {key: value for key, value in parameters.items() if key != "type"}
+    merged["rope_type"] = parameters.get("rope_type", parameters.get("type", "default"))
+    for field in ("rope_theta", "partial_rotary_factor"):
+        if field not in merged and config.get(field) is not None:
+            merged[field] = config[field]
+    merged["rope_theta"] = require(merged, "rope_theta", float)
+    if "partial_rotary_factor" in merged:
+        merged["partial_rotary_factor"] = require(merged, "partial_rotary_factor", float)
+    return merged
+
+
+def _refuse(field, got, wanted):
+    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=str(got)[:80], wanted=wanted)
