@@ -1,4 +1,5 @@
-"""`open_checkpoint`: the headers of a GGUF file or of a Hugging Face folder, as one `Checkpoint`."""
+"""`open_checkpoint`: a GGUF file's or a Hugging Face folder's headers as one `Checkpoint`."""
+
 import os
 from dataclasses import dataclass, field
 
@@ -7,15 +8,21 @@ from pyengine.formats import gguf, gguf_names, safetensors
 from pyengine.formats.source import FileSource
 
 MAX_TEXT = 1 << 28
-TEXT_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-              "chat_template.jinja", safetensors.INDEX)
+TEXT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    safetensors.INDEX,
+)
 
 
 @dataclass(frozen=True)
 class TensorRef:
     """Where a tensor lies: `shape` row-major, `offset` absolute in `checkpoint.files[file]`.
 
-    `rope_interleaved`: its rows are in llama.cpp's order for interleaved RoPE; the repack undoes it.
+    `rope_interleaved`: its rows are in llama.cpp's order for RoPE; the repack undoes that.
     """
 
     name: str
@@ -29,9 +36,9 @@ class TensorRef:
 
 @dataclass
 class Checkpoint:
-    """Everything but the weights' bytes. `format` is `gguf` or `safetensors`; names are Hugging Face's.
+    """All but the weights' bytes. `format` is `gguf` or `safetensors`; names are Hugging Face's.
 
-    `metadata` is a GGUF's key-value pairs (its tokenizer is built from them; `tokenizer_json` is None then).
+    `metadata` is a GGUF's key-value pairs; `tokenizer_json` is None then, and built from them.
     """
 
     format: str
@@ -51,41 +58,56 @@ class Checkpoint:
 
 
 async def open_checkpoint(files):
-    """Checkpoint of {name: ByteSource}: one *.gguf, or a folder's config.json and *.safetensors (and texts).
+    """Checkpoint of {name: ByteSource}: one *.gguf, or a folder's *.safetensors, config and texts.
 
-    Reads headers only. Raises E_NO_FILE, E_BAD_FILE, E_TRUNCATED, E_UNSUPPORTED_*, E_MISSING_TENSOR.
+    Reads headers only. Raises E_NO_FILE, E_BAD_FILE, E_TRUNCATED, E_UNSUPPORTED_*,
+    E_MISSING_TENSOR.
     """
     if any(name.endswith(".safetensors") for name in files):
         return await _open_folder(files)
     ggufs = sorted(name for name in files if name.lower().endswith(".gguf"))
     if len(ggufs) != 1:
         found = ", ".join(sorted(files)[:8]) or "nothing"
-        raise EngineError("E_NO_FILE", path="the model",
-                          detail=f"wanted one .gguf file, or config.json with .safetensors; found {found}")
+        raise EngineError(
+            "E_NO_FILE",
+            path="the model",
+            detail=f"wanted one .gguf file, or config.json with .safetensors; found {found}",
+        )
     return await _open_gguf(files[ggufs[0]])
 
 
 async def open_path(path):
-    """Checkpoint of a path on disk: a .gguf file, or a folder with safetensors or one .gguf. Raises E_NO_FILE."""
-    path = os.fspath(path)
-    if os.path.isdir(path):
-        wanted = [name for name in sorted(os.listdir(path))
-                  if name in TEXT_FILES or name.lower().endswith((".safetensors", ".gguf"))]
-    elif path.lower().endswith(".gguf") or not os.path.exists(path):
-        path, name = os.path.split(path)
-        wanted = [name]
-    else:
-        raise EngineError("E_NO_FILE", path=path, detail="it is neither a folder nor a .gguf file")
+    """Checkpoint of a .gguf file on disk, or of a folder with safetensors or one .gguf.
+
+    Raises E_NO_FILE, and what `open_checkpoint` raises; no file stays open then.
+    """
+    folder, names = _names_on_disk(os.fspath(path))
     files = {}
     try:
-        for name in wanted:
-            files[name] = FileSource(os.path.join(path, name))
+        for name in names:
+            files[name] = FileSource(os.path.join(folder, name))
         checkpoint = await open_checkpoint(files)
     except BaseException:
         _close(files.values())
         raise
     _close(source for source in files.values() if source not in checkpoint.files)
     return checkpoint
+
+
+def _names_on_disk(path):
+    """(folder, names of its files that a checkpoint is made of)."""
+    if not os.path.isdir(path):
+        if os.path.exists(path) and not path.lower().endswith(".gguf"):
+            detail = "it is neither a folder nor a .gguf file"
+            raise EngineError("E_NO_FILE", path=path, detail=detail)
+        folder, name = os.path.split(path)
+        return folder, [name]
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
+    weights = (".safetensors", ".gguf")
+    return path, [n for n in names if n in TEXT_FILES or n.lower().endswith(weights)]
 
 
 async def _open_gguf(source):
@@ -97,15 +119,25 @@ async def _open_gguf(source):
     for t in header.tensors:
         name, interleaved = gguf_names.hf_name(arch, t.name)
         if name in tensors:
-            raise EngineError("E_BAD_FILE", file=source.name, format="GGUF",
-                              detail=f"two of its tensors are {name[:80]}")
+            raise EngineError(
+                "E_BAD_FILE",
+                file=source.name,
+                format="GGUF",
+                detail=f"two of its tensors are {name[:80]}",
+            )
         tensors[name] = TensorRef(name, t.shape, t.encoding, 0, t.offset, t.nbytes, interleaved)
     template = metadata.get("tokenizer.chat_template")
     ids = {key: value for key, value in gguf_names.token_ids(metadata).items() if value is not None}
-    return Checkpoint("gguf", config, tensors, [source],
-                      tokenizer_config=gguf_names.tokenizer_config(metadata),
-                      chat_template=template if isinstance(template, str) else None,
-                      generation_config=ids, metadata=metadata)
+    return Checkpoint(
+        "gguf",
+        config,
+        tensors,
+        [source],
+        tokenizer_config=gguf_names.tokenizer_config(metadata),
+        chat_template=template if isinstance(template, str) else None,
+        generation_config=ids,
+        metadata=metadata,
+    )
 
 
 async def _open_folder(files):
@@ -115,11 +147,16 @@ async def _open_folder(files):
     tensors, sources = await _read_shards(files, await _read_json(files, safetensors.INDEX))
     tokenizer_config = await _read_json(files, "tokenizer_config.json") or {}
     template = await _read_text(files, "chat_template.jinja")
-    return Checkpoint("safetensors", config, tensors, sources,
-                      tokenizer_json=await _read_text(files, "tokenizer.json"),
-                      tokenizer_config=tokenizer_config,
-                      chat_template=template or _template_of(tokenizer_config),
-                      generation_config=await _read_json(files, "generation_config.json") or {})
+    return Checkpoint(
+        "safetensors",
+        config,
+        tensors,
+        sources,
+        tokenizer_json=await _read_text(files, "tokenizer.json"),
+        tokenizer_config=tokenizer_config,
+        chat_template=template or _template_of(tokenizer_config),
+        generation_config=await _read_json(files, "generation_config.json") or {},
+    )
 
 
 async def _read_shards(files, index):
@@ -129,10 +166,16 @@ async def _read_shards(files, index):
         entries, _ = await safetensors.read_header(files[shard])
         for t in entries:
             if t.name in found:
-                raise EngineError("E_BAD_FILE", file=shard, format="safetensors",
-                                  detail=f"tensor {t.name[:80]} is in {found[t.name]} too")
+                raise EngineError(
+                    "E_BAD_FILE",
+                    file=shard,
+                    format="safetensors",
+                    detail=f"tensor {t.name[:80]} is in {found[t.name]} too",
+                )
             found[t.name] = shard
-            tensors[t.name] = TensorRef(t.name, t.shape, t.encoding, len(sources), t.offset, t.nbytes)
+            tensors[t.name] = TensorRef(
+                t.name, t.shape, t.encoding, len(sources), t.offset, t.nbytes
+            )
         sources.append(files[shard])
     if index is not None:
         safetensors.check_index(index, found)
@@ -143,8 +186,11 @@ def _template_of(tokenizer_config):
     """The default template of a tokenizer_config.json: a string, or a list of named ones."""
     template = tokenizer_config.get("chat_template")
     if isinstance(template, list):
-        named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)
-                 and isinstance(t.get("name"), str)}
+        named = {
+            t.get("name"): t.get("template")
+            for t in template
+            if isinstance(t, dict) and isinstance(t.get("name"), str)
+        }
         template = named.get("default")
     return template if isinstance(template, str) else None
 
@@ -154,8 +200,12 @@ async def _read_raw(files, name):
     if source is None:
         return None
     if source.size > MAX_TEXT:
-        raise EngineError("E_BAD_FILE", file=name, format=name.rpartition(".")[2].upper(),
-                          detail=f"it has {source.size} bytes, wanted at most {MAX_TEXT}")
+        raise EngineError(
+            "E_BAD_FILE",
+            file=name,
+            format=name.rpartition(".")[2].upper(),
+            detail=f"it has {source.size} bytes, wanted at most {MAX_TEXT}",
+        )
     return await source.read(0, source.size)
 
 
@@ -166,8 +216,9 @@ async def _read_text(files, name):
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise EngineError("E_BAD_FILE", file=name, format="text",
-                          detail=f"byte {error.start} is not UTF-8") from None
+        raise EngineError(
+            "E_BAD_FILE", file=name, format="text", detail=f"byte {error.start} is not UTF-8"
+        ) from None
 
 
 async def _read_json(files, name):

@@ -1,8 +1,10 @@
-"""GGUF v2 and v3 (little endian) headers: metadata and tensor places, from a `ByteSource`, in growing windows.
+"""GGUF v2 and v3 (little endian) headers, read from a `ByteSource` in growing windows.
 
-Format: ggml/docs/gguf.md. No length, count or offset is used before it is checked against the file's size.
-What reaches past the end of the file is E_TRUNCATED; what no file could mean is E_BAD_FILE.
+Format: ggml/docs/gguf.md. No length, count or offset is used before it is checked against the
+file's size. What reaches past the end of the file is E_TRUNCATED; what no file could mean is
+E_BAD_FILE.
 """
+
 import struct
 import sys
 from array import array
@@ -16,14 +18,56 @@ FIRST_WINDOW = 1 << 20
 MAX_HEADER = 1 << 28  # the largest known vocabularies need about 20 MB
 MAX_DIMS = 4
 # ggml_type: what we read, then names for the errors
-ENCODINGS = {0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 8: "q8_0", 12: "q4_k", 13: "q5_k", 14: "q6_k",
-             24: "i8", 26: "i32", 27: "i64", 30: "bf16"}
-OTHER_TYPES = {6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS",
-               18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 25: "I16",
-               28: "F64", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4"}
+ENCODINGS = {
+    0: "f32",
+    1: "f16",
+    2: "q4_0",
+    3: "q4_1",
+    8: "q8_0",
+    12: "q4_k",
+    13: "q5_k",
+    14: "q6_k",
+    24: "i8",
+    26: "i32",
+    27: "i64",
+    30: "bf16",
+}
+OTHER_TYPES = {
+    6: "Q5_0",
+    7: "Q5_1",
+    9: "Q8_1",
+    10: "Q2_K",
+    11: "Q3_K",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    20: "IQ4_NL",
+    21: "IQ3_S",
+    22: "IQ2_S",
+    23: "IQ4_XS",
+    25: "I16",
+    28: "F64",
+    29: "IQ1_M",
+    34: "TQ1_0",
+    35: "TQ2_0",
+    39: "MXFP4",
+}
 # metadata value type: (struct code, array code)
-_SCALARS = {0: ("<B", "B"), 1: ("<b", "b"), 2: ("<H", "H"), 3: ("<h", "h"), 4: ("<I", "I"), 5: ("<i", "i"),
-            6: ("<f", "f"), 7: ("<?", "B"), 10: ("<Q", "Q"), 11: ("<q", "q"), 12: ("<d", "d")}
+_SCALARS = {
+    0: ("<B", "B"),
+    1: ("<b", "b"),
+    2: ("<H", "H"),
+    3: ("<h", "h"),
+    4: ("<I", "I"),
+    5: ("<i", "i"),
+    6: ("<f", "f"),
+    7: ("<?", "B"),
+    10: ("<Q", "Q"),
+    11: ("<q", "q"),
+    12: ("<d", "d"),
+}
 _STRING, _ARRAY = 8, 9
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
@@ -75,7 +119,7 @@ async def read_header(source):
 
 
 class _Scan:
-    """A cursor `at` over the bytes read so far; methods that parse move it only when they succeed."""
+    """A cursor `at` over the bytes read so far; `item` puts it back when a parse fails."""
 
     def __init__(self, name, size):
         self.name, self.size, self.at, self.buffer = name, size, 0, bytearray()
@@ -86,7 +130,7 @@ class _Scan:
             self.buffer += await source.read(have, end - have)
 
     async def item(self, source, parse):
-        """parse(), with the window doubled and the item parsed again for as long as it does not fit."""
+        """parse(), again in a window twice as long for as long as the item does not fit."""
         start = self.at
         while True:
             try:
@@ -102,7 +146,7 @@ class _Scan:
         raise EngineError("E_BAD_FILE", file=self.name, format="GGUF", detail=detail)
 
     def room(self, length, what):
-        """`length` bytes are there from `at`: else E_BAD_FILE (absurd), E_TRUNCATED, or a wider window."""
+        """`length` bytes follow `at`: else E_BAD_FILE (absurd), E_TRUNCATED or a wider window."""
         end = self.at + length
         if length > MAX_HEADER and end > self.size:
             self.bad(f"{what} at byte {self.at} claims {length} bytes of a file of {self.size}")
@@ -113,14 +157,14 @@ class _Scan:
 
     def number(self, form, what="a number"):
         self.room(form.size, what)
-        value, = form.unpack_from(self.buffer, self.at)
+        (value,) = form.unpack_from(self.buffer, self.at)
         self.at += form.size
         return value
 
     def string(self, what):
         length = self.number(_U64, what)
         self.room(length, what)
-        raw = self.buffer[self.at:self.at + length]
+        raw = self.buffer[self.at : self.at + length]
         self.at += length
         try:
             return raw.decode("utf-8")
@@ -139,7 +183,9 @@ class _Scan:
         n_tensors, n_kv = self.number(_U64), self.number(_U64)
         # the shortest pair has 13 bytes, the shortest tensor entry 32
         if n_kv * 13 + n_tensors * 32 > self.size - self.at:
-            self.bad(f"{n_kv} metadata pairs and {n_tensors} tensors do not fit in {self.size} bytes")
+            self.bad(
+                f"{n_kv} metadata pairs and {n_tensors} tensors do not fit in {self.size} bytes"
+            )
         return version, n_tensors, n_kv
 
     def pair(self):
@@ -165,27 +211,27 @@ class _Scan:
         numbers = array(_SCALARS[kind][1])
         length = count * numbers.itemsize
         self.room(length, what)
-        numbers.frombytes(memoryview(self.buffer)[self.at:self.at + length])
+        numbers.frombytes(memoryview(self.buffer)[self.at : self.at + length])
         if sys.byteorder == "big":
             numbers.byteswap()
         self.at += length
         return numbers
 
     def room_in_file(self, length, what):
-        """As `room`, for items whose own lengths are not read yet: nothing needs to be in the window."""
+        """As `room`, but the bytes need not be in the window yet."""
         try:
             self.room(length, what)
         except _Short:
             pass
 
     def strings(self, count, what):
-        """`count` strings. Written out because a vocabulary has 100,000 of them and Pyodide is slow."""
+        """`count` strings, without calls: a vocabulary has 100,000 of them and Pyodide is slow."""
         buffer, at, end, unpack, out = self.buffer, self.at, len(self.buffer), _U64.unpack_from, []
         for _ in range(count):
             if at + 8 > end:
                 self.at = at
                 self.room(8, what)
-            length, = unpack(buffer, at)
+            (length,) = unpack(buffer, at)
             start, at = at + 8, at + 8 + length
             if at > end:
                 self.at = start
@@ -220,33 +266,42 @@ def _place(scan, infos, base, alignment):
     for name, dims, kind, offset in infos:
         if kind not in ENCODINGS:
             label = OTHER_TYPES.get(kind, "unknown")
-            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=_short(name),
-                              detail=f"its ggml type is {kind} ({label}), wanted "
-                                     + ", ".join(e.upper() for e in ENCODINGS.values()))
+            raise EngineError(
+                "E_UNSUPPORTED_TENSOR",
+                tensor=_short(name),
+                detail=f"its ggml type is {kind} ({label}), wanted "
+                + ", ".join(e.upper() for e in ENCODINGS.values()),
+            )
         encoding = ENCODINGS[kind]
         nbytes = _nbytes(scan, name, dims, encoding)
         if offset % alignment:
-            scan.bad(f"tensor {_short(name)} is at offset {offset}, which {alignment} does not divide")
+            scan.bad(
+                f"tensor {_short(name)} is at offset {offset}, which {alignment} does not divide"
+            )
         if offset >= 1 << 53:
             scan.bad(f"tensor {_short(name)} is at offset {offset} of a file of {scan.size} bytes")
         start = base + offset
         if start + nbytes > scan.size:
-            raise EngineError("E_TRUNCATED", file=scan.name, start=start, end=start + nbytes, size=scan.size)
+            raise EngineError(
+                "E_TRUNCATED", file=scan.name, start=start, end=start + nbytes, size=scan.size
+            )
         tensors.append(GgufTensor(name, tuple(reversed(dims)), encoding, start, nbytes))
     check_overlaps(scan.name, "GGUF", tensors)
     return tuple(tensors)
 
 
 def _nbytes(scan, name, dims, encoding):
-    """Bytes of the tensor; refuses empty and overflowing shapes and rows that do not fill their blocks."""
+    """Bytes of the tensor; refuses empty and overflowing shapes, and rows of part blocks."""
     block, count = BLOCKS[encoding], 1
     for dim in dims:
         count *= dim
         if not 1 <= count < 1 << 53:
             scan.bad(f"tensor {_short(name)} has the shape {list(reversed(dims))}")
     if dims[0] % block.elements:
-        scan.bad(f"tensor {_short(name)} has rows of {dims[0]}, which {encoding} blocks of "
-                 f"{block.elements} do not fill")
+        scan.bad(
+            f"tensor {_short(name)} has rows of {dims[0]}, which {encoding} blocks of "
+            f"{block.elements} do not fill"
+        )
     return count // block.elements * block.nbytes
 
 

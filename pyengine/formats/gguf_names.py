@@ -1,14 +1,16 @@
 """GGUF's tensor names and metadata -> Hugging Face's. One row of `ARCHS` per architecture.
 
-Sources: gguf-py's tensor_mapping.py and ggml/docs/gguf.md. A tensor without a row keeps its GGUF name, so
-that the model's own check reports it; nothing is dropped here.
+Sources: gguf-py's tensor_mapping.py and ggml/docs/gguf.md. A tensor without a row keeps its GGUF
+name, so that the model's own check reports it; nothing is dropped here.
 """
+
 import re
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
+from pyengine.formats.layout import brief
 
-# outside the layers. rope_freqs holds divisors of the RoPE frequencies (llama 3): the model applies them.
+# Outside the layers. rope_freqs divides the RoPE frequencies (llama 3): the model applies it.
 _TOP = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -39,9 +41,7 @@ class Arch:
     interleaved: tuple = ()
 
 
-ARCHS = {
-    "llama": Arch("llama", "silu", _LLAMA_LAYER, _TOP, interleaved=("attn_q", "attn_k")),
-}
+ARCHS = {"llama": Arch("llama", "silu", _LLAMA_LAYER, _TOP, interleaved=("attn_q", "attn_k"))}
 _LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.([a-z0-9_]+)\.(weight|bias)")
 
 
@@ -49,7 +49,9 @@ def arch_of(metadata):
     """The `Arch` that `general.architecture` names. Raises E_UNSUPPORTED_MODEL."""
     name = metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHS:
-        raise EngineError("E_UNSUPPORTED_MODEL", model_type=str(name)[:80], known=", ".join(sorted(ARCHS)))
+        raise EngineError(
+            "E_UNSUPPORTED_MODEL", model_type=str(name)[:80], known=", ".join(sorted(ARCHS))
+        )
     return ARCHS[name]
 
 
@@ -60,14 +62,15 @@ def hf_name(arch, name):
     match = _LAYER_NAME.fullmatch(name)
     if not match or match[2] not in arch.layer:
         return name, False
-    return f"model.layers.{match[1]}.{arch.layer[match[2]]}.{match[3]}", match[2] in arch.interleaved
+    layer, part, role = match.groups()
+    return f"model.layers.{layer}.{arch.layer[part]}.{role}", part in arch.interleaved
 
 
 def hf_config(metadata, shapes):
-    """A Hugging Face config (4.x dialect) of a GGUF's metadata; `shapes` are its tensors' by GGUF name.
+    """A Hugging Face config (4.x dialect) of a GGUF's metadata; `shapes`: {GGUF name: shape}.
 
-    Fields that the format defines by others take that definition (head_count_kv, key_length); a missing
-    field that changes the maths raises E_UNSUPPORTED_CONFIG.
+    Fields that the format defines by others take that definition (head_count_kv, key_length); a
+    missing field that changes the maths raises E_UNSUPPORTED_CONFIG.
     """
     arch = arch_of(metadata)
     read = _Reader(metadata, metadata["general.architecture"])
@@ -102,6 +105,7 @@ def hf_config(metadata, shapes):
 
 def token_ids(metadata):
     """{bos,eos,pad}_token_id; eos is a list when the file names further ends of turn."""
+
     def one(key):
         value = metadata.get(f"tokenizer.ggml.{key}_token_id")
         return value if type(value) is int and value >= 0 else None
@@ -112,7 +116,7 @@ def token_ids(metadata):
 
 
 def tokenizer_config(metadata):
-    """What a chat template may ask of a tokenizer_config.json: the special tokens' texts and bos/eos flags."""
+    """What a chat template may ask of a tokenizer_config.json: special tokens, bos/eos flags."""
     tokens = metadata.get("tokenizer.ggml.tokens")
     config = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
@@ -149,12 +153,14 @@ class _Reader:
         return float(value)
 
     def refuse(self, key, value, wanted):
-        got = "missing" if value is None else str(value)[:80]
-        raise EngineError("E_UNSUPPORTED_CONFIG", field=f"{self.arch}.{key}", got=got, wanted=wanted)
+        got = "missing" if value is None else brief(value)
+        raise EngineError(
+            "E_UNSUPPORTED_CONFIG", field=f"{self.arch}.{key}", got=got, wanted=wanted
+        )
 
 
 def _rope_scaling(read):
-    """The 4.x `rope_scaling`, or None. The llama 3 rule has no metadata: it is the rope_freqs tensor."""
+    """The 4.x `rope_scaling`, or None. The llama 3 rule is the rope_freqs tensor instead."""
     kind = read.get("rope.scaling.type")
     if kind in (None, "none"):
         return None
@@ -162,7 +168,9 @@ def _rope_scaling(read):
         read.refuse("rope.scaling.type", kind, "none, linear or yarn")
     scaling = {"rope_type": kind, "factor": read.real("rope.scaling.factor")}
     if kind == "yarn":
-        scaling["original_max_position_embeddings"] = read.count("rope.scaling.original_context_length")
+        scaling["original_max_position_embeddings"] = read.count(
+            "rope.scaling.original_context_length"
+        )
     return scaling
 
 
@@ -176,10 +184,16 @@ def _vocab_size(read, shapes):
 
 def _refuse(read, config):
     if read.get("expert_count"):
-        read.refuse("expert_count", read.get("expert_count"), "0: mixtures of experts are not supported")
+        read.refuse(
+            "expert_count", read.get("expert_count"), "0: mixtures of experts are not supported"
+        )
     value_length = read.count("attention.value_length", default=config["head_dim"])
     if value_length != config["head_dim"]:
         read.refuse("attention.value_length", value_length, f"{config['head_dim']}, as the keys")
     if read.metadata.get("split.count", 0) not in (0, 1):
-        raise EngineError("E_UNSUPPORTED_CONFIG", field="split.count", got=read.metadata["split.count"],
-                          wanted="a GGUF in one file")
+        raise EngineError(
+            "E_UNSUPPORTED_CONFIG",
+            field="split.count",
+            got=brief(read.metadata["split.count"]),
+            wanted="a GGUF in one file",
+        )

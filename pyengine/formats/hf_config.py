@@ -2,33 +2,52 @@
 
 A field that changes the maths has no default here: missing, it raises E_UNSUPPORTED_CONFIG.
 """
+
 from pyengine.errors import EngineError
+from pyengine.formats.layout import brief
 
 
 def require(config, field, kind=int):
-    """config[field], of type `kind` (int: positive; float: any number). Raises E_UNSUPPORTED_CONFIG."""
+    """config[field] of type `kind` (int: positive; float: finite), else E_UNSUPPORTED_CONFIG."""
     value = config.get(field)
     if kind is float and type(value) is int:
         value = float(value)
     wrong = type(value) is not kind or kind is int and value <= 0
     if wrong or kind is float and not abs(value) < float("inf"):
-        wanted = {int: "a positive whole number", float: "a number", str: "a string", bool: "true or false",
-                  list: "a list"}[kind]
-        raise EngineError("E_UNSUPPORTED_CONFIG", field=field,
-                          got="missing" if value is None else str(value)[:80], wanted=wanted)
+        wanted = {
+            int: "a positive whole number",
+            float: "a number",
+            str: "a string",
+            bool: "true or false",
+            list: "a list",
+        }[kind]
+        raise EngineError(
+            "E_UNSUPPORTED_CONFIG",
+            field=field,
+            got="missing" if value is None else brief(value),
+            wanted=wanted,
+        )
     return value
 
 
 def text_config(config):
-    """The language model's config: `text_config` of a multimodal checkpoint, else the config itself.
+    """The language model's config: a multimodal one's `text_config`, else the config itself.
 
-    Top-level fields that the nested one lacks and that describe the whole checkpoint are carried over.
+    Top-level fields that describe the whole checkpoint are carried over where it lacks them.
     """
     nested = config.get("text_config")
     if not isinstance(nested, dict):
         return config
-    carried = ("tie_word_embeddings", "dtype", "torch_dtype", "quantization", "quantization_config",
-               "bos_token_id", "eos_token_id", "pad_token_id")
+    carried = (
+        "tie_word_embeddings",
+        "dtype",
+        "torch_dtype",
+        "quantization",
+        "quantization_config",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+    )
     return {**{key: config[key] for key in carried if key in config}, **nested}
 
 
@@ -41,10 +60,15 @@ def rope_parameters(config, layer_type=None):
     """{"rope_type", "rope_theta", and whatever else the rule needs} of either dialect.
 
     transformers 5: `rope_parameters`, possibly one per layer type; 4.x: top-level `rope_theta` with
-    `rope_scaling` (`type` or `rope_type`). `partial_rotary_factor` is there only if the config says it.
+    `rope_scaling` (`type` or `rope_type`). `partial_rotary_factor` is there only if the config says
+    it.
     """
     parameters = config.get("rope_parameters")
-    if isinstance(parameters, dict) and layer_type is not None and isinstance(parameters.get(layer_type), dict):
+    if (
+        isinstance(parameters, dict)
+        and layer_type is not None
+        and isinstance(parameters.get(layer_type), dict)
+    ):
         parameters = parameters[layer_type]
     if not isinstance(parameters, dict):
         parameters = config.get("rope_scaling") or {}
@@ -62,4 +86,4 @@ def rope_parameters(config, layer_type=None):
 
 
 def _refuse(field, got, wanted):
-    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=str(got)[:80], wanted=wanted)
+    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=brief(got), wanted=wanted)

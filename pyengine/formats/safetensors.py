@@ -1,19 +1,29 @@
 """safetensors headers: a u64 length, that many bytes of JSON, then the tensors' bytes.
 
-Format: the safetensors README. Every length, shape and offset is checked before use; shards are joined by
-`model.safetensors.index.json` when there is one, else by their headers.
+Format: the safetensors README. Every length, shape and offset is checked before use; shards are
+joined by `model.safetensors.index.json` when there is one, else by their headers.
 """
+
 import json
 import struct
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
-from pyengine.formats.layout import check_overlaps
+from pyengine.formats.layout import brief, check_overlaps
 
 MAX_HEADER = 100_000_000
 INDEX = "model.safetensors.index.json"
-ENCODINGS = {"F32": ("f32", 4), "F16": ("f16", 2), "BF16": ("bf16", 2), "U32": ("u32", 4), "I64": ("i64", 8),
-             "I32": ("i32", 4), "U8": ("u8", 1), "I8": ("i8", 1), "BOOL": ("bool", 1)}
+ENCODINGS = {
+    "F32": ("f32", 4),
+    "F16": ("f16", 2),
+    "BF16": ("bf16", 2),
+    "U32": ("u32", 4),
+    "I64": ("i64", 8),
+    "I32": ("i32", 4),
+    "U8": ("u8", 1),
+    "I8": ("i8", 1),
+    "BOOL": ("bool", 1),
+}
 
 
 @dataclass(frozen=True)
@@ -28,8 +38,10 @@ class StTensor:
 
 
 async def read_header(source):
-    """(tuple of StTensor, metadata dict of str). Raises E_BAD_FILE, E_TRUNCATED, E_UNSUPPORTED_TENSOR."""
-    length, = struct.unpack("<Q", await source.read(0, 8))
+    """(tuple of StTensor, metadata dict of str). Raises E_BAD_FILE, E_TRUNCATED,
+    E_UNSUPPORTED_TENSOR.
+    """
+    (length,) = struct.unpack("<Q", await source.read(0, 8))
     if length > MAX_HEADER or length < 2:
         _bad(source, f"its header claims {length} bytes, wanted 2 to {MAX_HEADER}")
     header = parse_json(await source.read(8, length), source.name, "safetensors")
@@ -45,25 +57,35 @@ async def read_header(source):
 def choose_shards(names, index):
     """The safetensors files to read, in order, of a folder holding `names`.
 
-    With an index: those that it names (E_NO_FILE when one is absent). Without: `model.safetensors` alone,
-    or every shard.
+    With an index: those that it names (E_NO_FILE when one is absent). Without: `model.safetensors`
+    alone, or every shard.
     """
     if index is not None:
         weight_map = index.get("weight_map")
-        if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
-            raise EngineError("E_BAD_FILE", file=INDEX, format="safetensors index",
-                              detail="weight_map is not an object of file names")
+        if not isinstance(weight_map, dict) or not all(
+            isinstance(v, str) for v in weight_map.values()
+        ):
+            raise EngineError(
+                "E_BAD_FILE",
+                file=INDEX,
+                format="safetensors index",
+                detail="weight_map is not an object of file names",
+            )
         shards = sorted(set(weight_map.values()))
         for shard in shards:
             if shard not in names:
-                raise EngineError("E_NO_FILE", path=shard[:200], detail=f"{INDEX} names it but it is absent")
+                raise EngineError(
+                    "E_NO_FILE", path=shard[:200], detail=f"{INDEX} names it but it is absent"
+                )
         return shards
     shards = sorted(name for name in names if name.endswith(".safetensors"))
     return ["model.safetensors"] if "model.safetensors" in shards else shards
 
 
 def check_index(index, found):
-    """`found` {tensor: file name} holds every tensor of the index where it says: else E_MISSING_TENSOR."""
+    """`found` {tensor: file name} holds every tensor of the index where it says: else
+    E_MISSING_TENSOR.
+    """
     missing = [name for name, file in index["weight_map"].items() if found.get(name) != file]
     if missing:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
@@ -71,7 +93,8 @@ def check_index(index, found):
 
 
 def parse_json(raw, file, format_):
-    """bytes -> dict. Raises E_BAD_FILE for anything but one JSON object, or one that repeats a key."""
+    """bytes -> dict. Raises E_BAD_FILE for anything but one object whose keys differ."""
+
     def pairs(items):
         out = dict(items)
         if len(out) != len(items):
@@ -98,35 +121,40 @@ def _tensor(source, name, entry, base):
         _bad(source, f"tensor {label} is not described by an object")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in ENCODINGS:
-        raise EngineError("E_UNSUPPORTED_TENSOR", tensor=label,
-                          detail=f"its dtype is {str(dtype)[:40]}, wanted {', '.join(ENCODINGS)}")
+        raise EngineError(
+            "E_UNSUPPORTED_TENSOR",
+            tensor=label,
+            detail=f"its dtype is {brief(dtype)}, wanted {', '.join(ENCODINGS)}",
+        )
     encoding, itemsize = ENCODINGS[dtype]
     nbytes = _shape_bytes(source, label, shape, itemsize)
     if not _counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != nbytes:
-        _bad(source, f"tensor {label} has data_offsets {str(offsets)[:60]}, wanted {nbytes} bytes for "
-                     f"{dtype} {str(shape)[:60]}")
+        _bad(
+            source,
+            f"tensor {label} has data_offsets {brief(offsets)}, wanted {nbytes} bytes for "
+            f"{dtype} {brief(shape)}",
+        )
     start, end = base + offsets[0], base + offsets[1]
-    if end >= 1 << 53:
-        _bad(source, f"tensor {label} ends at byte {end} of a file of {source.size}")
     if end > source.size:
         raise EngineError("E_TRUNCATED", file=source.name, start=start, end=end, size=source.size)
     return StTensor(name, tuple(shape), encoding, start, nbytes)
 
 
 def _shape_bytes(source, label, shape, itemsize):
-    """Bytes of a checked shape; the product is bounded so that later arithmetic in JavaScript is exact."""
+    """Bytes of a checked shape, below 2^53 so that JavaScript can count them exactly."""
     if not _counts(shape) or len(shape) > 16:
-        _bad(source, f"tensor {label} has the shape {str(shape)[:60]}")
+        _bad(source, f"tensor {label} has the shape {brief(shape)}")
     nbytes = itemsize
     for dim in shape:
         nbytes *= dim
         if nbytes >= 1 << 53:
-            _bad(source, f"tensor {label} has the shape {str(shape)[:60]}")
+            _bad(source, f"tensor {label} has the shape {brief(shape)}")
     return nbytes
 
 
 def _counts(value):
-    return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
+    """A list of whole numbers below 2^53; larger ones cannot even be printed in an error."""
+    return isinstance(value, list) and all(type(v) is int and 0 <= v < 1 << 53 for v in value)
 
 
 def _bad(source, detail):

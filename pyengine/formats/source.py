@@ -1,8 +1,9 @@
 """`ByteSource`: where a checkpoint's bytes come from. Only ranges are read, never a whole file.
 
-Every source has `name`, `size` (bytes) and `async read(offset, length) -> bytes` of exactly that length, and
-raises E_TRUNCATED for a range outside the file or a short answer.
+Every source has `name`, `size` (bytes) and `async read(offset, length) -> bytes` of exactly that
+length, and raises E_TRUNCATED for a range outside the file or a short answer.
 """
+
 import os
 from typing import Protocol
 
@@ -22,7 +23,9 @@ class ByteSource(Protocol):
 def check_range(source, offset, length):
     """Refuses a range that is not inside the file."""
     if offset < 0 or length < 0 or offset + length > source.size:
-        raise EngineError("E_TRUNCATED", file=source.name, start=offset, end=offset + length, size=source.size)
+        raise EngineError(
+            "E_TRUNCATED", file=source.name, start=offset, end=offset + length, size=source.size
+        )
 
 
 class BytesSource:
@@ -34,7 +37,7 @@ class BytesSource:
     async def read(self, offset, length):
         """Exactly `length` bytes at `offset`, or E_TRUNCATED."""
         check_range(self, offset, length)
-        return bytes(self._data[offset:offset + length])
+        return bytes(self._data[offset : offset + length])
 
 
 class FileSource:
@@ -45,7 +48,9 @@ class FileSource:
         try:
             self._file = open(path, "rb", buffering=0)
         except OSError as error:
-            raise EngineError("E_NO_FILE", path=str(path), detail=error.strerror or str(error)) from None
+            raise EngineError(
+                "E_NO_FILE", path=str(path), detail=error.strerror or str(error)
+            ) from None
         self.size = os.fstat(self._file.fileno()).st_size
 
     async def read(self, offset, length):
@@ -56,8 +61,13 @@ class FileSource:
         while left:  # the kernel may answer with less than asked
             part = self._file.read(left)
             if not part:
-                raise EngineError("E_TRUNCATED", file=self.name, start=offset, end=offset + length,
-                                  size=offset + length - left)
+                raise EngineError(
+                    "E_TRUNCATED",
+                    file=self.name,
+                    start=offset,
+                    end=offset + length,
+                    size=offset + length - left,
+                )
             parts.append(part)
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -78,6 +88,11 @@ class CallableSource:
         check_range(self, offset, length)
         data = bytes(await self._read(offset, length))
         if len(data) != length:
-            raise EngineError("E_TRUNCATED", file=self.name, start=offset, end=offset + length,
-                              size=offset + len(data))
+            raise EngineError(
+                "E_TRUNCATED",
+                file=self.name,
+                start=offset,
+                end=offset + length,
+                size=offset + len(data),
+            )
         return data

@@ -1,13 +1,15 @@
 """Affine and dense weight rows in numpy: the oracle for the GPU's repack and matmul kernels.
 
-Rows are laid out as `quant.kinds` says. The quantiser is MLX's (mlx.core.quantize, mode affine), with the
-scale and bias rounded to what is stored *before* the codes are chosen, so the codes are the best for them.
+Rows are laid out as `quant.kinds` says. The quantiser is MLX's (mlx.core.quantize, mode affine),
+with the scale and bias rounded to what is stored *before* the codes are chosen, so the codes are
+the best for them.
 """
+
 from pyengine.errors import EngineError
 from pyengine.lazy import np
 
 F16_MAX = 65504.0
-F16_MIN_NORMAL = 2.0 ** -14  # GPUs may flush smaller f16 values to zero when they unpack
+F16_MIN_NORMAL = 2.0**-14  # GPUs may flush smaller f16 values to zero when they unpack
 
 
 def pack(codes, scales, biases, kind):
@@ -22,7 +24,7 @@ def pack(codes, scales, biases, kind):
     dtype = "<f2" if kind.scale == "f16" else "<f4"
     with np.errstate(over="ignore", invalid="ignore"):
         pairs = np.stack([scales, biases], axis=-1).astype(dtype)  # (N, G, 2)
-    out[:, words:words + kind.scale_words(K)] = pairs.reshape(N, -1).view("<u4")
+    out[:, words : words + kind.scale_words(K)] = pairs.reshape(N, -1).view("<u4")
     return out
 
 
@@ -42,13 +44,13 @@ def unpack_parts(packed, kind, K):
     codes = np.ascontiguousarray(packed[:, :words], "<u4").view(np.uint8)
     if kind.bits == 4:
         codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(N, K)
-    pairs = np.ascontiguousarray(packed[:, words:words + kind.scale_words(K)], "<u4")
+    pairs = np.ascontiguousarray(packed[:, words : words + kind.scale_words(K)], "<u4")
     pairs = pairs.view("<f2" if kind.scale == "f16" else "<f4").astype(np.float32).reshape(N, -1, 2)
     return codes, pairs[..., 0], pairs[..., 1]
 
 
 def pack_dense(w, kind):
-    """float32 [N, K] -> uint32 [N, row_words]; f16 and bf16 round to nearest even, two to a word."""
+    """float32 [N, K] -> uint32 [N, row_words]; f16 and bf16 round to even, two to a word."""
     N, K = w.shape
     w = np.ascontiguousarray(w, "<f4")
     if kind.dtype == "f32":
@@ -57,15 +59,16 @@ def pack_dense(w, kind):
         values = to_bf16(w) if kind.dtype == "bf16" else _to_f16(w)
         values = np.pad(values, ((0, 0), (0, K % 2))).view("<u4")
     out = np.zeros((N, kind.row_words(K)), np.uint32)
-    out[:, :values.shape[1]] = values
+    out[:, : values.shape[1]] = values
     return out
 
 
 def quantize(w, kind):
-    """float32 [N, K] -> uint32 [N, row_words]; source of the maths: MODEL-MATH section 2 (MLX), any bits.
+    """float32 [N, K] -> uint32 [N, row_words]; source of the maths: MODEL-MATH section 2 (MLX), any
+    bits.
 
-    With f16 scales, |scale| is kept in [2^-14, 65504] and |bias| below 65504. Raises E_BAD_REQUEST when
-    `kind` is not affine or its group does not divide K.
+    With f16 scales, |scale| is kept in [2^-14, 65504] and |bias| below 65504. Raises E_BAD_REQUEST
+    when `kind` is not affine or its group does not divide K.
     """
     if kind.family != "affine":
         raise EngineError("E_BAD_REQUEST", param="kind", got=kind.name, wanted="an affine kind")
@@ -82,7 +85,9 @@ def quantize(w, kind):
 
 
 def _choose(groups, top):
-    """MLX's scale and bias of each group [N, G, group]: zero and the edge of larger magnitude are exact."""
+    """MLX's scale and bias of each group [N, G, group]: zero and the edge of larger magnitude are
+    exact.
+    """
     low, high = groups.min(-1), groups.max(-1)
     scale = np.maximum((high - low) / np.float32(top), np.float32(1e-7))
     low_side = np.abs(low) > np.abs(high)

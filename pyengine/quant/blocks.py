@@ -1,9 +1,11 @@
-"""GGUF block layouts: raw bytes -> f32, and raw bytes -> weight rows. The oracle for the GPU's repack kernels.
+"""GGUF block layouts: raw bytes -> f32, and raw bytes -> weight rows. The oracle for the GPU's
+repack kernels.
 
-Each encoding is decoded to `scale * code + bias` with unsigned codes. In f32 that gives bit for bit the
-values of ggml's own formulas: the products `scale * code` need at most 24 bits, so only the last sum rounds.
-Layouts: ggml-common.h and `dequantize_row_*` of ggml-quants.c.
+Each encoding is decoded to `scale * code + bias` with unsigned codes. In f32 that gives bit for bit
+the values of ggml's own formulas: the products `scale * code` need at most 24 bits, so only the
+last sum rounds. Layouts: ggml-common.h and `dequantize_row_*` of ggml-quants.c.
 """
+
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
@@ -14,7 +16,9 @@ from pyengine.quant.kinds import for_encoding
 
 @dataclass(frozen=True)
 class Block:
-    """`nbytes` bytes hold `elements` consecutive elements of a row, in groups of `group` (0: not affine)."""
+    """`nbytes` bytes hold `elements` consecutive elements of a row, in groups of `group` (0: not
+    affine).
+    """
 
     nbytes: int
     elements: int
@@ -22,15 +26,25 @@ class Block:
 
 
 BLOCKS = {
-    "f32": Block(4, 1), "f16": Block(2, 1), "bf16": Block(2, 1),
-    "u32": Block(4, 1), "i32": Block(4, 1), "i64": Block(8, 1),
-    "u8": Block(1, 1), "i8": Block(1, 1), "bool": Block(1, 1),
-    "q4_0": Block(18, 32, 32),    # f16 d, 16 x two nibbles
-    "q4_1": Block(20, 32, 32),    # f16 d, f16 m, 16 x two nibbles
-    "q8_0": Block(34, 32, 32),    # f16 d, 32 x i8
-    "q4_k": Block(144, 256, 32),  # f16 d, f16 dmin, 12 bytes of 6-bit scales and mins, 128 x two nibbles
+    "f32": Block(4, 1),
+    "f16": Block(2, 1),
+    "bf16": Block(2, 1),
+    "u32": Block(4, 1),
+    "i32": Block(4, 1),
+    "i64": Block(8, 1),
+    "u8": Block(1, 1),
+    "i8": Block(1, 1),
+    "bool": Block(1, 1),
+    "q4_0": Block(18, 32, 32),  # f16 d, 16 x two nibbles
+    "q4_1": Block(20, 32, 32),  # f16 d, f16 m, 16 x two nibbles
+    "q8_0": Block(34, 32, 32),  # f16 d, 32 x i8
+    "q4_k": Block(
+        144, 256, 32
+    ),  # f16 d, f16 dmin, 12 bytes of 6-bit scales and mins, 128 x two nibbles
     "q5_k": Block(176, 256, 32),  # as q4_k with 32 bytes of fifth bits before the nibbles
-    "q6_k": Block(210, 256, 16),  # 128 low nibble pairs, 64 x four high bit pairs, 16 x i8 scale, f16 d
+    "q6_k": Block(
+        210, 256, 16
+    ),  # 128 low nibble pairs, 64 x four high bit pairs, 16 x i8 scale, f16 d
 }
 
 
@@ -41,7 +55,9 @@ def data_bytes(encoding, n_elements):
 
 
 def dequantize(raw, encoding, n_elements):
-    """bytes -> float32 [n_elements]. Raises E_UNSUPPORTED_TENSOR, and E_TRUNCATED when `raw` is short."""
+    """bytes -> float32 [n_elements]. Raises E_UNSUPPORTED_TENSOR, and E_TRUNCATED when `raw` is
+    short.
+    """
     if encoding in ("f32", "f16", "bf16"):
         return _floats(raw, encoding, n_elements)
     codes, scales, biases = split(raw, encoding, n_elements)
@@ -54,7 +70,9 @@ def split(raw, encoding, n_elements):
     """bytes -> codes uint8 [blocks, elements], scales and biases float32 [blocks, groups]."""
     decode = _DECODERS.get(encoding)
     if decode is None:
-        raise EngineError("E_UNSUPPORTED_TENSOR", tensor="?", detail=f"encoding {encoding} holds no weights")
+        raise EngineError(
+            "E_UNSUPPORTED_TENSOR", tensor="?", detail=f"encoding {encoding} holds no weights"
+        )
     block = BLOCKS[encoding]
     rows = _whole(raw, encoding, n_elements).reshape(-1, block.nbytes)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -64,14 +82,17 @@ def split(raw, encoding, n_elements):
 def repack(raw, encoding, N, K, kind, rope_head_dim=0):
     """bytes of an [N, K] tensor -> uint32 [N, row_words] of `kind`.
 
-    Exact when `kind` is `for_encoding(encoding, K)` or holds its values; else quantised or rounded from f32.
-    `rope_head_dim` hd > 0 undoes llama.cpp's row order for interleaved RoPE: within each head of hd rows,
-    source row 2*j + half goes to row half*hd/2 + j. Raises E_BAD_REQUEST when hd is odd or does not divide N.
+    Exact when `kind` is `for_encoding(encoding, K)` or holds its values; else quantised or rounded
+    from f32. `rope_head_dim` hd > 0 undoes llama.cpp's row order for interleaved RoPE: within each
+    head of hd rows, source row 2*j + half goes to row half*hd/2 + j. Raises E_BAD_REQUEST when hd
+    is odd or does not divide N.
     """
     if kind.family == "affine" and kind == for_encoding(encoding, K):
         codes, scales, biases = split(raw, encoding, N * K)
         groups = K // kind.group
-        packed = affine.pack(codes.reshape(N, K), scales.reshape(N, groups), biases.reshape(N, groups), kind)
+        packed = affine.pack(
+            codes.reshape(N, K), scales.reshape(N, groups), biases.reshape(N, groups), kind
+        )
     else:
         w = dequantize(raw, encoding, N * K).reshape(N, K)
         packed = affine.pack_dense(w, kind) if kind.family == "dense" else affine.quantize(w, kind)
@@ -82,8 +103,12 @@ def unpermute_rope(rows, head_dim):
     """rows [N, W] in llama.cpp's interleaved order -> Hugging Face's order of halves."""
     N, W = rows.shape
     if head_dim % 2 or N % head_dim:
-        raise EngineError("E_BAD_REQUEST", param="rope_head_dim", got=head_dim,
-                          wanted=f"an even divisor of the {N} rows")
+        raise EngineError(
+            "E_BAD_REQUEST",
+            param="rope_head_dim",
+            got=head_dim,
+            wanted=f"an even divisor of the {N} rows",
+        )
     return rows.reshape(N // head_dim, head_dim // 2, 2, W).swapaxes(1, 2).reshape(N, W)
 
 
@@ -91,11 +116,17 @@ def _whole(raw, encoding, n_elements):
     """The first `n_elements` of `raw` as uint8; refuses a short buffer or a part of a block."""
     wanted = data_bytes(encoding, n_elements)
     if wanted is None:
-        raise EngineError("E_BAD_REQUEST", param="n_elements", got=n_elements,
-                          wanted=f"a multiple of {BLOCKS[encoding].elements} for {encoding}")
+        raise EngineError(
+            "E_BAD_REQUEST",
+            param="n_elements",
+            got=n_elements,
+            wanted=f"a multiple of {BLOCKS[encoding].elements} for {encoding}",
+        )
     raw = np.frombuffer(raw, np.uint8)
     if raw.size < wanted:
-        raise EngineError("E_TRUNCATED", file=f"{encoding} data", start=0, end=wanted, size=raw.size)
+        raise EngineError(
+            "E_TRUNCATED", file=f"{encoding} data", start=0, end=wanted, size=raw.size
+        )
     return raw[:wanted]
 
 
@@ -108,7 +139,7 @@ def _floats(raw, encoding, n_elements):
 
 def _half(rows, at):
     """The f16 at byte `at` of each block -> float32 [blocks, 1]."""
-    return np.ascontiguousarray(rows[:, at:at + 2]).view("<f2").astype(np.float32)
+    return np.ascontiguousarray(rows[:, at : at + 2]).view("<f2").astype(np.float32)
 
 
 def _nibbles(qs):
@@ -155,8 +186,17 @@ def _q6_k(rows):
     low = _nibbles(rows[:, :128].reshape(-1, 2, 64)).reshape(-1, 2, 4, 32)
     shift = np.array([0, 2, 4, 6], np.uint8)[:, None]
     high = rows[:, 128:192].reshape(-1, 2, 1, 32) >> shift & 3
-    scale = _half(rows, 208) * np.ascontiguousarray(rows[:, 192:208]).view(np.int8).astype(np.float32)
+    scale = _half(rows, 208) * np.ascontiguousarray(rows[:, 192:208]).view(np.int8).astype(
+        np.float32
+    )
     return (low | high << 4).reshape(-1, 256), scale, scale * np.float32(-32)
 
 
-_DECODERS = {"q4_0": _q4_0, "q4_1": _q4_1, "q8_0": _q8_0, "q4_k": _q4_k, "q5_k": _q5_k, "q6_k": _q6_k}
+_DECODERS = {
+    "q4_0": _q4_0,
+    "q4_1": _q4_1,
+    "q8_0": _q8_0,
+    "q4_k": _q4_k,
+    "q5_k": _q5_k,
+    "q6_k": _q6_k,
+}

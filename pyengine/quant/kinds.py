@@ -1,8 +1,11 @@
-"""`WeightKind`: how a matrix lies on the GPU, and which kind a file's encoding or a `--quant` name asks for.
+"""`WeightKind`: how a matrix lies on the GPU, and which kind a file's encoding or a `--quant` name
+asks for.
 
-Row layout (docs/architecture.md, "Bytes"): codes, then one scale word (f16 pair) or two (f32) per group,
-then zeros up to a multiple of 4 words. Everything here is plain integers: no numpy, so planning needs none.
+Row layout (docs/architecture.md, "Bytes"): codes, then one scale word (f16 pair) or two (f32) per
+group, then zeros up to a multiple of 4 words. Everything here is plain integers: no numpy, so
+planning needs none.
 """
+
 import re
 from dataclasses import dataclass
 
@@ -26,8 +29,12 @@ class WeightKind:
 
     def __post_init__(self):
         if not _NAME.fullmatch(self.name):
-            raise EngineError("E_BAD_REQUEST", param="kind", got=self.name,
-                              wanted="affine{4|8}_g{16|32|64|128}_{f16|f32} or dense_{f32|f16|bf16}")
+            raise EngineError(
+                "E_BAD_REQUEST",
+                param="kind",
+                got=self.name,
+                wanted="affine{4|8}_g{16|32|64|128}_{f16|f32} or dense_{f32|f16|bf16}",
+            )
 
     @property
     def name(self):
@@ -41,21 +48,29 @@ class WeightKind:
         """The kind of that name. Raises E_BAD_REQUEST."""
         match = _NAME.fullmatch(name)
         if not match:
-            raise EngineError("E_BAD_REQUEST", param="kind", got=name[:80],
-                              wanted="affine{4|8}_g{16|32|64|128}_{f16|f32} or dense_{f32|f16|bf16}")
+            raise EngineError(
+                "E_BAD_REQUEST",
+                param="kind",
+                got=name[:80],
+                wanted="affine{4|8}_g{16|32|64|128}_{f16|f32} or dense_{f32|f16|bf16}",
+            )
         bits, group, scale, dtype = match.groups()
         return cls("dense", dtype=dtype) if dtype else cls("affine", int(bits), int(group), scale)
 
     def code_words(self, K):
-        """u32 words of one row's codes (affine; `group` divides K) or values (dense, odd K rounded up)."""
+        """u32 words of one row's codes (affine; `group` divides K) or values (dense, odd K rounded
+        up).
+        """
         if self.family == "dense":
             return K if self.dtype == "f32" else -(-K // 2)
         if K % self.group:
-            raise EngineError("E_BAD_REQUEST", param="K", got=K, wanted=f"a multiple of {self.group}")
+            raise EngineError(
+                "E_BAD_REQUEST", param="K", got=K, wanted=f"a multiple of {self.group}"
+            )
         return K * self.bits // 32
 
     def scale_words(self, K):
-        """u32 words of one row's scales and biases: one a group as f16, two as f32; 0 when dense."""
+        """u32 words of one row's scales and biases: a group has one as f16, two as f32."""
         if self.family == "dense":
             return 0
         return K // self.group * (1 if self.scale == "f16" else 2)
@@ -97,12 +112,16 @@ _QUANT = {  # name: ((bits, group) of a matrix, (bits, group) of the embedding a
 def for_encoding(encoding, K, tensor="?"):
     """The kind that holds `encoding` exactly (`--quant keep`), for rows of K elements.
 
-    Raises E_UNSUPPORTED_TENSOR (integers and unknown encodings) and E_BAD_REQUEST when K does not fit the group.
+    Raises E_UNSUPPORTED_TENSOR (integers and unknown encodings) and E_BAD_REQUEST when K does not
+    fit the group.
     """
     kind = _KEEP.get(encoding)
     if kind is None:
-        raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor,
-                          detail=f"encoding {encoding}, wanted one of {', '.join(_KEEP)}")
+        raise EngineError(
+            "E_UNSUPPORTED_TENSOR",
+            tensor=tensor,
+            detail=f"encoding {encoding}, wanted one of {', '.join(_KEEP)}",
+        )
     kind.code_words(K)
     return kind
 
@@ -110,14 +129,16 @@ def for_encoding(encoding, K, tensor="?"):
 def resolve_quant(quant_name, encoding, is_embedding_or_head, K):
     """The kind of a matrix [*, K] under a `--quant` name (DESIGN section 2).
 
-    A group that does not divide K gives way to the next smaller one, then to dense. Raises E_BAD_REQUEST
-    for an unknown name and E_UNSUPPORTED_TENSOR for an encoding without weights.
+    A group that does not divide K gives way to the next smaller one, then to dense. Raises
+    E_BAD_REQUEST for an unknown name and E_UNSUPPORTED_TENSOR for an encoding without weights.
     """
     kept = for_encoding(encoding, K)
     if quant_name == "keep":
         return kept
     if quant_name not in _QUANT:
-        raise EngineError("E_BAD_REQUEST", param="quant", got=quant_name, wanted=", ".join(QUANT_NAMES))
+        raise EngineError(
+            "E_BAD_REQUEST", param="quant", got=quant_name, wanted=", ".join(QUANT_NAMES)
+        )
     bits, wanted = _QUANT[quant_name][1 if is_embedding_or_head else 0]
     for group in GROUPS:
         if group <= wanted and K % group == 0:
