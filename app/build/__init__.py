@@ -1,0 +1,1 @@
+"""Jird's build: environment, downloads, wheels, site, server. See docs/architecture.md."""

