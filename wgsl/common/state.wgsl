@@ -1,0 +1,19 @@
+// Words of the state buffer; pyengine/decode/state.py says what each is and fills them.
+const S_POS: u32 = 0u;
+const S_N: u32 = 1u;
+const S_STOPPED: u32 = 2u;
+const S_STEP: u32 = 3u;
+const S_SEED: u32 = 4u;
+const S_TEMPERATURE: u32 = 5u;
+const S_TOP_K: u32 = 6u;
+const S_TOP_P: u32 = 7u;
+const S_MIN_P: u32 = 8u;
+const S_REPETITION_PENALTY: u32 = 9u;
+const S_FREQUENCY_PENALTY: u32 = 10u;
+const S_PRESENCE_PENALTY: u32 = 11u;
+const S_FLAGS: u32 = 12u;
+const S_KEY_SCALE: u32 = 13u;
+const S_MIN_P_KEY: u32 = 14u;
+const S_TOP_P_Q32: u32 = 15u;
+const S_STOP_IDS: u32 = 16u;
+const S_WORDS: u32 = 32u;

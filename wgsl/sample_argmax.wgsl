@@ -1,0 +1,34 @@
+{# Greedy, first half: the best (logit, id) of each workgroup's CHUNK ids, ties by lowest id.
+   Inputs: logits (1, VOCAB), state; output picks (PARTIALS, 2) u32: logit bits, id. Constants: VOCAB, PARTIALS. #}
+@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> state: array<u32>;
+@group(0) @binding(2) var<storage, read_write> picks: array<u32>;
+{% include "common/sample.wgsl" %}
+var<workgroup> scores: array<f32, THREADS>;
+var<workgroup> ids: array<u32, THREADS>;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
+  if (state[S_STOPPED] != 0u) { return; }
+  var score = NO_SCORE;
+  var id = NO_ID;
+  let end = min((group.x + 1u) * CHUNK, VOCAB);
+  for (var i = group.x * CHUNK + tid; i < end; i += THREADS) {
+    let x = clean(logits[i]);
+    if (x > score) { score = x; id = i; }
+  }
+  scores[tid] = score;
+  ids[tid] = id;
+  workgroupBarrier();
+  for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
+    if (tid < stride && better(scores[tid + stride], ids[tid + stride], scores[tid], ids[tid])) {
+      scores[tid] = scores[tid + stride];
+      ids[tid] = ids[tid + stride];
+    }
+    workgroupBarrier();
+  }
+  if (tid == 0u) {
+    picks[2u * group.x] = bitcast<u32>(scores[0]);
+    picks[2u * group.x + 1u] = ids[0];
+  }
+}
