@@ -1,0 +1,169 @@
+"""The native device: WebGPU on plain CPython through wgpu-py (naga's WGSL front end; lavapipe where there is no GPU)."""
+import struct
+from collections import Counter
+from pathlib import Path
+
+from pyengine import flags
+from pyengine.device.api import repack_grid, slices, upload_bytes
+from pyengine.errors import EngineError
+from pyengine.kernels.spec import Caps
+from pyengine.plan.plan import SLOTS
+
+BINDING_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
+
+
+def _limits(adapter):
+    """The adapter's own limits for what kernels use when offered; the rest stays at WebGPU's defaults."""
+    wanted = ("max-storage-buffer-binding-size", "max-buffer-size", "max-storage-buffers-per-shader-stage")
+    return {name: adapter.limits[name] for name in wanted}
+
+
+class NativeDevice:
+    def __init__(self, adapter, device):
+        info = adapter.info
+        self.device = device
+        software = info["adapter_type"] == "CPU"
+        self.caps = Caps(f16="shader-f16" in device.features, subgroups="subgroup" in device.features,
+                         software=software, max_binding=device.limits["max-storage-buffer-binding-size"],
+                         max_buffer=device.limits["max-buffer-size"],
+                         max_storage_buffers=device.limits["max-storage-buffers-per-shader-stage"],
+                         backend="native", vendor=info["vendor"] or info["device"])
+        self.info = {"backend": "native", "vendor": self.caps.vendor, "f16": self.caps.f16,
+                     "subgroups": self.caps.subgroups}
+
+    @classmethod
+    async def create(cls):
+        """Raises `E_NO_WEBGPU` when wgpu-py is missing or finds no Vulkan, Metal or D3D12 adapter."""
+        try:
+            import wgpu
+            adapters = [a for a in wgpu.gpu.enumerate_adapters_sync() if a.info["backend_type"] != "OpenGL"]
+        except (ImportError, RuntimeError, OSError) as error:
+            raise EngineError("E_NO_WEBGPU", reason=f"wgpu-py: {error}") from None
+        adapters = [a for a in adapters if flags.NATIVE_ADAPTER.lower() in a.summary.lower()]
+        adapters.sort(key=lambda a: a.info["adapter_type"] == "CPU")
+        if not adapters:
+            raise EngineError("E_NO_WEBGPU", reason="no native adapter; a Vulkan driver such as Mesa's lavapipe is enough")
+        adapter = adapters[0]
+        features = [f for f in ("shader-f16", "subgroup", "timestamp-query") if f in adapter.features]
+        return cls(adapter, adapter.request_device_sync(required_features=features, required_limits=_limits(adapter)))
+
+    async def prepare(self, plan, progress=None):
+        import wgpu
+        try:
+            return NativeRunner(self.device, plan, progress)
+        except wgpu.GPUOutOfMemoryError:
+            raise EngineError("E_OUT_OF_MEMORY", what="the model", needed=plan.bytes_needed()["total"],
+                              available="less") from None
+        except wgpu.GPUError as error:
+            raise EngineError("E_GPU", what="the plan", detail=str(error)[:2000]) from None
+
+
+class NativeRunner:
+    def __init__(self, device, plan, progress):
+        import wgpu
+        self._device, self._queue, self.plan = device, device.queue, plan
+        usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
+        self._buffers = [self._device.create_buffer(
+            size=b.nbytes, label=b.name[:80], usage=usage | (wgpu.BufferUsage.UNIFORM if b.name.startswith("job.") else 0))
+            for b in plan.buffers]
+        self._layouts = {}
+        self._pipelines = []
+        for i, pipeline in enumerate(plan.pipelines):
+            self._pipelines.append(self._compile(pipeline))
+            if progress:
+                progress(i + 1, len(plan.pipelines))
+        self._groups = {}
+        self._programs = {name: [(self._pipelines[d.pipeline][0], self._bind(d), d.grid) for d in dispatches]
+                          for name, dispatches in plan.programs.items()}
+
+    # ---- set-up --------------------------------------------------------------------------------------------------
+
+    def _layout(self, access):
+        if access not in self._layouts:
+            import wgpu
+            self._layouts[access] = self._device.create_bind_group_layout(entries=[
+                {"binding": i, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": BINDING_TYPES[a]}}
+                for i, a in enumerate(access)])
+        return self._layouts[access]
+
+    def _compile(self, pipeline):
+        if flags.DUMP_WGSL:
+            path = Path(flags.DUMP_WGSL, pipeline.label.replace("#", "_") + ".wgsl")
+            path.write_text(pipeline.code)
+        layout = self._layout(pipeline.access)
+        module = self._device.create_shader_module(code=pipeline.code, label=pipeline.label)
+        compiled = self._device.create_compute_pipeline(
+            layout=self._device.create_pipeline_layout(bind_group_layouts=[layout]),
+            compute={"module": module, "entry_point": "main"})
+        return compiled, layout
+
+    def _group(self, pipeline, ranges):
+        key = pipeline, ranges
+        if key not in self._groups:
+            self._groups[key] = self._device.create_bind_group(layout=self._pipelines[pipeline][1], entries=[
+                {"binding": i, "resource": {"buffer": self._buffers[b], "offset": offset, "size": size}}
+                for i, (b, offset, size) in enumerate(ranges)])
+        return self._groups[key]
+
+    def _bind(self, dispatch):
+        return self._group(dispatch.pipeline, tuple((o.buffer, o.offset, o.nbytes) for o in dispatch.operands))
+
+    # ---- weights -------------------------------------------------------------------------------------------------
+
+    async def upload(self, files, progress):
+        done, total = 0, upload_bytes(self.plan)
+        for index, data in self.plan.consts.items():
+            self.write(index, 0, data.tobytes())
+        slot = 0
+        for upload in self.plan.uploads:
+            for row, rows in slices(upload):
+                raw = await files[upload.file].read(upload.offset + row * upload.row_bytes, rows * upload.row_bytes)
+                self._put_rows(upload, row, rows, raw, slot)
+                slot = (slot + 1) % SLOTS
+                done += len(raw)
+                progress(done, total)
+
+    def _put_rows(self, upload, row, rows, raw, slot):
+        raw = bytes(raw) + bytes(-len(raw) % 4)
+        if upload.pipeline < 0:
+            self.write(upload.buffer, (upload.row0 + row) * upload.dst_row_bytes, raw)
+            return
+        staging, job = self.plan.buffer(f"staging.{slot}"), self.plan.buffer(f"job.{slot}")
+        self.write(staging, 0, raw)
+        self.write(job, 0, struct.pack("<4I", row, rows, upload.row0, 0))
+        destination = self.plan.buffers[upload.buffer].nbytes
+        group = self._group(upload.pipeline, ((staging, 0, self.plan.buffers[staging].nbytes),
+                                              (upload.buffer, 0, destination), (job, 0, 16)))
+        encoder = self._device.create_command_encoder()
+        self._encode(encoder, [(self._pipelines[upload.pipeline][0], group, repack_grid(upload, rows))])
+        self._queue.submit([encoder.finish()])
+
+    # ---- running -------------------------------------------------------------------------------------------------
+
+    def write(self, buffer, offset, data):
+        self._queue.write_buffer(self._buffers[buffer], offset, data)
+
+    def _encode(self, encoder, dispatches):
+        compute_pass = encoder.begin_compute_pass()
+        for pipeline, group, grid in dispatches:
+            compute_pass.set_pipeline(pipeline)
+            compute_pass.set_bind_group(0, group)
+            compute_pass.dispatch_workgroups(*grid)
+        compute_pass.end()
+
+    async def run(self, sequence, read=None):
+        encoder = self._device.create_command_encoder()
+        self._encode(encoder, [d for program, repeats in sequence for d in self._programs[program] * repeats])
+        self._queue.submit([encoder.finish()])
+        return await self.read(*read) if read else None
+
+    async def read(self, buffer, offset, nbytes):
+        return bytes(self._queue.read_buffer(self._buffers[buffer], offset, nbytes))
+
+    def live(self):
+        return Counter(buffers=len(self._buffers), bind_groups=len(self._groups), pipelines=len(self._pipelines))
+
+    def close(self):
+        for buffer in self._buffers:
+            buffer.destroy()
+        self._buffers, self._groups, self._pipelines, self._programs = [], {}, [], {}

@@ -1,0 +1,41 @@
+"""The null device: runs nothing, records everything. Most tests of planning and of the decode loop need no more."""
+from pyengine.kernels.spec import Caps
+
+
+class NullRunner:
+    """Records `writes` and `runs`; reads answer zeros, or what `respond(sequence, read)` gives."""
+
+    def __init__(self, plan, respond=None):
+        self.plan = plan
+        self.writes, self.runs = [], []
+        self._respond = respond
+        self.closed = False
+
+    async def upload(self, files, progress):
+        for upload in self.plan.uploads:
+            await files[upload.file].read(upload.offset, upload.row_bytes * upload.rows)
+
+    def write(self, buffer, offset, data):
+        self.writes.append((self.plan.buffers[buffer].name, offset, bytes(data)))
+
+    async def run(self, sequence, read=None):
+        self.runs.append(tuple(sequence))
+        if read is None:
+            return None
+        return self._respond(sequence, read) if self._respond else bytes(read[2])
+
+    def live(self):
+        return {"buffers": 0 if self.closed else len(self.plan.buffers)}
+
+    def close(self):
+        self.closed = True
+
+
+class NullDevice:
+    def __init__(self, caps=None, respond=None):
+        self.caps = caps or Caps()
+        self.info = {"backend": "null", "vendor": "", "f16": self.caps.f16, "subgroups": self.caps.subgroups}
+        self._respond = respond
+
+    async def prepare(self, plan, progress=None):
+        return NullRunner(plan, self._respond)

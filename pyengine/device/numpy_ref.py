@@ -1,0 +1,96 @@
+"""The oracle device: replays a plan with the ops' numpy references, on the plan's own buffers and arena offsets."""
+from pyengine.decode import state as st
+from pyengine.device.api import slices, upload_bytes
+from pyengine.ir.ops import OPS
+from pyengine.kernels.spec import Caps
+from pyengine.lazy import np
+from pyengine.quant import affine, blocks
+from pyengine.quant.kinds import WeightKind
+
+DTYPES = {"f32": "<f4", "u32": "<u4", "f16x2": "<f2"}
+
+
+class NumpyRunner:
+    def __init__(self, plan):
+        self.plan = plan
+        skipped = ("staging",)
+        self._memory = [np.zeros(0 if b.part in skipped else b.nbytes, np.uint8) for b in plan.buffers]
+        self._dense = {}  # (buffer, offset) -> dequantised weight: unpacking again for every step would be most of its time
+        self._state = plan.buffer("state") if any(b.name == "state" for b in plan.buffers) else None
+
+    async def upload(self, files, progress):
+        done, total = 0, upload_bytes(self.plan)
+        for index, data in self.plan.consts.items():
+            self.write(index, 0, data.tobytes())
+        for upload in self.plan.uploads:
+            if upload.head_dim or len(slices(upload)) > 1:
+                pieces = slices(upload) if not upload.head_dim else [(0, upload.rows)]
+            else:
+                pieces = [(0, upload.rows)]
+            for row, rows in pieces:
+                raw = await files[upload.file].read(upload.offset + row * upload.row_bytes, rows * upload.row_bytes)
+                self._put_rows(upload, row, rows, raw)
+                done += len(raw)
+                progress(done, total)
+
+    def _put_rows(self, upload, row, rows, raw):
+        kind = WeightKind.parse(upload.kind)
+        packed = blocks.repack(raw, upload.encoding, rows, upload.columns, kind, upload.head_dim)
+        self.write(upload.buffer, (upload.row0 + row) * upload.dst_row_bytes, packed.tobytes())
+
+    def write(self, buffer, offset, data):
+        self._memory[buffer][offset:offset + len(data)] = np.frombuffer(data, np.uint8)
+
+    def _weight(self, operand):
+        key = operand.buffer, operand.offset
+        if key not in self._dense:
+            value, kind = operand.value, WeightKind.parse(operand.value.dtype)
+            rows, columns = value.shape
+            words = self._view(operand, "<u4", (rows, kind.row_words(columns)))
+            self._dense[key] = affine.unpack(words, kind, columns)
+        return self._dense[key]
+
+    def _view(self, operand, dtype, shape):
+        count = int(np.prod(shape))
+        return np.frombuffer(self._memory[operand.buffer], dtype, count, operand.offset).reshape(shape)
+
+    def _array(self, operand):
+        value = operand.value
+        if value.dtype not in DTYPES:
+            return self._weight(operand)
+        return self._view(operand, DTYPES[value.dtype], value.shape)
+
+    def _stopped(self):
+        return self._state is not None and self._memory[self._state].view("<u4")[st.STOPPED]
+
+    async def run(self, sequence, read=None):
+        for program, repeats in sequence:
+            for dispatch in self.plan.programs[program] * repeats:
+                if self._stopped():
+                    break
+                node = dispatch.node
+                arrays = [self._array(operand) for operand in dispatch.operands]
+                results = OPS[node.op].reference(dict(node.attrs), *arrays[:len(node.inputs)])
+                for array, result in zip(arrays[len(node.inputs):], results, strict=True):
+                    array[...] = result
+        return await self.read(*read) if read else None
+
+    async def read(self, buffer, offset, nbytes):
+        return self._memory[buffer][offset:offset + nbytes].tobytes()
+
+    def live(self):
+        return {"buffers": len(self._memory)}
+
+    def close(self):
+        self._memory, self._dense = [], {}
+
+
+class NumpyDevice:
+    """The reference device on plain CPython: slow, exact in what it means."""
+
+    def __init__(self, caps=None):
+        self.caps = caps or Caps(backend="numpy", vendor="numpy")
+        self.info = {"backend": "numpy", "vendor": "numpy", "f16": False, "subgroups": False}
+
+    async def prepare(self, plan, progress=None):
+        return NumpyRunner(plan)

@@ -1,0 +1,1 @@
+"""The intermediate representation: ops, graphs, their checks and their text."""

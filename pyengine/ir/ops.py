@@ -1,0 +1,231 @@
+"""The op table: each op's shape rule and its numpy reference, which is the definition the kernels are tested against.
+
+Operand conventions of the references: activations are f32 arrays (T, width); a weight arrives dequantised, f32 (N, K); a KV
+cache is a writable (n_kv, context, head_dim) array of f16 or f32; `state` is the uint32 state buffer. Every op takes
+`state` last: rows >= n are padding and stay zero here, and kernels return at once when it says `stopped`.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyengine.decode import state as st
+from pyengine.errors import EngineError
+from pyengine.lazy import np
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """|got - want| <= atol + rtol * |want|, and why that much."""
+    atol: float
+    rtol: float
+    reason: str
+
+
+EXACT = Tolerance(0.0, 0.0, "moves or selects values")
+ELEMENTWISE = Tolerance(1e-6, 1e-5, "f32, a few roundings; exp and sqrt within 4 ulp")
+REDUCTION = Tolerance(2e-5, 2e-5, "f32 sums of up to some thousand terms in another order")
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """`infer(attrs, *values) -> [(shape, dtype)]`; `reference(attrs, *arrays) -> tuple of output arrays`;
+    `mutates`: indices of the inputs that the op writes in place."""
+    name: str
+    infer: Callable
+    reference: Callable
+    tolerance: Tolerance
+    mutates: tuple = ()
+
+
+OPS = {}
+
+
+def register(name, infer, tolerance, mutates=()):
+    """Decorator: the decorated function is the op's reference."""
+    def add(reference):
+        if name in OPS:
+            raise EngineError("E_INTERNAL", detail=f"op {name} is registered twice")
+        OPS[name] = OpSpec(name, infer, reference, tolerance, mutates)
+        return reference
+    return add
+
+
+def _want(condition, detail):
+    if not condition:
+        raise EngineError("E_INTERNAL", detail=detail)
+
+
+def valid_rows(state, rows):
+    """Rows to compute of a T-row op: decode programs (T = 1) always have one."""
+    return min(int(state[st.N]), rows) if rows > 1 else 1
+
+
+def _padded(array, rows):
+    out = np.zeros((rows, *array.shape[1:]), np.float32)
+    out[:len(array)] = array
+    return out
+
+
+# ---- embedding, norms, element-wise ------------------------------------------------------------------------------
+
+def _infer_embed(attrs, tokens, weight, state):
+    return [((tokens.shape[0], weight.shape[1]), "f32")]
+
+
+@register("embed", _infer_embed, ELEMENTWISE)
+def embed(attrs, tokens, weight, state):
+    """tokens u32 (T,), weight (V, H) -> weight[tokens] * scale (T, H)."""
+    n = valid_rows(state, len(tokens))
+    return (_padded(weight[tokens[:n]] * np.float32(attrs.get("scale", 1.0)), len(tokens)),)
+
+
+def _infer_rmsnorm(attrs, x, gain, state):
+    _want(gain.shape == (x.shape[1],), f"rmsnorm gain {gain.shape} for x {x.shape}")
+    return [(x.shape, "f32")]
+
+
+@register("rmsnorm", _infer_rmsnorm, REDUCTION)
+def rmsnorm(attrs, x, gain, state):
+    """x (T, H), gain (H,) -> gain * x / sqrt(mean(x^2) + eps); Zhang and Sennrich 2019."""
+    variance = np.mean(np.square(x.astype(np.float64)), axis=-1, keepdims=True)
+    return ((x / np.sqrt(variance + attrs["eps"]) * gain).astype(np.float32),)
+
+
+@register("add", lambda attrs, x, y, state: [(x.shape, "f32")], ELEMENTWISE)
+def add(attrs, x, y, state):
+    """x, y (T, H) -> x + y."""
+    return (x + y,)
+
+
+def _infer_silu_mul(attrs, gate_up, state):
+    return [((gate_up.shape[0], gate_up.shape[1] // 2), "f32")]
+
+
+@register("silu_mul", _infer_silu_mul, ELEMENTWISE)
+def silu_mul(attrs, gate_up, state):
+    """gate_up (T, 2I), gate in the first half -> silu(gate) * up (T, I); Shazeer 2020, SwiGLU."""
+    gate, up = np.split(gate_up, 2, axis=1)
+    with np.errstate(over="ignore"):
+        return (gate / (1 + np.exp(-gate)) * up,)
+
+
+@register("take_last", lambda attrs, x, state: [((1, x.shape[1]), "f32")], EXACT)
+def take_last(attrs, x, state):
+    """x (T, H) -> row n - 1, (1, H): only the last token's logits are ever wanted."""
+    n = valid_rows(state, len(x))
+    return (x[n - 1:n],)
+
+
+# ---- matrices ----------------------------------------------------------------------------------------------------
+
+def _infer_linear(attrs, x, weight, state):
+    _want(x.shape[1] == weight.shape[1], f"linear: x {x.shape} against weight {weight.shape}")
+    return [((x.shape[0], attrs.get("width", weight.shape[0])), "f32")]
+
+
+@register("linear", _infer_linear, REDUCTION)
+def linear(attrs, x, weight, state):
+    """x (T, K), weight (N, K) -> columns col .. col + N of y (T, width); the rest of y is for `linear_into`."""
+    n, col = valid_rows(state, len(x)), attrs.get("col", 0)
+    y = np.zeros((len(x), attrs.get("width", len(weight))), np.float32)
+    y[:n, col:col + len(weight)] = x[:n] @ weight.T
+    return (y,)
+
+
+def _infer_linear_into(attrs, x, weight, y, state):
+    _want(x.shape[1] == weight.shape[1] and attrs["col"] + weight.shape[0] <= y.shape[1],
+          f"linear_into: x {x.shape}, weight {weight.shape}, y {y.shape} at {attrs['col']}")
+    return []
+
+
+@register("linear_into", _infer_linear_into, REDUCTION, mutates=(2,))
+def linear_into(attrs, x, weight, y, state):
+    """As `linear`, into columns of a y that exists: parts of other kinds, or beyond one binding's size."""
+    n, col = valid_rows(state, len(x)), attrs["col"]
+    y[:n, col:col + len(weight)] = x[:n] @ weight.T
+    return ()
+
+
+def _infer_norm_linear(attrs, x, gain, weight, state):
+    _infer_rmsnorm(attrs, x, gain, state)
+    return _infer_linear(attrs, x, weight, state)
+
+
+@register("norm_linear", _infer_norm_linear, REDUCTION)
+def norm_linear(attrs, x, gain, weight, state):
+    """rmsnorm, then linear."""
+    return linear(attrs, *rmsnorm(attrs, x, gain, state), weight, state)
+
+
+def _infer_norm_gate_up(attrs, x, gain, weight, state):
+    ((rows, width), dtype), = _infer_norm_linear({}, x, gain, weight, state)
+    return [((rows, width // 2), dtype)]
+
+
+@register("norm_gate_up", _infer_norm_gate_up, REDUCTION)
+def norm_gate_up(attrs, x, gain, weight, state):
+    """rmsnorm, then linear with gate rows above up rows, then silu_mul."""
+    return silu_mul({}, *norm_linear(attrs, x, gain, weight, state), state)
+
+
+def _infer_linear_add(attrs, x, weight, residual, state):
+    _want(residual.shape == (x.shape[0], weight.shape[0]), f"linear_add: residual {residual.shape}")
+    return _infer_linear(attrs, x, weight, state)
+
+
+@register("linear_add", _infer_linear_add, REDUCTION)
+def linear_add(attrs, x, weight, residual, state):
+    """linear, then add to the residual stream."""
+    return (residual + linear(attrs, x, weight, state)[0],)
+
+
+# ---- attention ---------------------------------------------------------------------------------------------------
+
+def rope_rotation(coarse, fine, positions):
+    """cos and sin of position * frequency, (T, half) each, by the addition theorem from two small tables:
+    coarse[p // 64] and fine[p % 64] hold (cos, sin) computed in double precision. Exact where f32 `cos(8000.)` is not."""
+    a, b = coarse[positions // len(fine)], fine[positions % len(fine)]  # (T, half, 2)
+    cos = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
+    sin = a[..., 1] * b[..., 0] + a[..., 0] * b[..., 1]
+    return cos, sin
+
+
+def _rotate(x, cos, sin):
+    """NeoX halves: x (T, heads, d), pairs (i, i + half) of the first 2 * half dims; Su et al. 2021."""
+    half = cos.shape[-1]
+    a, b, rest = x[..., :half], x[..., half:2 * half], x[..., 2 * half:]
+    cos, sin = cos[:, None], sin[:, None]
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin, rest], axis=-1)
+
+
+def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
+    heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
+    _want(qkv.shape[1] == (heads + 2 * kv_heads) * d, f"rope_kv: qkv {qkv.shape} for {dict(attrs)}")
+    _want(k_cache.shape[::2] == (kv_heads, d), f"rope_kv: cache {k_cache.shape} for {dict(attrs)}")
+    return [((qkv.shape[0], heads * d), "f32")]
+
+
+@register("rope_kv", _infer_rope_kv, ELEMENTWISE, mutates=(3, 4))
+def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
+    """Rotates q and k, stores k and v at pos .. pos + n of the caches; -> rotated q (T, heads * d)."""
+    rows, n, pos = len(qkv), valid_rows(state, len(qkv)), int(state[st.POS])
+    heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
+    cos, sin = rope_rotation(coarse, fine, pos + np.arange(n))
+    q, k, v = np.split(qkv[:n].reshape(n, -1, d), [heads, heads + kv_heads], axis=1)
+    k_cache[:, pos:pos + n] = _rotate(k, cos, sin).transpose(1, 0, 2)
+    v_cache[:, pos:pos + n] = v.transpose(1, 0, 2)
+    return (_padded(_rotate(q, cos, sin).reshape(n, heads * d), rows),)
+
+
+@register("attention", lambda attrs, q, k_cache, v_cache, state: [(q.shape, "f32")], REDUCTION)
+def attention(attrs, q, k_cache, v_cache, state):
+    """Causal grouped-query attention of q (T, heads * d) over cache positions 0 .. pos + row; -> (T, heads * d)."""
+    rows, n, pos = len(q), valid_rows(state, len(q)), int(state[st.POS])
+    kv_heads, _, d = k_cache.shape
+    q = q[:n].reshape(n, kv_heads, -1, d).transpose(1, 2, 0, 3)                    # (kv, group, n, d)
+    k, v = (c[:, None, :pos + n].astype(np.float32) for c in (k_cache, v_cache))   # (kv, 1, S, d)
+    scores = q @ k.transpose(0, 1, 3, 2) * np.float32(attrs["scale"])              # (kv, group, n, S)
+    visible = np.arange(pos + n)[None] <= pos + np.arange(n)[:, None]
+    scores = np.where(visible, scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    out = (weights / weights.sum(-1, keepdims=True)) @ v                           # (kv, group, n, d)
+    return (_padded(out.transpose(2, 0, 1, 3).reshape(n, -1), rows),)

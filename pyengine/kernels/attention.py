@@ -1,0 +1,32 @@
+"""Rotary embedding with the KV write, and attention over the cache."""
+from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, variants
+
+KV_VARIANTS = variants(kv=("f16", "f32"))
+
+
+def _kv(value):
+    return "f16" if value.dtype == "f16x2" else "f32"
+
+
+def _launch_rope_kv(node, values, caps):
+    view = NodeView(node, values)
+    qkv, coarse, fine, cache = view[0], view[1], view[2], view[3]
+    heads, kv_heads, d = (view.attrs[k] for k in ("heads", "kv_heads", "head_dim"))
+    constants = {"T": qkv.shape[0], "HEADS": heads, "KV_HEADS": kv_heads, "D": d, "HALF": coarse.shape[1],
+                 "CONTEXT": cache.shape[1], "FINE": fine.shape[0]}
+    pairs = (heads + 2 * kv_heads) * d // 2
+    return Launch({"kv": _kv(cache)}, constants, (ceil_div(pairs, 64), qkv.shape[0], 1))
+
+
+def _launch_attention(node, values, caps):
+    view = NodeView(node, values)
+    q, cache = view[0], view[1]
+    kv_heads, context, d = cache.shape
+    heads = q.shape[1] // d
+    constants = {"T": q.shape[0], "HEADS": heads, "KV_HEADS": kv_heads, "D": d, "CONTEXT": context,
+                 "SCALE": float(view.attrs["scale"])}
+    return Launch({"kv": _kv(cache)}, constants, (heads, q.shape[0], 1))
+
+
+SPECS = (KernelSpec("rope_kv", "rope_kv", _launch_rope_kv, KV_VARIANTS),
+         KernelSpec("attention", "attention", _launch_attention, KV_VARIANTS))

@@ -1,0 +1,57 @@
+"""WGSL text of a kernel variant: rendered from `wgsl/` natively, looked up in `rendered.json` in the browser's wheel."""
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "wgsl"
+
+
+def variant_key(stem, variant):
+    """`matvec|glu=0,norm=1,...`: the name of a rendered variant."""
+    return stem + "|" + ",".join(f"{k}={int(v) if isinstance(v, bool) else v}" for k, v in sorted(variant.items()))
+
+
+@cache
+def _rendered():
+    """The build's rendered variants, or None in a source checkout."""
+    file = resources.files("pyengine.kernels") / "rendered.json"
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+@cache
+def _environment():
+    import jinja2  # natively only: the browser gets rendered text
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+
+
+def render(stem, variant):
+    """The template's text for one variant, without the constants."""
+    text = _environment().get_template(f"{stem}.wgsl").render(**variant)
+    return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"
+
+
+@cache
+def _template_text(key, stem, variant_items):
+    rendered = _rendered()
+    return rendered[key] if rendered is not None else render(stem, dict(variant_items))
+
+
+def _constant(name, value):
+    if isinstance(value, float):
+        return f"const {name}: f32 = {value!r};"
+    return f"const {name}: u32 = {value}u;"
+
+
+def wgsl(stem, launch):
+    """The complete shader of a launch: constants first, so that shapes are compile-time values."""
+    consts = "\n".join(_constant(k, v) for k, v in sorted(launch.constants.items()))
+    key = variant_key(stem, launch.variant)
+    return consts + "\n" + _template_text(key, stem, tuple(sorted(launch.variant.items())))
+
+
+def render_all():
+    """Every variant of every kernel, `{variant_key: text}`: what the build puts into the wheel."""
+    from pyengine.kernels import every_template
+    return {variant_key(stem, v): render(stem, v) for stem, variants in every_template() for v in variants}

@@ -1,0 +1,73 @@
+"""What a kernel is: the op it computes, where it applies, its template variants and how it is launched."""
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pyengine.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Caps:
+    """What a device offers. The defaults are WebGPU's guaranteed limits ("webgpu-min")."""
+    f16: bool = False
+    subgroups: bool = False
+    software: bool = False                      # a CPU pretends to be a GPU: few threads, dear barriers
+    max_binding: int = 128 << 20                # bytes of one storage binding
+    max_buffer: int = 256 << 20                 # bytes of one buffer
+    max_storage_buffers: int = 8
+    max_grid: int = 65535
+    workgroup_memory: int = 16384
+    backend: str = "null"
+    vendor: str = ""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """`variant` picks the template branches, `constants` become WGSL consts, `grid` counts workgroups."""
+    variant: dict
+    constants: dict
+    grid: tuple
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """One way to compute `op` with the template `wgsl/<stem>.wgsl`.
+
+    `launch(node, values, caps)` -> Launch, or None where the kernel does not apply.
+    `variants` lists every variant that `launch` can return, for rendering at build time."""
+    op: str
+    stem: str
+    launch: Callable
+    variants: tuple
+    fusions: tuple = field(default=())
+
+
+class NodeView:
+    """A node's operands as values, by position: what `launch` reads."""
+
+    def __init__(self, node, values):
+        self.node = node
+        self.attrs = dict(node.attrs)
+        self.operands = [values[name] for name in node.operands]
+
+    def __getitem__(self, index):
+        return self.operands[index]
+
+
+def variants(**choices):
+    """Every combination of the named choices, as dicts: the enumerable variants of a template."""
+    combos = [{}]
+    for key, options in choices.items():
+        combos = [{**combo, key: option} for combo in combos for option in options]
+    return tuple(combos)
+
+
+def ceil_div(a, b):
+    return -(-a // b)
+
+
+def check_grid(launch, caps, op):
+    """Raises `E_UNSUPPORTED_CONFIG` where a grid exceeds what the device launches."""
+    if max(launch.grid) > caps.max_grid:
+        raise EngineError("E_UNSUPPORTED_CONFIG", field=f"grid of {op}", got=list(launch.grid),
+                          wanted=f"at most {caps.max_grid} a dimension")
+    return launch

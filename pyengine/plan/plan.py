@@ -1,0 +1,91 @@
+"""The plan: everything a device needs to hold and replay, as plain data. Made once per model by `schedule.make_plan`."""
+from dataclasses import dataclass, field
+
+PARTS = ("weights", "kv", "state", "activations", "staging")
+SLICE = 4 << 20      # bytes of one staging slice while weights stream
+SLOTS = 4            # slices in flight
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A GPU buffer; `part` says whose bytes they are in the memory table."""
+    name: str
+    nbytes: int
+    part: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A compute shader and the access ("read", "read_write", "uniform") of each of its bindings."""
+    label: str
+    code: str
+    access: tuple
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Binding: `nbytes` of `buffer` from `offset`; `value` is what lies there (for the oracle device)."""
+    buffer: int
+    offset: int
+    nbytes: int
+    value: object
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    pipeline: int
+    operands: tuple
+    grid: tuple
+    node: object
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Rows of a file's tensor into a weight buffer. `pipeline` -1: the bytes are rows already, copied as they are."""
+    tensor: str
+    file: int
+    offset: int
+    row_bytes: int
+    rows: int
+    buffer: int
+    row0: int
+    dst_row_bytes: int
+    pipeline: int
+    units_per_row: int
+    encoding: str
+    kind: str
+    columns: int
+    head_dim: int
+
+
+@dataclass
+class Plan:
+    buffers: list = field(default_factory=list)
+    pipelines: list = field(default_factory=list)
+    programs: dict = field(default_factory=dict)   # name -> [Dispatch]
+    uploads: list = field(default_factory=list)    # in file order
+    consts: dict = field(default_factory=dict)     # buffer index -> array('f')
+
+    def buffer(self, name):
+        """Index of the buffer called `name`."""
+        return next(i for i, b in enumerate(self.buffers) if b.name == name)
+
+    def bytes_needed(self):
+        """{part: bytes, total}: GPU memory by part; the parts add up to the total."""
+        parts = {part: sum(b.nbytes for b in self.buffers if b.part == part) for part in PARTS}
+        return {**parts, "total": sum(parts.values())}
+
+    def dispatches(self, *names):
+        """Dispatches of the named programs run one after the other."""
+        return sum(len(self.programs[name]) for name in names)
+
+    def text(self):
+        """The golden form: buffers by part, then each program's dispatches with pipeline, grid and operands."""
+        lines = [f"{k} {v}" for k, v in self.bytes_needed().items()]
+        lines += [f"buffer {b.name} {b.nbytes} {b.part}" for b in self.buffers]
+        for name, dispatches in self.programs.items():
+            lines.append(f"program {name}")
+            for d in dispatches:
+                where = " ".join(f"{self.buffers[o.buffer].name}@{o.offset}+{o.nbytes}" for o in d.operands)
+                lines.append(f"  {self.pipelines[d.pipeline].label} {'x'.join(map(str, d.grid))} {where}")
+        return "\n".join(lines) + "\n"

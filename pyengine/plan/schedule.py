@@ -1,0 +1,142 @@
+"""Graphs + weights -> Plan: arena offsets, kernels, pipelines, bindings, uploads."""
+import hashlib
+import re
+
+from pyengine import kernels
+from pyengine.errors import EngineError
+from pyengine.kernels import source
+from pyengine.kernels.repack import repack_launch, units_per_row
+from pyengine.plan.memory import align, lifetimes, plan_arena
+from pyengine.plan.plan import SLICE, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan, Upload
+
+_BINDING = re.compile(r"@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>")
+_ACCESS = {"storage, read_write": "read_write", "storage, read": "read", "uniform": "uniform"}
+
+
+def bindings_of(code):
+    """Access of each binding of a shader, by number. Raises `E_INTERNAL` when the numbers have a hole."""
+    found = {int(number): _ACCESS[access] for number, access in _BINDING.findall(code)}
+    if sorted(found) != list(range(len(found))):
+        raise EngineError("E_INTERNAL", detail=f"bindings {sorted(found)} are not 0..{len(found) - 1}")
+    return tuple(found[i] for i in range(len(found)))
+
+
+class _Scheduler:
+    def __init__(self, caps):
+        self.caps = caps
+        self.plan = Plan()
+        self._buffers = {}
+        self._pipelines = {}
+
+    def buffer(self, name, nbytes, part):
+        """Index of the buffer, made or grown to hold `nbytes`."""
+        nbytes = align(nbytes, 16)
+        if name in self._buffers:
+            index = self._buffers[name]
+            known = self.plan.buffers[index]
+            self.plan.buffers[index] = Buffer(name, max(known.nbytes, nbytes), known.part)
+            return index
+        if nbytes > self.caps.max_buffer:
+            raise EngineError("E_OUT_OF_MEMORY", what=f"the GPU buffer {name[:120]}", needed=nbytes,
+                              available=self.caps.max_buffer)
+        self._buffers[name] = len(self.plan.buffers)
+        self.plan.buffers.append(Buffer(name, nbytes, part))
+        return self._buffers[name]
+
+    def pipeline(self, stem, launch):
+        code = source.wgsl(stem, launch)
+        if code not in self._pipelines:
+            digest = hashlib.sha256(code.encode()).hexdigest()[:8]
+            flags = "".join(f".{v if not isinstance(v, bool) else k}" for k, v in launch.variant.items() if v)
+            self._pipelines[code] = len(self.plan.pipelines)
+            self.plan.pipelines.append(Pipeline(f"{stem}{flags}#{digest}", code, bindings_of(code)))
+        return self._pipelines[code]
+
+    # ---- programs ------------------------------------------------------------------------------------------------
+
+    def program(self, graph, arena, offsets):
+        """The graph's dispatches, its temps at `offsets` of the arena buffer."""
+        dispatches = []
+        for node in graph.nodes:
+            spec, launch = kernels.choose(node, graph.values, self.caps)
+            pipeline = self.pipeline(spec.stem, launch)
+            operands = tuple(self._operand(graph.values[name], arena, offsets) for name in node.operands)
+            self._check(node, operands, self.plan.pipelines[pipeline])
+            dispatches.append(Dispatch(pipeline, operands, launch.grid, node))
+        self.plan.programs[graph.name] = dispatches
+
+    def _operand(self, value, arena, offsets):
+        nbytes = align(value.nbytes, 16)
+        if value.role == "temp":
+            return Operand(arena, offsets[value.name], nbytes, value)
+        if value.role == "weight":
+            index = self._buffers[value.buffer]
+            row_bytes = value.nbytes // value.shape[0] if len(value.shape) == 2 else 0
+            return Operand(index, value.row0 * row_bytes, nbytes, value)
+        part = {"state": "kv", "io": "state", "const": "weights"}[value.role]
+        return Operand(self.buffer(value.name, nbytes, part), 0, nbytes, value)
+
+    def _check(self, node, operands, pipeline):
+        """WebGPU's rules that no shader compiler checks: binding count and size, and one access per buffer."""
+        access = pipeline.access
+        if len(access) != len(operands):
+            raise EngineError("E_INTERNAL", detail=f"{node.op}: {len(operands)} operands, {len(access)} bindings")
+        if len(operands) > self.caps.max_storage_buffers:
+            raise EngineError("E_INTERNAL", detail=f"{node.op}: {len(operands)} storage buffers")
+        for i, a in enumerate(operands):
+            if a.nbytes > self.caps.max_binding:
+                raise EngineError("E_OUT_OF_MEMORY", what=f"{a.value.name} in one GPU binding", needed=a.nbytes,
+                                  available=self.caps.max_binding)
+            for j in range(i):
+                b = operands[j]
+                if a.buffer == b.buffer and "read_write" in (access[i], access[j]):
+                    apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
+                    if access[i] != access[j] or not apart:
+                        raise EngineError("E_INTERNAL", detail=f"{node.op}: {a.value.name} aliases {b.value.name}")
+
+    # ---- weights -------------------------------------------------------------------------------------------------
+
+    def uploads(self, weights, tensors):
+        """Uploads of every part of every weight buffer, in file order."""
+        found = []
+        for buffer in weights.buffers.values():
+            for part in buffer.parts:
+                found.append(self._upload(buffer, part, tensors[part.tensor]))
+        self.plan.uploads = sorted(found, key=lambda u: (u.file, u.offset))
+
+    def _upload(self, buffer, part, ref):
+        kind, columns = buffer.kind, buffer.columns
+        head_dim = part.head_dim if ref.rope_interleaved else 0
+        row_bytes, dst_row_bytes = ref.nbytes // part.rows, 4 * kind.row_words(columns)
+        if row_bytes > SLICE:
+            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=part.tensor, detail=f"one row has {row_bytes} bytes")
+        plain = kind.family == "dense" and ref.encoding == kind.dtype and not head_dim and (
+            row_bytes == dst_row_bytes or part.rows == 1 and row_bytes % 4 == 0)
+        pipeline = -1
+        if not plain:
+            pipeline = self.pipeline("repack", repack_launch(ref.encoding, columns, kind, head_dim))
+        return Upload(part.tensor, ref.file, ref.offset, row_bytes, part.rows, self._buffers[buffer.name], part.row0,
+                      dst_row_bytes, pipeline, units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
+
+
+def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):
+    """Plan of `graphs` (verified, fused) over `weights` (a `Weights`), `consts` {name: array('f')}.
+
+    `tensors` {name: TensorRef} gives the uploads; without it the plan can be inspected but not loaded.
+    Raises `E_OUT_OF_MEMORY` where a buffer or binding exceeds the device's limits."""
+    scheduler = _Scheduler(caps)
+    for buffer in weights.buffers.values():
+        scheduler.buffer(buffer.name, buffer.nbytes, "weights")
+    arenas = [plan_arena(lifetimes(graph)) for graph in graphs]
+    arena = scheduler.buffer("arena", max([16] + [size for _, size in arenas]), "activations")
+    for graph, (offsets, _) in zip(graphs, arenas):
+        scheduler.program(graph, arena, offsets)
+    if tensors is not None:
+        scheduler.uploads(weights, tensors)
+    plan = scheduler.plan
+    plan.consts = {plan.buffer(name): data for name, data in consts.items()}
+    for slot in range(SLOTS):
+        scheduler.buffer(f"staging.{slot}", SLICE, "staging")
+        scheduler.buffer(f"job.{slot}", 16, "staging")
+    scheduler.buffer("readback", 4 * ring, "staging")
+    return plan

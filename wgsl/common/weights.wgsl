@@ -1,0 +1,47 @@
+{# Weight rows as docs/architecture.md ("Bytes") lays them out, read a vec4<u32> (one block) at a time.
+   Block: 32 elements of 4-bit codes, 16 of 8-bit codes, 8 of f16/bf16, 4 of f32.
+   Constants: K columns, GROUP, CODE_WORDS, ROW_VECS (vec4<u32> per row). #}
+{% set block = {"affine4": 32, "affine8": 16, "f16": 8, "bf16": 8, "f32": 4}[weights] %}
+{% set vecs = block // 4 %}
+const BLOCK: u32 = {{ block }}u;
+const BLOCKS: u32 = (K + BLOCK - 1u) / BLOCK;
+{% if scale == "f16" %}
+fn scale_bias(row: u32, group: u32) -> vec2<f32> {
+  let word = CODE_WORDS + group;
+  return unpack2x16float(w[row * ROW_VECS + word / 4u][word % 4u]);
+}
+{% elif scale == "f32" %}
+fn scale_bias(row: u32, group: u32) -> vec2<f32> {
+  let word = CODE_WORDS + 2u * group;
+  let pair = w[row * ROW_VECS + word / 4u];
+  let odd = word % 4u;  // 0 or 2, or 1 or 3 when CODE_WORDS is odd
+  if (odd < 3u) { return bitcast<vec2<f32>>(vec2<u32>(pair[odd], pair[odd + 1u])); }
+  return bitcast<vec2<f32>>(vec2<u32>(pair.w, w[row * ROW_VECS + word / 4u + 1u].x));
+}
+{% endif %}
+{# Declares what block_vec needs for block v of a row; `id` keeps several loads apart. #}
+{% macro load_block(row, v, id="") %}
+let codes{{ id }} = w[{{ row }} * ROW_VECS + {{ v }}];
+{% if weights in ("affine4", "affine8") %}
+let sb{{ id }} = scale_bias({{ row }}, {{ v }} * BLOCK / GROUP);
+{% if weights == "affine4" %}
+var sc{{ id }} = sb{{ id }};
+if (GROUP < BLOCK) { sc{{ id }} = scale_bias({{ row }}, min({{ v }} * BLOCK / GROUP + 1u, K / GROUP - 1u)); }
+{% endif %}
+{% endif %}
+{% endmacro %}
+{# Elements 4j .. 4j + 3 of the loaded block, as vec4<f32>. #}
+{% macro block_vec(j, id="") %}
+{% if weights == "affine4" -%}
+{% set s = ("sb" if j < 4 else "sc") ~ id -%}
+(vec4<f32>((vec4<u32>(codes{{ id }}.{{ "xyzw"[j // 2] }}) >> vec4<u32>({{ 16 * (j % 2) }}u, {{ 16 * (j % 2) + 4 }}u, {{ 16 * (j % 2) + 8 }}u, {{ 16 * (j % 2) + 12 }}u)) & vec4<u32>(15u)) * {{ s }}.x + {{ s }}.y)
+{%- elif weights == "affine8" -%}
+(vec4<f32>((vec4<u32>(codes{{ id }}.{{ "xyzw"[j] }}) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)) * sb{{ id }}.x + sb{{ id }}.y)
+{%- elif weights == "f16" -%}
+vec4<f32>(unpack2x16float(codes{{ id }}.{{ "xyzw"[2 * j] }}), unpack2x16float(codes{{ id }}.{{ "xyzw"[2 * j + 1] }}))
+{%- elif weights == "bf16" -%}
+bitcast<vec4<f32>>(vec4<u32>(codes{{ id }}.{{ "xyzw"[2 * j] }} << 16u, codes{{ id }}.{{ "xyzw"[2 * j] }} & 0xffff0000u, codes{{ id }}.{{ "xyzw"[2 * j + 1] }} << 16u, codes{{ id }}.{{ "xyzw"[2 * j + 1] }} & 0xffff0000u))
+{%- else -%}
+bitcast<vec4<f32>>(codes{{ id }})
+{%- endif %}
+{% endmacro %}

@@ -1,0 +1,27 @@
+{# x[t] = scale * table[tokens[t]].
+   Inputs: tokens (T), w rows (V, K), state; output x (T, K). One thread per (row t, weight block).
+   Constants: T, K, V, SCALE, and those of common/weights.wgsl. #}
+@group(0) @binding(0) var<storage, read> tokens: array<u32>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> state: array<u32>;
+@group(0) @binding(3) var<storage, read_write> x: array<f32>;
+{% include "common/weights.wgsl" %}
+{% from "common/weights.wgsl" import load_block, block_vec with context %}
+{% set vecs = {"affine4": 8, "affine8": 4, "f16": 2, "bf16": 2, "f32": 1}[weights] %}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let t = id.y;
+  if (state[2] != 0u || id.x >= BLOCKS || (T > 1u && t >= state[1])) { return; }
+  let row = min(tokens[t], V - 1u);
+  {{ load_block("row", "id.x") | indent(2) }}
+  {% for j in range(vecs) %}
+  {
+    let q = {{ block_vec(j) | trim }} * SCALE;
+    let k = id.x * BLOCK + {{ 4 * j }}u;
+    {% for c in range(4) %}
+    if (k + {{ c }}u < K) { x[t * K + k + {{ c }}u] = q.{{ "xyzw"[c] }}; }
+    {% endfor %}
+  }
+  {% endfor %}
+}

@@ -1,0 +1,181 @@
+{# File bytes -> weight rows (docs/architecture.md, "Bytes"); numpy oracle: pyengine/quant/blocks.py.
+   Inputs: src (a slice of whole rows as it lies in the file), job (first source row, rows, first destination row, 0);
+   output dst. One thread per (row, group) for affine targets, per (row, word) for dense ones.
+   exact: the file's own codes and scales; quantize: MLX's affine quantiser (MODEL-MATH 2); dense: f32 values, or a copy.
+   Constants: K, SRC_BYTES (per row), ROW_WORDS, CODE_WORDS, GROUP, HEAD (head size of rows in llama.cpp's
+   interleaved RoPE order, or 0). #}
+@group(0) @binding(0) var<storage, read> src: array<u32>;
+@group(0) @binding(1) var<storage, read_write> dst: array<u32>;
+@group(0) @binding(2) var<uniform> job: vec4<u32>;
+
+fn byte_at(i: u32) -> u32 { return (src[i / 4u] >> (8u * (i % 4u))) & 255u; }
+fn half_at(i: u32) -> f32 { return unpack2x16float(byte_at(i) | (byte_at(i + 1u) << 8u)).x; }
+fn signed_at(i: u32) -> f32 { return f32(i32(byte_at(i) << 24u) >> 24u); }
+{% if encoding in ("q4_k", "q5_k") %}
+{% set bytes, elements, qs = (144, 256, 16) if encoding == "q4_k" else (176, 256, 48) %}
+
+fn scale_bias(row: u32, group: u32) -> vec2<f32> {
+  let at = row * SRC_BYTES + group / 8u * {{ bytes }}u;
+  let j = group % 8u;
+  var s = 0u;
+  var m = 0u;
+  if (j < 4u) {
+    s = byte_at(at + 4u + j) & 63u;
+    m = byte_at(at + 8u + j) & 63u;
+  } else {
+    let high = byte_at(at + 8u + j);
+    s = (high & 15u) | ((byte_at(at + j) >> 6u) << 4u);
+    m = (high >> 4u) | ((byte_at(at + 4u + j) >> 6u) << 4u);
+  }
+  return vec2<f32>(half_at(at) * f32(s), -(half_at(at + 2u) * f32(m)));
+}
+
+fn code(row: u32, k: u32) -> u32 {
+  let at = row * SRC_BYTES + k / 256u * {{ bytes }}u;
+  let j = k % 256u / 32u;
+  let nibble = (byte_at(at + {{ qs }}u + j / 2u * 32u + k % 32u) >> (4u * (j % 2u))) & 15u;
+  {% if encoding == "q5_k" %}
+  return nibble | (((byte_at(at + 16u + k % 32u) >> j) & 1u) << 4u);
+  {% else %}
+  return nibble;
+  {% endif %}
+}
+{% elif encoding == "q6_k" %}
+
+fn scale_bias(row: u32, group: u32) -> vec2<f32> {
+  let at = row * SRC_BYTES + group / 16u * 210u;
+  let scale = half_at(at + 208u) * signed_at(at + 192u + group % 16u);
+  return vec2<f32>(scale, -32.0 * scale);
+}
+
+fn code(row: u32, k: u32) -> u32 {
+  let at = row * SRC_BYTES + k / 256u * 210u;
+  let half = k % 256u / 128u;
+  let quarter = k % 128u / 32u;
+  let l = k % 32u;
+  let low = (byte_at(at + half * 64u + quarter % 2u * 32u + l) >> (4u * (quarter / 2u))) & 15u;
+  return low | (((byte_at(at + 128u + half * 32u + l) >> (2u * quarter)) & 3u) << 4u);
+}
+{% elif encoding in ("q4_0", "q4_1", "q8_0") %}
+{% set bytes, qs = {"q4_0": (18, 2), "q4_1": (20, 4), "q8_0": (34, 2)}[encoding] %}
+
+fn scale_bias(row: u32, group: u32) -> vec2<f32> {
+  let at = row * SRC_BYTES + group * {{ bytes }}u;
+  let d = half_at(at);
+  return vec2<f32>(d, {{ {"q4_0": "d * -8.0", "q4_1": "half_at(at + 2u)", "q8_0": "d * -128.0"}[encoding] }});
+}
+
+fn code(row: u32, k: u32) -> u32 {
+  let at = row * SRC_BYTES + k / 32u * {{ bytes }}u + {{ qs }}u;
+  {% if encoding == "q8_0" %}
+  return byte_at(at + k % 32u) ^ 128u;
+  {% else %}
+  return (byte_at(at + k % 16u) >> (4u * (k % 32u / 16u))) & 15u;
+  {% endif %}
+}
+{% endif %}
+
+{% if encoding in ("f32", "f16", "bf16") %}
+fn value(row: u32, k: u32) -> f32 {
+  {% if encoding == "f32" %}
+  let at = row * SRC_BYTES + 4u * k;
+  return bitcast<f32>(byte_at(at) | (byte_at(at + 1u) << 8u) | (byte_at(at + 2u) << 16u) | (byte_at(at + 3u) << 24u));
+  {% elif encoding == "f16" %}
+  return half_at(row * SRC_BYTES + 2u * k);
+  {% else %}
+  let at = row * SRC_BYTES + 2u * k;
+  return bitcast<f32>((byte_at(at) << 16u) | (byte_at(at + 1u) << 24u));
+  {% endif %}
+}
+{% else %}
+fn value(row: u32, k: u32) -> f32 {
+  let sb = scale_bias(row, k / {{ 16 if encoding == "q6_k" else 32 }}u);
+  return f32(code(row, k)) * sb.x + sb.y;
+}
+{% endif %}
+
+fn destination(row: u32) -> u32 {
+  let r = job.x + row;
+  if (HEAD == 0u) { return (job.z + r) * ROW_WORDS; }
+  return (job.z + r / HEAD * HEAD + r % 2u * (HEAD / 2u) + r % HEAD / 2u) * ROW_WORDS;
+}
+{% if mode == "dense" %}
+{% set per_word = 1 if dtype == "f32" else 2 %}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+  let index = id.y * grid.x * 64u + id.x;
+  let words = (K + {{ per_word - 1 }}u) / {{ per_word }}u;
+  let row = index / words;
+  let word = index % words;
+  if (row >= job.y) { return; }
+  {% if dtype == "f32" %}
+  dst[destination(row) + word] = bitcast<u32>(value(row, word));
+  {% else %}
+  let at = row * SRC_BYTES + 4u * word;  // a copy of 16-bit values
+  var bits = byte_at(at) | (byte_at(at + 1u) << 8u);
+  if (2u * word + 1u < K) { bits |= (byte_at(at + 2u) << 16u) | (byte_at(at + 3u) << 24u); }
+  dst[destination(row) + word] = bits;
+  {% endif %}
+}
+{% else %}
+
+fn put_scale(at: u32, group: u32, sb: vec2<f32>) {
+  {% if scale == "f16" %}
+  dst[at + CODE_WORDS + group] = pack2x16float(sb);
+  {% else %}
+  dst[at + CODE_WORDS + 2u * group] = bitcast<u32>(sb.x);
+  dst[at + CODE_WORDS + 2u * group + 1u] = bitcast<u32>(sb.y);
+  {% endif %}
+}
+{% if mode == "quantize" %}
+
+// MLX: zero and the edge of larger magnitude are exact; scale and bias are rounded to what is stored before the codes
+fn choose(row: u32, k0: u32) -> vec2<f32> {
+  var low = value(row, k0);
+  var high = low;
+  for (var k = k0 + 1u; k < k0 + GROUP; k++) { let v = value(row, k); low = min(low, v); high = max(high, v); }
+  let low_side = abs(low) > abs(high);
+  var scale = max((high - low) / {{ 2 ** bits - 1 }}.0, 1e-7);
+  if (!low_side) { scale = -scale; }
+  let edge = select(high, low, low_side);
+  let steps = round(edge / scale);
+  var bias = 0.0;
+  if (steps != 0.0) { scale = edge / steps; bias = edge; }
+  {% if scale == "f16" %}
+  let size = clamp(abs(scale), 0.00006103515625, 65504.0);
+  return unpack2x16float(pack2x16float(vec2<f32>(select(size, -size, scale < 0.0), clamp(bias, -65504.0, 65504.0))));
+  {% else %}
+  return vec2<f32>(scale, bias);
+  {% endif %}
+}
+{% endif %}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+  let index = id.y * grid.x * 64u + id.x;
+  let row = index / (K / GROUP);
+  let group = index % (K / GROUP);
+  if (row >= job.y) { return; }
+  let at = destination(row);
+  {% if mode == "exact" %}
+  put_scale(at, group, scale_bias(row, group));
+  {% else %}
+  let sb = choose(row, group * GROUP);
+  put_scale(at, group, sb);
+  {% endif %}
+  for (var i = 0u; i < GROUP * {{ bits }}u / 32u; i++) {
+    var word = 0u;
+    for (var j = 0u; j < {{ 32 // bits }}u; j++) {
+      let k = group * GROUP + i * {{ 32 // bits }}u + j;
+      {% if mode == "exact" %}
+      let q = code(row, k);
+      {% else %}
+      let q = u32(clamp(round((value(row, k) - sb.y) / sb.x), 0.0, {{ 2 ** bits - 1 }}.0));
+      {% endif %}
+      word |= q << ({{ bits }}u * j);
+    }
+    dst[at + group * GROUP * {{ bits }}u / 32u + i] = word;
+  }
+}
+{% endif %}
