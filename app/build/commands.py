@@ -12,7 +12,8 @@ from app.build.console import human_bytes, say, step
 
 def fetch():
     """Every asset into the cache."""
-    cache, _, _ = site.fetch()
+    with site.build_lock():
+        cache, _, _ = site.fetch()
     report(cache)
 
 

@@ -33,7 +33,7 @@ def human_bytes(n):
 
 
 class Progress:
-    """Bytes done of a total (None: unknown) and the rate; live on a terminal, else a line in 5 s."""
+    """Bytes done of a total (None: unknown) and the rate; a live bar only on a terminal."""
 
     def __init__(self, label, total=None, stream=None):
         self.label, self.total = label, total

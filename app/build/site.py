@@ -15,9 +15,10 @@ PYODIDE_CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_std
 NOT_SHIPPED = ("package.json", "package-lock.json", "node_modules")
 
 
-def fetch(cache=None):
+def fetch():
     """Bring every asset into the cache; returns (cache, pyodide wheel paths, {model id: path})."""
-    cache = cache or Cache()
+    cache = Cache()
+    remove_scratch(cache.root, "part-*")
     node.ensure_modules()
     node.vendor()
     found = [cache.get(asset) for asset in pyodide_assets(cache)]
@@ -57,6 +58,7 @@ def build(dist=None):
     dist = Path(dist or settings.DIST)
     with build_lock():
         cache, found, models = fetch()
+        remove_scratch(dist.parent, f".{dist.name}-*")
         step(f"assembling {dist.name}/")
         with tempfile.TemporaryDirectory(prefix=f".{dist.name}-", dir=dist.parent) as scratch:
             site = Path(scratch) / "site"
@@ -82,6 +84,12 @@ def build_lock():
     with open(root / "build.lock", "w") as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
+
+
+def remove_scratch(folder, pattern):
+    """Folders that a killed run left; call it under build_lock, as a living run has such too."""
+    for path in folder.glob(pattern):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_shell(site):

@@ -1,0 +1,41 @@
+"""Helpers that several test folders share."""
+import socketserver
+import threading
+
+# What Chromium asks for itself at a start, whatever the page; its switches do not stop these.
+BROWSER_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update.googleapis.com",
+               "clients2.google.com", "optimizationguide-pa.googleapis.com",
+               "android.clients.google.com", "safebrowsingohttpgateway.googleapis.com")
+
+
+class _Refuse(socketserver.StreamRequestHandler):
+    timeout = 5
+
+    def handle(self):
+        line = self.rfile.readline(4096).decode("latin-1").strip()
+        if line and not any(f" {host}:443 " in line for host in BROWSER_OWN):
+            self.server.seen.append(line)
+        if line:
+            self.wfile.write(b"HTTP/1.1 502 Refused\r\nContent-Length: 0\r\n"
+                             b"Connection: close\r\n\r\n")
+
+
+class RefusingProxy:
+    """An HTTP proxy on loopback that notes each request line in `seen` and answers 502."""
+
+    def __init__(self):
+        self.seen = []
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Refuse)
+        self._server.daemon_threads = True
+        self._server.seen = self.seen
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
