@@ -1,0 +1,279 @@
+"""The native command line: `python -m app.cli generate | chat | inspect | tokenize`. The same engine as the browser's."""
+import argparse
+import asyncio
+import json
+import os
+import sys
+
+from app import openai_api, settings
+from app.session import CancelToken, Outcome, Session, template_of, tokenizer_of
+from pyengine.errors import EngineError
+
+EXIT_ERROR = 2
+SAMPLING_FLAGS = tuple(name for name in settings.SAMPLING if name != "temperature")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad command line as every other error is reported."""
+
+    def error(self, message):
+        raise EngineError("E_BAD_REQUEST", param="command line", got=f"wrong: {message}",
+                          wanted=self.format_usage().strip().removeprefix("usage: "))
+
+
+def make_parser():
+    """The whole command line."""
+    parser = _Parser(prog="python -m app.cli", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    for name, text in (("generate", "one answer"), ("chat", "a conversation, until an empty line or Ctrl-D")):
+        command = commands.add_parser(name, help=text)
+        _add_model_flags(command)
+        _add_sampling_flags(command)
+        if name == "generate":
+            _add_prompt_flags(command)
+    inspect = commands.add_parser("inspect", help="dispatches and bytes of a model; no weights are read")
+    source = inspect.add_mutually_exclusive_group(required=True)
+    source.add_argument("--config", metavar="FILE", help="a config.json")
+    source.add_argument("--model", metavar="PATH", help="a .gguf file or a model folder")
+    inspect.add_argument("--caps", default="webgpu-min", metavar="webgpu-min|FILE", help="what the device can do")
+    _add_shape_flags(inspect)
+    tokenize = commands.add_parser("tokenize", help="token ids of a text")
+    tokenize.add_argument("--model", required=True, metavar="PATH")
+    tokenize.add_argument("--text", required=True)
+    for command in (inspect, tokenize):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _add_shape_flags(command):
+    command.add_argument("--quant", choices=settings.QUANTS)
+    command.add_argument("--kv", choices=settings.KV, default="f16")
+    command.add_argument("--context", type=int, metavar="N", help=settings.CONTEXT.help)
+
+
+def _add_model_flags(command):
+    command.add_argument("--model", required=True, metavar="PATH", help="a .gguf file or a model folder")
+    command.add_argument("--device", choices=("native", "numpy"), default="native")
+    command.add_argument("--burst", default="auto", metavar="auto|K", help=settings.BURST.help)
+    command.add_argument("--ignore-eos", action="store_true", help="go on after the model's own end")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_shape_flags(command)
+
+
+def _add_sampling_flags(command):
+    command.add_argument("--max-tokens", type=int, metavar="N", help=settings.MAX_TOKENS.help)
+    command.add_argument("--temperature", type=float, default=0.0, help="0 (the default here) is greedy")
+    for name in SAMPLING_FLAGS:
+        row = settings.SAMPLING[name]
+        command.add_argument("--" + name.replace("_", "-"), type=row.type, help=row.help)
+    command.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be repeated")
+
+
+def _add_prompt_flags(command):
+    prompt = command.add_mutually_exclusive_group(required=True)
+    prompt.add_argument("--prompt", metavar="TEXT", help="text to continue")
+    prompt.add_argument("--chat", metavar="TEXT", help="a message to answer, through the model's chat template")
+    prompt.add_argument("--ids", metavar="1,2,3", help="token ids to continue")
+    command.add_argument("--logits", action="store_true", help="also the logits that choose the first new token")
+
+
+def request_of(args, messages=None):
+    """The checked Request of the arguments. Raises E_BAD_REQUEST."""
+    body = {name: getattr(args, name) for name in ("temperature", "max_tokens", "stop", *SAMPLING_FLAGS)}
+    if messages is None and args.chat is not None:
+        messages = [{"role": "user", "content": args.chat}]
+    if messages is not None:
+        return openai_api.parse_chat(dict(body, messages=messages))
+    return openai_api.parse_completion(dict(body, prompt=args.prompt if args.ids is None else _ids(args.ids)))
+
+
+def _ids(text):
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise openai_api.bad("--ids", text, "token ids with commas between, such as 1,2,3") from None
+
+
+async def _make_device(name):
+    if name == "numpy":
+        from pyengine.device.numpy_ref import NumpyDevice
+        return NumpyDevice()
+    from pyengine.device.native import NativeDevice
+    try:
+        return await NativeDevice.create()
+    except EngineError as error:
+        if error.code != "E_NO_WEBGPU":
+            raise
+        raise EngineError("E_NO_ADAPTER", reason=error.facts["reason"]) from None
+
+
+async def open_session(args):
+    """The Session of the arguments' model and device."""
+    from pyengine.engine import load
+    from pyengine.formats.checkpoint import open_path
+    options = settings.load_options({"quant": args.quant, "kv": args.kv, "context": args.context,
+                                     "burst": args.burst if args.burst == "auto" else _burst(args.burst)})
+    checkpoint = await open_path(args.model)
+    try:
+        tokenizer = tokenizer_of(checkpoint, args.model)
+        device = await _make_device(args.device)
+        engine = await load(checkpoint, device, tokenizer=tokenizer, **options)
+    except BaseException:
+        checkpoint.close()
+        raise
+
+    async def make_template(checkpoint):
+        return template_of(checkpoint)
+    return Session(engine, os.path.basename(args.model.rstrip("/")), checkpoint, tokenizer, make_template)
+
+
+def _burst(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise openai_api.bad("--burst", text, "auto or a number of tokens") from None
+
+
+async def _close(session):
+    await session.engine.close()
+    session.checkpoint.close()
+
+
+async def generate(args):
+    """-> {tokens, text, finish_reason, stats} and, with --logits, first_logits."""
+    request = request_of(args)
+    session = await open_session(args)
+    try:
+        outcome = Outcome()
+        async for text in session.generate(request, CancelToken(), outcome, ignore_eos=args.ignore_eos):
+            if not args.json:
+                print(text, end="", flush=True)
+        answer = {"tokens": outcome.ids, "text": outcome.text if session.tokenizer else None,
+                  "finish_reason": outcome.finish_reason, "stats": {**session.engine.stats(), **outcome.timings}}
+        if args.logits:
+            ids = await session.prompt_ids(request)
+            answer["first_logits"] = [float(x) for x in await session.engine.first_logits(ids)]
+    finally:
+        await _close(session)
+    if not args.json:
+        print()
+        _print_rates(outcome)
+    return answer
+
+
+def _print_rates(outcome):
+    rate = outcome.timings.get("decode_tps")
+    shown = f", {rate:.1f} tokens/s" if rate else ""
+    print(f"[{len(outcome.ids)} tokens{shown}, {outcome.finish_reason}]", file=sys.stderr)
+
+
+async def chat(args):
+    """A REPL: a line of stdin is a message; with --json each answer is one JSON line."""
+    session = await open_session(args)
+    messages = []
+    try:
+        while line := await asyncio.to_thread(_ask):
+            messages.append({"role": "user", "content": line})
+            outcome = Outcome()
+            request = request_of(args, messages)
+            async for text in session.generate(request, CancelToken(), outcome, ignore_eos=args.ignore_eos):
+                if not args.json:
+                    print(text, end="", flush=True)
+            messages.append({"role": "assistant", "content": outcome.text})
+            if args.json:
+                print(json.dumps({"tokens": outcome.ids, "text": outcome.text,
+                                  "finish_reason": outcome.finish_reason, "stats": session.engine.stats()}), flush=True)
+            else:
+                print()
+                _print_rates(outcome)
+    finally:
+        await _close(session)
+
+
+def _ask():
+    if sys.stdin.isatty():
+        print("> ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+async def inspect(args):
+    """-> {dispatches_per_token, passes_per_token, bytes: {...}, plan_text}"""
+    from pyengine import engine
+    options = settings.load_options({"quant": args.quant, "kv": args.kv, "context": args.context})
+    options["caps"] = args.caps if args.caps == "webgpu-min" else _read_json(args.caps)
+    if args.config is not None:
+        report = engine.inspect(_read_json(args.config), **options)
+    else:
+        from pyengine.formats.checkpoint import open_path
+        checkpoint = await open_path(args.model)
+        try:
+            report = engine.inspect(checkpoint, **options)
+        finally:
+            checkpoint.close()
+    if not args.json:
+        print(report["plan_text"])
+        print(f"{report['dispatches_per_token']} dispatches and {report['passes_per_token']} pass per token")
+        for part, count in report["bytes"].items():
+            print(f"{part:>12} {count:>15,} bytes")
+    return report
+
+
+def _read_json(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except OSError as error:
+        raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
+    except ValueError as error:
+        raise EngineError("E_BAD_FILE", file=path, format="JSON", detail=str(error)) from None
+    if not isinstance(value, dict):
+        raise EngineError("E_BAD_FILE", file=path, format="JSON", detail="wanted an object at the top")
+    return value
+
+
+async def tokenize(args):
+    """-> {ids, tokens}"""
+    from pyengine.formats.checkpoint import open_path
+    openai_api.check_text("--text", args.text)
+    checkpoint = await open_path(args.model)
+    try:
+        tokenizer = tokenizer_of(checkpoint, args.model)
+    finally:
+        checkpoint.close()
+    if tokenizer is None:
+        raise EngineError("E_NO_TOKENIZER", model=args.model, detail="there is no tokenizer.json")
+    ids = tokenizer.encode(args.text, add_special_tokens=True)
+    if not args.json:
+        print(" ".join(map(str, ids)))
+    return {"ids": ids, "tokens": [tokenizer.id_to_token(i) for i in ids]}
+
+
+COMMANDS = {"generate": generate, "chat": chat, "inspect": inspect, "tokenize": tokenize}
+
+
+def main(argv=None):
+    """Runs one command; returns the exit status: 0, or 2 after an error that was reported."""
+    argv = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in argv
+    try:
+        args = make_parser().parse_args(argv)
+        answer = asyncio.run(COMMANDS[args.command](args))
+    except KeyboardInterrupt:
+        return 130
+    except EngineError as error:
+        return _report(error, as_json)
+    if as_json and answer is not None:
+        print(json.dumps(answer))
+    return 0
+
+
+def _report(error, as_json):
+    if as_json:
+        print(json.dumps({"error": error.to_dict()}))
+    else:
+        print(f"{error.code}: {error.message}\n{error.next_step}", file=sys.stderr)
+    return EXIT_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

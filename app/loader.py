@@ -1,0 +1,147 @@
+"""Loads a model in the browser: catalogue -> readers -> checkpoint -> tokenizer and engine -> Session."""
+import asyncio
+import json
+import time
+
+from app import catalog, settings
+from app.session import Session, template_of, tokenizer_of
+from pyengine.errors import MESSAGES, EngineError
+
+LABELS = {"boot": "Starting Python", "download": "Downloading the model", "read": "Reading the model",
+          "upload": "Uploading to the GPU", "compile": "Compiling kernels", "warmup": "Warming up", "ready": "Ready"}
+REPORT_EVERY_MS = 50
+
+
+class Progress:
+    """Engine progress -> protocol data `{stage, label, bytes_done, bytes_total, rate, ms}`; rate in bytes per second.
+
+    At most one event per 50 ms, but each stage's first and last always pass.
+    """
+
+    def __init__(self, now, post):
+        self._now, self._post = now, post
+        self._stage, self._since, self._last = None, 0.0, float("-inf")
+
+    def __call__(self, stage, done=0, total=0):
+        now = self._now()
+        first = stage != self._stage
+        if first:
+            self._stage, self._since = stage, now
+        if not first and done != total and now - self._last < REPORT_EVERY_MS:
+            return
+        self._last = now
+        elapsed = now - self._since
+        rate = done * 1000 / elapsed if done and elapsed > 0 else 0
+        self._post({"stage": stage, "label": LABELS.get(stage, stage), "bytes_done": int(done),
+                    "bytes_total": int(total), "rate": rate, "ms": now})
+
+
+class JsSource:
+    """A ByteSource over `http_source.js`; `reader` goes to the GPU binding, which uploads weights past Python."""
+
+    def __init__(self, reader):
+        self.reader, self.name, self.size = reader, reader.name, int(reader.size)
+
+    async def read(self, offset, length):
+        """Exactly `length` bytes at `offset`, copied into Python. Raises E_TRUNCATED, E_NETWORK."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise EngineError("E_TRUNCATED", file=self.name, start=offset, end=offset + length, size=self.size)
+        data = await self.reader.read(offset, length)
+        return data.to_bytes()
+
+    def close(self):
+        """Ends requests in flight; a later read fails."""
+        self.reader.close()
+
+
+class BrowserLoader:
+    """`load(params, progress)` with the JavaScript `parts` of `app/worker.py`; keeps the catalogue and the timings."""
+
+    def __init__(self, parts):
+        self._parts = parts
+        self.entries, self.load_ms = {}, {}
+
+    async def load(self, params, progress):
+        """The Session of the `load` call's params. Raises every E_ code that loading can meet."""
+        options = settings.load_options(params)
+        self._began = time.perf_counter()
+        self.load_ms = {"boot": round(self._parts.now(), 1)}
+        entry = await self._entry(params.get("model"))
+        progress("read", 0, entry.nbytes)
+        files = await self._open(entry)
+        try:
+            return await self._load(entry, files, options, progress)
+        except BaseException:
+            for source in files.values():
+                source.close()
+            raise
+
+    async def _entry(self, model):
+        if not self.entries:
+            text = await self._parts.read_index()
+            self.entries = catalog.parse_index(json.loads(text), self._parts.site_url + "models/")
+        return catalog.resolve(model, self.entries, self._parts.site_url)
+
+    async def _open(self, entry):
+        if entry.folder is None:
+            names = list(entry.files)
+            readers = await asyncio.gather(*(self._source(entry.files[n], n) for n in names))
+            return dict(zip(names, readers, strict=True))
+        return await self._open_folder(entry.folder)
+
+    async def _open_folder(self, folder):
+        optional = (*catalog.FOLDER_OPTIONAL, catalog.FOLDER_INDEX)
+        names = (*catalog.FOLDER_REQUIRED, *optional)
+        found = await asyncio.gather(*(self._source(folder + n, n, n in optional) for n in names))
+        files = {n: s for n, s in zip(names, found, strict=True) if s is not None}
+        shards = [catalog.FOLDER_WEIGHTS]
+        if catalog.FOLDER_INDEX in files:
+            index = files[catalog.FOLDER_INDEX]
+            shards = catalog.shards_of(await index.read(0, index.size))
+        for name in shards:
+            files[name] = await self._source(folder + name, name)
+        return files
+
+    async def _source(self, url, name, optional=False):
+        reader = await self._parts.open_source(url, name, optional)
+        return JsSource(reader) if reader else None
+
+    async def _load(self, entry, files, options, progress):
+        from pyengine.device.web import WebDevice
+        from pyengine.engine import load
+        from pyengine.formats.checkpoint import open_checkpoint
+        checkpoint = await open_checkpoint(files)
+        self._mark("read")
+        tokenizer = tokenizer_of(checkpoint, entry.id, self._backend(checkpoint))
+        self._mark("tokenizer")
+        device = WebDevice(await self._parts.binding())
+        engine = await load(checkpoint, device, tokenizer=tokenizer, on_progress=progress, **options)
+        self._mark("engine")
+        progress("ready", 1, 1)
+        return Session(engine, entry.id, checkpoint, tokenizer, self._template)
+
+    def _backend(self, checkpoint):
+        from pyengine.text.tokenizer import JsBackend
+        config = json.dumps(checkpoint.tokenizer_config)
+        return lambda text: JsBackend(self._parts.make_tokenizer(text, config))
+
+    async def _template(self, checkpoint):
+        await self._parts.need("jinja2")
+        return template_of(checkpoint)
+
+    def _mark(self, name):
+        now = time.perf_counter()
+        self.load_ms[name], self._began = round((now - self._began) * 1000, 1), now
+
+    def translate(self, error):
+        """The EngineError of `error`: itself, or one that a JavaScript part threw; None for anything else."""
+        if isinstance(error, EngineError):
+            return error
+        code, facts = getattr(error, "code", None), getattr(error, "facts", None)
+        if code not in MESSAGES:
+            return None
+        facts = facts.to_py() if hasattr(facts, "to_py") else facts
+        try:
+            return EngineError(code, **(facts or {}))
+        except (KeyError, TypeError):
+            return None

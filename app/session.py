@@ -1,0 +1,158 @@
+"""A loaded model with its text line: checked requests in, pieces of text out. Shared by the worker and the CLI."""
+import time
+from dataclasses import dataclass, field
+
+from app import openai_api
+from pyengine.errors import EngineError
+
+SEED_BITS = 32
+
+
+class CancelToken:
+    """Says once and for all that a request is no longer wanted; the engine looks between bursts."""
+
+    def __init__(self):
+        self.cancelled = False
+
+    def cancel(self):
+        """Ends the request at the next look."""
+        self.cancelled = True
+
+
+@dataclass
+class Outcome:
+    """What a generation came to; `timings` is our block in the response."""
+    text: str = ""
+    ids: list = field(default_factory=list)
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    timings: dict = field(default_factory=dict)
+
+
+def sampling_params(sampling):
+    """The engine's SamplingParams of a checked `Request.sampling`; any integer seed is folded to 32 bits."""
+    from pyengine.decode.sampling import SamplingParams  # here: requests are parsed and refused without the engine
+    fields = dict(sampling)
+    if fields.get("seed") is not None:
+        fields["seed"] %= 1 << SEED_BITS
+    return SamplingParams(**fields)
+
+
+def tokenizer_of(checkpoint, model, make_backend=None):
+    """The checkpoint's Tokenizer, or None where it carries none: then only token ids can be sent. Raises E_NO_TOKENIZER."""
+    from pyengine.text.gguf_tokenizer import tokenizer_json_from_gguf
+    from pyengine.text.tokenizer import NativeBackend, open_tokenizer
+    text = checkpoint.tokenizer_json
+    if text is None and "tokenizer.ggml.tokens" in checkpoint.metadata:
+        text = tokenizer_json_from_gguf(checkpoint.metadata)
+    if text is None:
+        return None
+    return open_tokenizer(text, checkpoint.tokenizer_config, make_backend or NativeBackend, model)
+
+
+def template_of(checkpoint):
+    """The checkpoint's ChatTemplate; it refuses every render where the checkpoint has none. Imports jinja2."""
+    from pyengine.text.chat_template import ChatTemplate
+    return ChatTemplate(checkpoint.chat_template, checkpoint.tokenizer_config)
+
+
+@dataclass(frozen=True)
+class IdsPiece:
+    """A piece of a generation whose ids nothing can turn into text."""
+    ids: list
+    finish_reason: str | None
+    text: str = ""
+
+
+class Session:
+    """Joins one engine with its tokenizer and chat template; `tokenizer` and `template` may be None.
+
+    `make_template` is called for the first chat: building one imports jinja2, which start-up must not wait for.
+    """
+
+    def __init__(self, engine, model, checkpoint, tokenizer, make_template, clock=time.perf_counter):
+        self.engine, self.model, self.checkpoint = engine, model, checkpoint
+        self.tokenizer, self._make_template, self._clock = tokenizer, make_template, clock
+        self._template = None
+
+    @property
+    def can_chat(self):
+        """Whether the checkpoint has what a chat needs."""
+        return self.tokenizer is not None and bool(self.checkpoint.chat_template)
+
+    @property
+    def generation_config(self):
+        """The checkpoint's own sampling defaults."""
+        return self.checkpoint.generation_config
+
+    async def prompt_ids(self, request):
+        """The request's prompt as token ids. Raises E_NO_TOKENIZER, E_BAD_TEMPLATE, E_CONTEXT_FULL, E_BAD_REQUEST."""
+        if isinstance(request.prompt, list):
+            ids = self._checked_ids(request.prompt)
+        elif request.kind == "complete":
+            ids = self._need_tokenizer().encode(request.prompt, add_special_tokens=True)
+        else:
+            text = await self._render(request)
+            ids = self._need_tokenizer().encode(text, add_special_tokens=False)
+        if not ids:
+            raise openai_api.bad("prompt", request.prompt, "text that makes at least one token")
+        if len(ids) >= self.engine.context:
+            raise EngineError("E_CONTEXT_FULL", tokens=len(ids), context=self.engine.context)
+        return ids
+
+    def _checked_ids(self, ids):
+        vocab = self.engine.vocab
+        for i in ids:
+            if i >= vocab:
+                raise openai_api.bad("prompt", i, f"token ids below {vocab}")
+        return ids
+
+    async def _render(self, request):
+        self._need_tokenizer()
+        if self._template is None:
+            self._template = await self._make_template(self.checkpoint)
+        return self._template.render(request.messages, tools=request.tools, add_generation_prompt=True)
+
+    def _need_tokenizer(self):
+        if self.tokenizer is None:
+            raise EngineError("E_NO_TOKENIZER", model=self.model, detail="it has no tokenizer.json; send token ids")
+        return self.tokenizer
+
+    async def generate(self, request, cancel, outcome, ignore_eos=False):
+        """Yields the text pieces (str) of `request` and fills `outcome` as it goes. Errors as `prompt_ids`."""
+        start = self._clock()
+        params = sampling_params(request.sampling)
+        ids = await self.prompt_ids(request)
+        outcome.prompt_tokens = len(ids)
+        room = self.engine.context - len(ids)
+        limit = room if request.max_tokens is None else min(request.max_tokens, room)
+        first = None
+        async for piece in self._pieces(ids, params, limit, request.stop, cancel, ignore_eos):
+            if first is None and piece.ids:
+                first, first_count = self._clock(), len(piece.ids)
+            outcome.ids.extend(piece.ids)
+            outcome.text += piece.text
+            outcome.finish_reason = piece.finish_reason or outcome.finish_reason
+            if piece.text:
+                yield piece.text
+        outcome.finish_reason = outcome.finish_reason or "length"
+        outcome.timings = self._timings(start, first, first_count if first else 0, outcome)
+
+    async def _pieces(self, ids, params, limit, stop, cancel, ignore_eos):
+        extra = {"ignore_eos": True} if ignore_eos else {}
+        if self.tokenizer is not None:
+            async for piece in self.engine.generate(ids, params, max_tokens=limit, stop=stop, cancel=cancel, **extra):
+                yield piece
+            return
+        async for batch in self.engine.generate_ids(ids, params, max_tokens=limit, cancel=cancel, **extra):
+            yield IdsPiece(batch.ids, batch.finish_reason)
+
+    def _timings(self, start, first, first_count, outcome):
+        """ttft_ms from the request to its first token; rates in tokens per second, None where not measurable."""
+        stats = self.engine.stats()
+        decode = stats.get("decode_tps")
+        if first is not None and decode is None and len(outcome.ids) > first_count:
+            decode = (len(outcome.ids) - first_count) / max(self._clock() - first, 1e-9)
+        ttft = None if first is None else (first - start) * 1000
+        return {"ttft_ms": ttft, "prefill_tps": stats.get("prefill_tps"), "decode_tps": decode,
+                "tokens": len(outcome.ids)}

@@ -1,0 +1,197 @@
+"""The composition root in the browser: joins the engine with the JavaScript parts and speaks the page's protocol.
+
+`parts` is one object of JavaScript (in tests, of Python) with
+    post(json_text), log(text), now() -> ms since the worker began, site_url,
+    read_index() -> Promise<json_text>, open_source(url, name, optional) -> Promise<reader | null>,
+    need(package) -> Promise, make_tokenizer(json_text, config_text) -> object
+    binding() -> Promise<GPU binding>, counts() -> json_text
+"""
+import asyncio
+import json
+import sys
+import traceback
+
+from app import catalog, openai_api, protocol, settings
+from app.loader import BrowserLoader, Progress
+from app.session import CancelToken, Outcome
+from pyengine.errors import EngineError
+
+
+def create(parts):
+    """The worker of this page's engine, for `engine_worker.js`."""
+    return Worker(parts, BrowserLoader(parts))
+
+
+class Worker:
+    """Handles protocol messages: one generation at a time in the order of arrival, loads shared by key."""
+
+    def __init__(self, parts, loader):
+        self._parts, self._loader = parts, loader
+        self._session = None               # the loaded model, with
+        self._key = None                   # what `load` was asked for
+        self._loading = None               # (key, future, [ids that watch its progress])
+        self._cancels = {}                 # request id -> CancelToken, queued and running alike
+        self._turn = asyncio.Lock()        # FIFO: asyncio wakes waiters in order
+        self._changing = asyncio.Lock()    # one load or unload at a time
+        self._tasks = set()                # strong references, as the loop keeps weak ones
+
+    def receive(self, text):
+        """A message as JSON text. Returns nothing, so that no coroutine proxy is left in JavaScript."""
+        task = asyncio.ensure_future(self.handle(json.loads(text)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def handle(self, message):
+        """Answers one message by posting events; never raises."""
+        id_ = message.get("id") if isinstance(message, dict) else None
+        try:
+            call = protocol.parse(message)
+            await getattr(self, "_do_" + call.method)(call)
+        except Exception as error:  # the seam: whatever it is, the page hears of it
+            self._post(id_ if isinstance(id_, str) else "", "error", self._describe(error))
+
+    def _post(self, id_, event, data):
+        self._parts.post(json.dumps(protocol.event(id_, event, data), allow_nan=False))
+
+    def _describe(self, error):
+        known = self._loader.translate(error)
+        if known is None:
+            self._parts.log("".join(traceback.format_exception(error)))
+            last = traceback.format_exception_only(error)[-1].strip()
+            known = EngineError("E_INTERNAL", detail=last)
+        return known.to_dict()
+
+    # load and unload
+
+    async def _do_load(self, call):
+        key = _key(call.params)
+        if self._loading and self._loading[0] == key:
+            self._loading[2].append(call.id)
+            await asyncio.shield(self._loading[1])
+        elif self._session is None or self._key != key:
+            if self._loading or self._cancels:
+                owner = "the model " + (self._session.model if self._session else "being loaded")
+                raise EngineError("E_BUSY", what="The engine", owner=owner)
+            await self._load(key, call)
+        self._post(call.id, "result", self._loaded())
+
+    async def _load(self, key, call):
+        watchers = [call.id]
+        future = asyncio.get_running_loop().create_future()
+        self._loading = (key, future, watchers)
+        progress = Progress(self._parts.now, lambda data: [self._post(i, "progress", data) for i in watchers])
+        try:
+            async with self._changing:
+                await self._close()
+                self._session = await self._loader.load(call.params, progress)
+                self._key = key
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()  # read once, or asyncio warns when nobody else waited
+            raise
+        finally:
+            self._loading = None
+
+    def _loaded(self):
+        session = self._session
+        return {"model": session.model, "context": session.engine.context, "settings": settings.as_json(),
+                "defaults": settings.defaults(session.generation_config), "chat": session.can_chat,
+                "catalog": catalog.as_json(self._loader.entries), "stats": self._stats()}
+
+    async def _close(self):
+        session, self._session, self._key = self._session, None, None
+        if session is not None:
+            await session.engine.close()
+            session.checkpoint.close()
+
+    async def _do_unload(self, call):
+        for token in self._cancels.values():
+            token.cancel()
+        async with self._turn, self._changing:
+            await self._close()
+        self._post(call.id, "result", {})
+
+    # requests
+
+    async def _do_cancel(self, call):
+        token = self._cancels.get(call.params["target"])
+        if token is not None:
+            token.cancel()
+        self._post(call.id, "result", {"found": token is not None})
+
+    async def _do_stats(self, call):
+        self._post(call.id, "result", self._stats())
+
+    def _stats(self):
+        if self._session is None:
+            raise EngineError("E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model")
+        stats = dict(self._session.engine.stats())
+        stats["load_ms"] = {**self._loader.load_ms, **stats.get("load_ms", {})}
+        stats["model"] = self._session.model
+        stats["live"] = {"requests": len(self._cancels), "tasks": len(self._tasks), "modules": len(sys.modules),
+                         **json.loads(self._parts.counts())}
+        return stats
+
+    async def _do_chat(self, call):
+        await self._respond(call, openai_api.parse_chat)
+
+    async def _do_complete(self, call):
+        await self._respond(call, openai_api.parse_completion)
+
+    async def _respond(self, call, parse):
+        request = parse(call.params, self._session.generation_config if self._session else None)
+        token = self._cancels[call.id] = CancelToken()
+        try:
+            async with self._turn:
+                session = self._session_for(request)
+                await self._generate(call, session, request, token)
+        finally:
+            del self._cancels[call.id]
+
+    def _session_for(self, request):
+        session = self._session
+        if session is None:
+            raise EngineError("E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model")
+        if request.model in (None, session.model):
+            return session
+        if request.model in self._loader.entries or catalog.is_url(request.model):
+            raise EngineError("E_BUSY", what="The engine", owner=f"the model {session.model}")
+        raise openai_api.bad("model", request.model, f"'{session.model}', the loaded model, or nothing")
+
+    async def _generate(self, call, session, request, token):
+        respond = openai_api.Responder(request, session.model)
+        outcome = Outcome(finish_reason="cancelled" if token.cancelled else None)
+        opened = False
+        if not token.cancelled:
+            try:
+                async for text in session.generate(request, token, outcome):
+                    if request.stream:
+                        opened = opened or self._open(call, respond)
+                        so_far = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
+                        self._post(call.id, "chunk", respond.chunk(text, so_far))
+            except EngineError as error:
+                if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
+                    await self._close()  # its buffers are gone or must go: the next load starts afresh
+                raise
+        usage = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
+        if not request.stream:
+            whole = respond.whole(outcome.text, outcome.finish_reason, usage, outcome.timings)
+            self._post(call.id, "result", whole)
+            return
+        opened = opened or self._open(call, respond)
+        for chunk in respond.closing(outcome.finish_reason, usage, outcome.timings):
+            self._post(call.id, "chunk", chunk)
+        self._post(call.id, "result", {})
+
+    def _open(self, call, respond):
+        opening = respond.opening()
+        if opening is not None:
+            self._post(call.id, "chunk", opening)
+        return True
+
+
+def _key(params):
+    """What makes two loads the same: the model, its default filled in, and the options given."""
+    given = {name: value for name, value in params.items() if value is not None}
+    return json.dumps({"model": catalog.DEFAULT_MODEL, **given}, sort_keys=True)

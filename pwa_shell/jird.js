@@ -1,0 +1,177 @@
+/**
+ * Jird's public client: `import { createEngine } from "/jird.js"`, also `window.jird`.
+ *
+ *     const engine = await createEngine({ model, burst, onProgress, signal });
+ *     const answer = await engine.chat.completions.create({ messages });
+ *     for await (const chunk of await engine.completions.create({ prompt, stream: true })) ...
+ *     await engine.stats(); await engine.unload();
+ *
+ * Requests and responses have OpenAI's shapes; failures are JirdErrors {code, message, next_step, facts}. An AbortSignal may be
+ * given in the body or as `create(body, { signal })`; an aborted call rejects with the signal's reason, an aborted stream just ends.
+ */
+import { Hub } from "./js/engine_client.js";
+import { jirdError, JirdError } from "./js/errors.js";
+
+export { JirdError };
+
+const LOAD_OPTIONS = ["quant", "kv", "context", "burst"];
+
+/** `createEngine` for one worker script and one app `scope`; the app's own is below, tests make theirs. */
+export function makeCreateEngine(hub) {
+  return async function createEngine({ model, onProgress, signal, ...options } = {}) {
+    for (const name of Object.keys(options)) {
+      if (!LOAD_OPTIONS.includes(name)) {
+        throw jirdError("E_BAD_REQUEST", { param: name, got: "given", wanted: `model, onProgress, signal, ${LOAD_OPTIONS.join(", ")}` });
+      }
+    }
+    const engine = new Engine(hub, { ...options, model: absolute(model) }, onProgress);
+    await engine.open(signal);
+    return engine;
+  };
+}
+
+/** A path or URL as an absolute URL, since the worker's base is not the page's; ids stay as they are. */
+function absolute(model) {
+  const path = typeof model === "string" && (/^\.{0,2}\//.test(model) || /^[a-z][a-z0-9+.-]*:\/\//i.test(model));
+  return path ? new URL(model, globalThis.document?.baseURI ?? location.href).href : model;
+}
+
+class Engine {
+  #hub; #load; #ending = new AbortController(); #info = null; #onLoadEvent;
+
+  constructor(hub, load, onProgress) {
+    this.#hub = hub;
+    this.#load = load;
+    this.#onLoadEvent = (name, data) => name === "progress" && onProgress?.(data);
+    this.chat = { completions: { create: (body, options) => this.#create("chat", body, options) } };
+    this.completions = { create: (body, options) => this.#create("complete", body, options) };
+  }
+
+  /** The loaded model's id. */
+  get model() {
+    return this.#info.model;
+  }
+
+  /** What the load answered: {model, context, settings, defaults, chat, catalog, stats}. */
+  get info() {
+    return this.#info;
+  }
+
+  /** Loads the model, or shares the one that is loaded; `createEngine` calls it. */
+  async open(signal) {
+    this.#hub.use();
+    try {
+      this.#info = await this.#hub.request("load", this.#load, { onEvent: this.#onLoadEvent, signal });
+    } catch (error) {
+      this.#ending.abort(error);
+      await this.#hub.drop();
+      throw error;
+    }
+  }
+
+  /** {device, dispatches_per_token, submits_per_token, ttft_ms, prefill_tps, decode_tps, load_ms, bytes, ...} */
+  async stats({ signal } = {}) {
+    this.#ending.signal.throwIfAborted();
+    return this.#hub.request("stats", {}, { signal });
+  }
+
+  /** Ends this engine's requests; the last engine's end unloads the model. Idempotent. */
+  async unload() {
+    if (this.#ending.signal.aborted) return;
+    this.#ending.abort(new DOMException("The engine was unloaded.", "AbortError"));
+    await this.#hub.drop();
+  }
+
+  /** Sends a request to this engine's model, which is loaded again where a tab was closed or another model took over. */
+  async #request(method, params, { onEvent, signal } = {}) {
+    const either = anySignal([this.#ending.signal, signal]);
+    try {
+      await this.#hub.request("load", this.#load, { onEvent: this.#onLoadEvent, signal: either.signal });
+      return await this.#hub.request(method, params, { onEvent, signal: either.signal });
+    } finally {
+      either.release();
+    }
+  }
+
+  async #create(method, body, { signal = body?.signal } = {}) {
+    signal?.throwIfAborted();
+    this.#ending.signal.throwIfAborted();
+    const { signal: _, ...params } = body ?? {};
+    params.model ??= this.model;
+    if (params.stream !== true) return this.#request(method, params, { signal });
+    const stream = new ChatStream();
+    const linked = anySignal([stream.controller.signal, signal]);
+    const onEvent = (name, data) => name === "chunk" && stream.push(data);
+    linked.signal.addEventListener("abort", () => stream.end());
+    this.#request(method, params, { onEvent, signal: linked.signal })
+      .then(() => stream.end(), (error) => stream.end(linked.signal.aborted ? null : error))
+      .finally(linked.release);
+    await stream.started; // a refused request rejects here rather than in the loop
+    return stream;
+  }
+}
+
+/** A stream of chunks, to be read once. Leaving the loop, or `controller.abort()`, cancels the generation. */
+class ChatStream {
+  controller = new AbortController();
+  #chunks = []; #ended = false; #error = null; #wake = null; #start = Promise.withResolvers?.() ?? withResolvers();
+
+  get started() {
+    return this.#start.promise;
+  }
+
+  push(chunk) {
+    if (this.#ended) return;
+    this.#chunks.push(chunk);
+    this.#start.resolve();
+    this.#wake?.();
+  }
+
+  end(error = null) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    if (error) this.#start.reject(error);
+    else this.#start.resolve();
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator]() {
+    try {
+      for (;;) {
+        while (this.#chunks.length) yield this.#chunks.shift();
+        if (this.#ended) break;
+        await new Promise((resolve) => (this.#wake = resolve));
+        this.#wake = null;
+      }
+      if (this.#error) throw this.#error;
+    } finally {
+      this.controller.abort(); // does nothing after the end
+    }
+  }
+}
+
+function withResolvers() {
+  let resolve, reject;
+  const promise = new Promise((...both) => ([resolve, reject] = both));
+  return { promise, resolve, reject };
+}
+
+/** A signal that follows any of `signals`; `release` takes the listeners off again. */
+function anySignal(signals) {
+  const controller = new AbortController();
+  const given = signals.filter(Boolean);
+  const abort = ({ target }) => controller.abort(target.reason);
+  for (const signal of given) {
+    if (signal.aborted) controller.abort(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+  }
+  return { signal: controller.signal, release: () => given.forEach((s) => s.removeEventListener("abort", abort)) };
+}
+
+const here = new URL("./", import.meta.url);
+
+/** A client of the one engine of this origin's app. */
+export const createEngine = makeCreateEngine(new Hub(new URL("./engine_worker.js", here), here.pathname));
+
+if (typeof window !== "undefined") window.jird = { createEngine, JirdError };

@@ -1,0 +1,135 @@
+"""An engine, a tokenizer and JavaScript parts without a model: an answer is words, a word is a token."""
+import asyncio
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from app.catalog import ModelEntry
+from app.session import Session
+
+WORDS = ["one", "two", "three", "four", "five", "six", "seven"]
+
+
+@dataclass
+class Piece:
+    text: str
+    ids: list
+    finish_reason: str | None = None
+
+
+class FakeEngine:
+    """Answers with WORDS, one a step; `gate` (an asyncio.Event) holds it before each word."""
+
+    def __init__(self, context=64, gate=None, fail_at=None, error=None):
+        self.context, self.vocab = context, 256
+        self.gate, self.fail_at, self.error = gate, fail_at, error
+        self.calls, self.running, self.most_running, self.closed = [], 0, 0, 0
+
+    async def generate(self, ids, params, *, max_tokens, stop, cancel, **options):
+        self.calls.append(SimpleNamespace(ids=ids, params=params, max_tokens=max_tokens, stop=stop, options=options))
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            for i, word in enumerate(WORDS[:max_tokens]):
+                if self.gate is not None:
+                    await self.gate.wait()
+                await asyncio.sleep(0)
+                if cancel.cancelled:
+                    yield Piece("", [], "cancelled")
+                    return
+                if i == self.fail_at:
+                    raise self.error
+                yield Piece(word + " ", [i])
+            yield Piece("", [], "length" if max_tokens < len(WORDS) else "stop")
+        finally:
+            self.running -= 1
+
+    async def generate_ids(self, ids, params, *, max_tokens, cancel, **options):
+        async for piece in self.generate(ids, params, max_tokens=max_tokens, stop=[], cancel=cancel, **options):
+            yield piece
+
+    def stats(self):
+        return {"device": {"backend": "fake"}, "prefill_tps": 100.0, "decode_tps": 10.0, "load_ms": {"upload": 1.0}}
+
+    async def first_logits(self, ids):
+        return [0.5, float(len(ids))]
+
+    async def close(self):
+        self.closed += 1
+
+
+class FakeTokenizer:
+    """A byte is a token; special tokens add a leading 1."""
+
+    def encode(self, text, add_special_tokens=False):
+        return [1] * add_special_tokens + list(text.encode())
+
+    def id_to_token(self, i):
+        return chr(i)
+
+
+class FakeTemplate:
+    def render(self, messages, tools=None, add_generation_prompt=True):
+        return "".join(f"<{m['role']}>{m['content']}" for m in messages) + "<assistant>"
+
+
+def fake_checkpoint(**fields):
+    base = {"generation_config": {}, "chat_template": "x", "closed": 0}
+    checkpoint = SimpleNamespace(**{**base, **fields})
+    checkpoint.close = lambda: setattr(checkpoint, "closed", checkpoint.closed + 1)
+    return checkpoint
+
+
+def fake_session(engine=None, model="m", **fields):
+    async def make_template(checkpoint):
+        return FakeTemplate()
+    return Session(engine or FakeEngine(), model, fake_checkpoint(**fields), FakeTokenizer(), make_template)
+
+
+class FakeParts:
+    """What JavaScript gives the worker; `events` are the posted messages."""
+    site_url = "https://site.example/app/"
+
+    def __init__(self):
+        self.events, self.logged, self.ms = [], [], 0.0
+
+    def post(self, text):
+        self.events.append(json.loads(text))
+
+    def log(self, text):
+        self.logged.append(text)
+
+    def now(self):
+        self.ms += 10
+        return self.ms
+
+    def counts(self):
+        return '{"js_refs": 0}'
+
+    def of(self, id_, *names):
+        """Data of the events that answer `id_`, of those names."""
+        return [e["data"] for e in self.events if e["id"] == id_ and e["event"] in names]
+
+
+class FakeLoader:
+    """Loads FakeEngines; `gate` holds a load, `error` fails it."""
+
+    def __init__(self, gate=None, error=None, make=FakeEngine):
+        self.entries = {name: ModelEntry(name, name, {}) for name in ("m", "other")}
+        self.load_ms = {"boot": 1.0}
+        self.gate, self.error, self.make = gate, error, make
+        self.loads = []
+
+    async def load(self, params, progress):
+        self.loads.append(params)
+        progress("read", 1, 2)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        progress("ready", 1, 1)
+        return fake_session(self.make(), params.get("model") or "m")
+
+    def translate(self, error):
+        from pyengine.errors import EngineError
+        return error if isinstance(error, EngineError) else None
