@@ -109,7 +109,7 @@ def can_apt():
 
 
 def run(command, limit, env=None):
-    """Run an installer quietly; on failure show its last line, as the next source is then tried."""
+    """Run an installer quietly; on failure show why, as the next source is then tried."""
     try:
         done = subprocess.run(command, env=env, timeout=limit, capture_output=True, text=True)
     except subprocess.TimeoutExpired:
@@ -117,4 +117,5 @@ def run(command, limit, env=None):
         return
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        step(f"that failed: {lines[-1].strip()}")
+        told = [line for line in lines if "error" in line.lower()] or lines[-1:]
+        step(f"that failed: {told[0].strip()[:200]}")
