@@ -1,4 +1,4 @@
-"""GGUF blocks: against a slow scalar reading of ggml's formulas, ggml's own values, and repacked."""
+"""GGUF blocks against a slow scalar reading of ggml's formulas and ggml's own values; repacking."""
 
 from pathlib import Path
 
