@@ -48,7 +48,7 @@ def outcome(name, data):
 
 @st.composite
 def mutated(draw, whole, head):
-    """`whole` with a few of its first `head` bytes overwritten, dropped or doubled, or its end cut."""
+    """`whole` with a few of its first `head` bytes changed, dropped or doubled, or the end cut."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, min(head, max(len(data) - 1, 0))))

@@ -104,7 +104,7 @@ def test_the_weights_are_not_read(monkeypatch):
         read.append(length)
         return data[offset : offset + length]
 
-    monkeypatch.setattr(gguf, "FIRST_WINDOW", 64)
+    monkeypatch.setattr(gguf, "FIRST_WINDOW", 16)
     asyncio.run(gguf.read_header(CallableSource("m.gguf", len(data), reader)))
     assert sum(read) < 1024
 

@@ -136,6 +136,14 @@ def test_zero_and_constant_groups(kind):
     np.testing.assert_array_equal(affine.unpack(affine.quantize(w, kind), kind, K), w)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-5, 1e-3])
+def test_f16_scales_are_never_subnormal(spread):
+    kind = WeightKind("affine", 8, 32, "f16")
+    w = np.random.default_rng(15).standard_normal((7, 32)).astype(np.float32) * np.float32(spread)
+    _, scales, _ = affine.unpack_parts(affine.quantize(w, kind), kind, 32)
+    assert np.abs(scales).min() >= affine.F16_MIN_NORMAL
+
+
 def test_weights_beyond_f16_are_held_at_its_edge():
     kind = WeightKind("affine", 8, 16, "f16")
     w = np.full((1, 16), 1e6, np.float32)
