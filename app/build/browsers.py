@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.build import apt
 from app.build.console import step
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -88,34 +89,13 @@ def ensure():
     for need in missing:
         if need.playwright:
             step(f"{need.name} is not here: asking Playwright for its own")
-            run([sys.executable, "-m", "playwright", "install", need.playwright], 600)
+            apt.run([sys.executable, "-m", "playwright", "install", need.playwright], 600)
     missing = [need for need in missing if not need.probe()]
-    if missing and can_apt():
-        packages = [p for need in missing for p in need.apt]
-        step(f"installing with apt: {' '.join(packages)}")
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        run(["apt-get", "update", "-qq"], 300, env)
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], 900, env)
+    if missing and apt.usable():
+        apt.install([package for need in missing for package in need.apt])
         missing = [need for need in missing if not need.probe()]
     for need in missing:
         step(f"{need.name} is missing; its tests will be skipped. On Debian or Ubuntu: "
              f"sudo apt-get install {' '.join(need.apt)}")
     return [need.name for need in missing]
 
-
-def can_apt():
-    """True for root on a machine with apt."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
-
-
-def run(command, limit, env=None):
-    """Run an installer quietly; on failure show why, as the next source is then tried."""
-    try:
-        done = subprocess.run(command, env=env, timeout=limit, capture_output=True, text=True)
-    except subprocess.TimeoutExpired:
-        step(f"{command[0]} did not finish in {limit} s")
-        return
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        told = [line for line in lines if "error" in line.lower()] or lines[-1:]
-        step(f"that failed: {told[0].strip()[:200]}")

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.build import settings
+from app.build import apt, settings
 from app.build.console import BuildError, step, watched
 from app.build.fetch import last_error, tree_bytes
 
@@ -66,13 +66,20 @@ def runs(venv):
 def create(venv):
     """Make an empty environment with pip."""
     step(f"making the virtual environment {venv.name} (Python {sys.version.split()[0]})")
-    done = subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)],
-                          capture_output=True, text=True)
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    done = make(venv)
+    if done.returncode and apt.usable():     # Debian ships Python without its venv module
+        apt.install([package])
+        done = make(venv)
     if done.returncode:
-        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        raise BuildError(
-            f"python -m venv failed: {(done.stdout + done.stderr).strip()[-300:]}",
-            f"Install the venv module (Debian and Ubuntu: apt install python{version}-venv).")
+        raise BuildError(f"python -m venv failed: {(done.stdout + done.stderr).strip()[:300]}",
+                         f"Install the venv module (Debian and Ubuntu: apt install {package}).")
+
+
+def make(venv):
+    """python -m venv, over whatever is there."""
+    return subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)],
+                          capture_output=True, text=True)
 
 
 def install(profile, venv):

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 import build
-from app.build import browsers, console, node, settings, venv
+from app.build import apt, browsers, console, node, settings, venv
 from app.build.console import BuildError
 
 
@@ -94,6 +94,22 @@ def test_a_broken_venv_is_not_kept(tmp_path):
     assert not venv.runs(home)
 
 
+@pytest.mark.parametrize("root", [True, False])
+def test_a_python_without_venv_gets_it_from_apt_or_says_how(tmp_path, monkeypatch, root):
+    asked = []
+    failed = subprocess.CompletedProcess([], 1, "ensurepip is not available", "")
+    monkeypatch.setattr(venv, "make", lambda home: failed if not asked else
+                        subprocess.CompletedProcess([], 0, "", ""))
+    monkeypatch.setattr(apt, "usable", lambda: root)
+    monkeypatch.setattr(apt, "install", asked.extend)
+    if root:
+        venv.create(tmp_path / "venv")
+        assert re.fullmatch(r"python3\.\d+-venv", *asked)
+    else:
+        with pytest.raises(BuildError, match=r"ensurepip(.|\n)*apt install python3\.\d+-venv"):
+            venv.create(tmp_path / "venv")
+
+
 def test_an_old_or_absent_node_is_replaced_by_the_wheels(tmp_path, monkeypatch):
     asked = []
 
@@ -151,8 +167,8 @@ class Machine:
         self.works = works
         need = browsers.Need("Chromium", lambda: self.have, "chromium", ("chromium",))
         monkeypatch.setattr(browsers, "NEEDS", (need,))
-        monkeypatch.setattr(browsers, "can_apt", lambda: root)
-        monkeypatch.setattr(browsers, "run", self.run)
+        monkeypatch.setattr(apt, "usable", lambda: root)
+        monkeypatch.setattr(apt, "run", self.run)
 
     def run(self, command, limit, env=None):
         name = "apt" if "apt-get" in command[0] else "playwright"
