@@ -100,7 +100,7 @@ async def read_header(source):
     """GgufHeader of a ByteSource. Raises E_BAD_FILE, E_TRUNCATED, E_UNSUPPORTED_TENSOR."""
     scan = _Scan(source.name, source.size)
     await scan.extend(source, min(FIRST_WINDOW, source.size))
-    version, n_tensors, n_kv = scan.start()
+    version, n_tensors, n_kv = await scan.item(source, scan.start)
     metadata, infos, names = {}, [], set()
     while len(metadata) < n_kv:
         key, value = await scan.item(source, scan.pair)
@@ -173,6 +173,7 @@ class _Scan:
 
     def start(self):
         """version, n_tensors, n_kv."""
+        self.room(min(4, self.size), "the magic")
         if bytes(self.buffer[:4]) != b"GGUF":
             self.bad(f"it starts with {bytes(self.buffer[:4])!r}, wanted b'GGUF'")
         self.at = 4
