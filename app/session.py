@@ -8,17 +8,6 @@ from pyengine.errors import EngineError
 SEED_BITS = 32
 
 
-class CancelToken:
-    """Says once and for all that a request is no longer wanted; the engine looks between bursts."""
-
-    def __init__(self):
-        self.cancelled = False
-
-    def cancel(self):
-        """Ends the request at the next look."""
-        self.cancelled = True
-
-
 @dataclass
 class Outcome:
     """What a generation came to; `timings` is our block in the response."""
@@ -42,12 +31,12 @@ def tokenizer_of(checkpoint, model, make_backend=None):
     """The checkpoint's Tokenizer, or None where it carries none: then only token ids can be sent. Raises E_NO_TOKENIZER."""
     from pyengine.text.gguf_tokenizer import tokenizer_json_from_gguf
     from pyengine.text.tokenizer import NativeBackend, open_tokenizer
-    text = checkpoint.tokenizer_json
+    text, config = checkpoint.tokenizer_json, checkpoint.tokenizer_config
     if text is None and "tokenizer.ggml.tokens" in checkpoint.metadata:
-        text = tokenizer_json_from_gguf(checkpoint.metadata)
+        text, config = tokenizer_json_from_gguf(checkpoint.metadata)
     if text is None:
         return None
-    return open_tokenizer(text, checkpoint.tokenizer_config, make_backend or NativeBackend, model)
+    return open_tokenizer(text, config, make_backend or NativeBackend, model)
 
 
 def template_of(checkpoint):
@@ -96,12 +85,12 @@ class Session:
             ids = self._need_tokenizer().encode(text, add_special_tokens=False)
         if not ids:
             raise openai_api.bad("prompt", request.prompt, "text that makes at least one token")
-        if len(ids) >= self.engine.context:
+        if len(ids) > self.engine.context:
             raise EngineError("E_CONTEXT_FULL", tokens=len(ids), context=self.engine.context)
         return ids
 
     def _checked_ids(self, ids):
-        vocab = self.engine.vocab
+        vocab = self.engine.model.vocab
         for i in ids:
             if i >= vocab:
                 raise openai_api.bad("prompt", i, f"token ids below {vocab}")
@@ -124,10 +113,9 @@ class Session:
         params = sampling_params(request.sampling)
         ids = await self.prompt_ids(request)
         outcome.prompt_tokens = len(ids)
-        room = self.engine.context - len(ids)
-        limit = room if request.max_tokens is None else min(request.max_tokens, room)
+        stop_ids = () if ignore_eos else self.stop_ids()
         first = None
-        async for piece in self._pieces(ids, params, limit, request.stop, cancel, ignore_eos):
+        async for piece in self._pieces(ids, params, request, stop_ids, cancel):
             if first is None and piece.ids:
                 first, first_count = self._clock(), len(piece.ids)
             outcome.ids.extend(piece.ids)
@@ -138,13 +126,21 @@ class Session:
         outcome.finish_reason = outcome.finish_reason or "length"
         outcome.timings = self._timings(start, first, first_count if first else 0, outcome)
 
-    async def _pieces(self, ids, params, limit, stop, cancel, ignore_eos):
-        extra = {"ignore_eos": True} if ignore_eos else {}
+    def stop_ids(self):
+        """Ids that end an answer: the generation_config's, and those that the tokenizer's config names."""
         if self.tokenizer is not None:
-            async for piece in self.engine.generate(ids, params, max_tokens=limit, stop=stop, cancel=cancel, **extra):
-                yield piece
-            return
-        async for batch in self.engine.generate_ids(ids, params, max_tokens=limit, cancel=cancel, **extra):
+            return self.tokenizer.eos_ids(self.generation_config)
+        found = self.generation_config.get("eos_token_id")
+        return found if isinstance(found, list) else [] if found is None else [found]
+
+    def _pieces(self, ids, params, request, stop_ids, cancel):
+        options = {"max_tokens": request.max_tokens, "stop_ids": stop_ids, "cancel": cancel}
+        if self.tokenizer is not None:
+            return self.engine.generate(ids, params, stop=request.stop, **options)
+        return self._id_pieces(ids, params, options)
+
+    async def _id_pieces(self, ids, params, options):
+        async for batch in self.engine.generate_ids(ids, params, **options):
             yield IdsPiece(batch.ids, batch.finish_reason)
 
     def _timings(self, start, first, first_count, outcome):

@@ -13,7 +13,8 @@ import traceback
 
 from app import catalog, openai_api, protocol, settings
 from app.loader import BrowserLoader, Progress
-from app.session import CancelToken, Outcome
+from app.session import Outcome
+from pyengine.decode.loop import CancelToken
 from pyengine.errors import EngineError
 
 
@@ -161,7 +162,7 @@ class Worker:
 
     async def _generate(self, call, session, request, token):
         respond = openai_api.Responder(request, session.model)
-        outcome = Outcome(finish_reason="cancelled" if token.cancelled else None)
+        outcome = Outcome(finish_reason="cancel" if token.cancelled else None)
         opened = False
         if not token.cancelled:
             try:

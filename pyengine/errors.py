@@ -26,6 +26,8 @@ class EngineError(Exception):
 MESSAGES = {
     "E_NO_WEBGPU": ("This browser offers no WebGPU adapter ({reason}).",
                     "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."),
+    "E_NO_ADAPTER": ("This machine offers no GPU that Jird can use natively ({reason}).",
+                     "Install a Vulkan driver (Mesa's lavapipe needs no GPU), or add --device numpy."),
     "E_INSECURE_CONTEXT": ("{url} is not a secure context, so the browser hides WebGPU and storage.",
                            "Open the page over https or on localhost."),
     "E_BUSY": ("{what} is in use by {owner}.", "Wait for it to finish, or close the other tab, and try again."),

@@ -1,6 +1,7 @@
 """An engine, a tokenizer and JavaScript parts without a model: an answer is words, a word is a token."""
 import asyncio
 import json
+import struct
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -21,12 +22,13 @@ class FakeEngine:
     """Answers with WORDS, one a step; `gate` (an asyncio.Event) holds it before each word."""
 
     def __init__(self, context=64, gate=None, fail_at=None, error=None):
-        self.context, self.vocab = context, 256
+        self.context, self.model = context, SimpleNamespace(vocab=256)
         self.gate, self.fail_at, self.error = gate, fail_at, error
         self.calls, self.running, self.most_running, self.closed = [], 0, 0, 0
 
-    async def generate(self, ids, params, *, max_tokens, stop, cancel, **options):
-        self.calls.append(SimpleNamespace(ids=ids, params=params, max_tokens=max_tokens, stop=stop, options=options))
+    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None):
+        self.calls.append(SimpleNamespace(ids=ids, params=params, max_tokens=max_tokens, stop=stop, stop_ids=stop_ids))
+        max_tokens = max_tokens or len(WORDS)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -34,8 +36,8 @@ class FakeEngine:
                 if self.gate is not None:
                     await self.gate.wait()
                 await asyncio.sleep(0)
-                if cancel.cancelled:
-                    yield Piece("", [], "cancelled")
+                if cancel is not None and cancel.cancelled:
+                    yield Piece("", [], "cancel")
                     return
                 if i == self.fail_at:
                     raise self.error
@@ -44,15 +46,15 @@ class FakeEngine:
         finally:
             self.running -= 1
 
-    async def generate_ids(self, ids, params, *, max_tokens, cancel, **options):
-        async for piece in self.generate(ids, params, max_tokens=max_tokens, stop=[], cancel=cancel, **options):
+    async def generate_ids(self, ids, params, **options):
+        async for piece in self.generate(ids, params, **options):
             yield piece
 
     def stats(self):
         return {"device": {"backend": "fake"}, "prefill_tps": 100.0, "decode_tps": 10.0, "load_ms": {"upload": 1.0}}
 
     async def first_logits(self, ids):
-        return [0.5, float(len(ids))]
+        return struct.pack("<2f", 0.5, len(ids))
 
     async def close(self):
         self.closed += 1
@@ -66,6 +68,9 @@ class FakeTokenizer:
 
     def id_to_token(self, i):
         return chr(i)
+
+    def eos_ids(self, generation_config=None):
+        return [2]
 
 
 class FakeTemplate:

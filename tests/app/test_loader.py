@@ -1,0 +1,131 @@
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+from app.loader import BrowserLoader, JsSource, Progress
+from pyengine.errors import MESSAGES, EngineError
+
+
+class Bytes:
+    def __init__(self, data):
+        self.data = data
+
+    def to_bytes(self):
+        return self.data
+
+
+class Reader:
+    def __init__(self, name, data):
+        self.name, self.data, self.size, self.closed = name, data, len(data), 0
+
+    async def read(self, offset, length):
+        return Bytes(self.data[offset:offset + length])
+
+    def close(self):
+        self.closed += 1
+
+
+class Parts:
+    """`files`: {url: bytes}; what is absent answers None when optional, else fails as http_source.js does."""
+    site_url = "https://s/app/"
+
+    def __init__(self, files):
+        self.files, self.readers, self.ms = files, [], 5.0
+
+    async def read_index(self):
+        return json.dumps({"models": []})
+
+    async def open_source(self, url, name, optional):
+        if url not in self.files:
+            if optional:
+                return None
+            raise JsError("E_NETWORK", {"url": url, "detail": "404"})
+        self.readers.append(Reader(name, self.files[url]))
+        return self.readers[-1]
+
+    def now(self):
+        return self.ms
+
+
+class JsError(Exception):
+    def __init__(self, code, facts):
+        self.code, self.facts = code, SimpleNamespace(to_py=lambda: facts)
+
+
+def test_errors_of_javascript_become_engine_errors():
+    loader = BrowserLoader(Parts({}))
+    error = loader.translate(JsError("E_NETWORK", {"url": "u", "detail": "d", "status": 404}))
+    assert (error.code, error.facts["status"]) == ("E_NETWORK", 404) and "u" in error.message
+    known = EngineError("E_GPU", what="a", detail="b")
+    assert loader.translate(known) is known
+    assert loader.translate(JsError(20, {})) is None and loader.translate(ValueError("x")) is None
+    assert loader.translate(JsError("E_NETWORK", {"url": "no detail"})) is None
+
+
+def test_a_folder_is_read_file_by_file():
+    index = b'{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'
+    files = {"https://s/m/" + name: data for name, data in {
+        "config.json": b"{}", "model.safetensors.index.json": index, "1.safetensors": b"1", "2.safetensors": b"22"}.items()}
+    found = asyncio.run(BrowserLoader(Parts(files))._open_folder("https://s/m/"))
+    assert sorted(found) == ["1.safetensors", "2.safetensors", "config.json", "model.safetensors.index.json"]
+    del files["https://s/m/2.safetensors"]
+    with pytest.raises(JsError):
+        asyncio.run(BrowserLoader(Parts(files))._open_folder("https://s/m/"))
+
+
+def test_a_failed_load_closes_its_files():
+    parts = Parts({"https://s/bad.gguf": b"not a gguf"})
+    with pytest.raises((EngineError, ImportError)):
+        asyncio.run(BrowserLoader(parts).load({"model": "https://s/bad.gguf"}, Progress(parts.now, lambda data: None)))
+    assert [r.closed for r in parts.readers] == [1]
+
+
+def test_sources_refuse_what_is_outside():
+    source = JsSource(Reader("f", b"0123456"))
+    assert asyncio.run(source.read(2, 3)) == b"234"
+    for offset, length in ((5, 3), (-1, 2), (2, -1)):
+        with pytest.raises(EngineError) as caught:
+            asyncio.run(source.read(offset, length))
+        assert caught.value.code == "E_TRUNCATED"
+
+
+def test_progress_is_thinned_but_ends_are_kept():
+    clock = iter(range(0, 100000, 10))
+    events = []
+    progress = Progress(lambda: next(clock), events.append)
+    for i in range(101):
+        progress("upload", i * 10, 1000)
+    progress("compile", 0, 7)
+    assert events[0]["bytes_done"] == 0 and events[-2]["bytes_done"] == 1000 and events[-1]["stage"] == "compile"
+    assert 15 < len(events) < 30
+    assert events[-2]["rate"] == pytest.approx(1000) and events[-2]["bytes_total"] == 1000
+    assert set(events[0]) == {"stage", "label", "bytes_done", "bytes_total", "rate", "ms"}
+
+
+def test_bad_options_are_refused_before_anything_is_fetched():
+    parts = Parts({})
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(BrowserLoader(parts).load({"burst": 0}, None))
+    assert caught.value.facts["param"] == "burst" and not parts.readers
+
+
+def test_javascript_shares_pythons_table():
+    import re
+    from pathlib import Path
+    text = (Path(__file__).parents[2] / "pwa_shell/js/errors.js").read_text(encoding="utf-8")
+    table = re.search(r"MESSAGES = (\{.*?\n\});", text, re.S).group(1)
+    rows = json.loads(re.sub(r",\s*}\s*$", "}", table))
+    assert rows and {code: tuple(row) for code, row in rows.items()} == {code: MESSAGES[code] for code in rows}
+
+
+def test_javascript_shares_pythons_protocol():
+    import re
+    from pathlib import Path
+
+    from app import protocol
+    text = (Path(__file__).parents[2] / "pwa_shell/js/protocol.js").read_text(encoding="utf-8")
+    for name in ("METHODS", "EVENTS", "STAGES"):
+        listed = json.loads(re.search(rf"{name} = (\[.*?\]);", text).group(1))
+        assert tuple(listed) == getattr(protocol, name)
+    assert f"VERSION = {protocol.VERSION};" in text
