@@ -1,5 +1,6 @@
 {# File bytes -> weight rows (docs/architecture.md, "Bytes"); numpy oracle: pyengine/quant/blocks.py.
-   Inputs: src (a slice of whole rows as it lies in the file), job (first source row, rows, first destination row, 0);
+   Inputs: src (a slice of the file, with whole rows in it), job (first source row, rows, first destination row, first byte of
+   the rows in src);
    output dst. One thread per (row, group) for affine targets, per (row, word) for dense ones.
    exact: the file's own codes and scales; quantize: MLX's affine quantiser (MODEL-MATH 2); dense: f32 values, or a copy.
    Constants: K, SRC_BYTES (per row), ROW_WORDS, CODE_WORDS, GROUP, HEAD (head size of rows in llama.cpp's
@@ -8,7 +9,7 @@
 @group(0) @binding(1) var<storage, read_write> dst: array<u32>;
 @group(0) @binding(2) var<uniform> job: vec4<u32>;
 
-fn byte_at(i: u32) -> u32 { return (src[i / 4u] >> (8u * (i % 4u))) & 255u; }
+fn byte_at(i: u32) -> u32 { let at = job.w + i; return (src[at / 4u] >> (8u * (at % 4u))) & 255u; }
 fn half_at(i: u32) -> f32 { return unpack2x16float(byte_at(i) | (byte_at(i + 1u) << 8u)).x; }
 fn signed_at(i: u32) -> f32 { return f32(i32(byte_at(i) << 24u) >> 24u); }
 {% if encoding in ("q4_k", "q5_k") %}

@@ -1,8 +1,9 @@
 """What every device offers. A device turns a `Plan` into a `Runner`; a runner holds the memory and replays programs."""
+from dataclasses import dataclass
 from typing import Protocol
 
 from pyengine.kernels.spec import ceil_div
-from pyengine.plan.plan import SLICE
+from pyengine.plan.plan import JOBS, SLICE
 
 WORKGROUP = 64       # threads of a repack workgroup
 MAX_GRID = 65535
@@ -14,11 +15,15 @@ class Runner(Protocol):
     async def upload(self, files, progress):
         """Streams every weight from `files` (ByteSources, by number) and every constant; `progress(bytes done, bytes in all)`."""
 
+    async def ready(self):
+        """Waits until every pipeline is compiled. Raises `E_GPU`."""
+
     def write(self, buffer, offset, data):
         """Queues `data` (bytes, a multiple of 4 long) into buffer number `buffer`."""
 
     async def run(self, sequence, read=None):
-        """Replays [(program name, repeats)] in one submit; -> bytes of `read` = (buffer, offset, nbytes), or None."""
+        """Replays [(program names, repeats)], each group of names in turn, in one encoder, one pass and one submit;
+        -> the bytes of `read` = (buffer, offset, nbytes) afterwards, or None."""
 
     def live(self):
         """{kind of object: how many exist}: what a leak test compares."""
@@ -31,13 +36,56 @@ class Device(Protocol):
     """`caps` is a `kernels.spec.Caps`; `info` has backend, vendor, f16, subgroups for `engine.stats()`."""
 
     async def prepare(self, plan, progress=None):
-        """Creates buffers and bind groups, compiles pipelines; -> Runner. Raises `E_OUT_OF_MEMORY`, `E_GPU`."""
+        """Creates buffers and starts compiling; -> Runner. Raises `E_OUT_OF_MEMORY`, `E_GPU`."""
 
 
-def slices(upload):
-    """(first row, rows) pieces of an upload of at most SLICE bytes, whole rows each."""
-    most = max(1, SLICE // max(upload.row_bytes, upload.dst_row_bytes))
-    return [(row, min(most, upload.rows - row)) for row in range(0, upload.rows, most)]
+@dataclass(frozen=True)
+class Piece:
+    """Rows `row .. row + rows` of upload number `upload`, from byte `start` of their read."""
+    upload: int
+    row: int
+    rows: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """One contiguous range of a file, at most SLICE bytes, and the pieces in it: one staging slice, one submit."""
+    file: int
+    offset: int
+    nbytes: int
+    pieces: tuple
+
+
+def _pieces(uploads):
+    """(upload number, row, rows) of at most SLICE bytes, whole rows each, in file order."""
+    for number, upload in enumerate(uploads):
+        most = max(1, SLICE // upload.row_bytes)
+        for row in range(0, upload.rows, most):
+            yield number, row, min(most, upload.rows - row)
+
+
+def reads(plan):
+    """The plan's uploads as [Read] in file order: neighbouring tensors share a read."""
+    found, group = [], []  # group: (begin, end, number, row, rows) of the read being filled
+
+    def flush():
+        if group:
+            begin = group[0][0]
+            pieces = tuple(Piece(n, row, rows, at - begin) for at, _, n, row, rows in group)
+            found.append(Read(plan.uploads[group[0][2]].file, begin, group[-1][1] - begin, pieces))
+            group.clear()
+
+    for number, row, rows in _pieces(plan.uploads):
+        upload = plan.uploads[number]
+        begin = upload.offset + row * upload.row_bytes
+        end = begin + rows * upload.row_bytes
+        if group and (plan.uploads[group[0][2]].file != upload.file or end - group[0][0] > SLICE
+                      or begin < group[-1][1] or len(group) == JOBS):
+            flush()
+        group.append((begin, end, number, row, rows))
+    flush()
+    return found
 
 
 def repack_grid(upload, rows):

@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 from pyengine import flags
-from pyengine.device.api import repack_grid, slices, upload_bytes
+from pyengine.device.api import reads, repack_grid, upload_bytes
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
-from pyengine.plan.plan import SLOTS
+from pyengine.plan.plan import JOB_STRIDE, SLOTS
 
 BINDING_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
 
@@ -64,7 +64,7 @@ class NativeRunner:
         self._device, self._queue, self.plan = device, device.queue, plan
         usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
         self._buffers = [self._device.create_buffer(
-            size=b.nbytes, label=b.name[:80], usage=usage | (wgpu.BufferUsage.UNIFORM if b.name.startswith("job.") else 0))
+            size=b.nbytes, label=b.name[:80], usage=usage | (wgpu.BufferUsage.UNIFORM if b.name.startswith("jobs.") else 0))
             for b in plan.buffers]
         self._layouts = {}
         self._pipelines = []
@@ -110,32 +110,37 @@ class NativeRunner:
 
     # ---- weights -------------------------------------------------------------------------------------------------
 
+    async def ready(self):
+        """Pipelines were compiled by the constructor."""
+
     async def upload(self, files, progress):
         done, total = 0, upload_bytes(self.plan)
         for index, data in self.plan.consts.items():
             self.write(index, 0, data.tobytes())
-        slot = 0
-        for upload in self.plan.uploads:
-            for row, rows in slices(upload):
-                raw = await files[upload.file].read(upload.offset + row * upload.row_bytes, rows * upload.row_bytes)
-                self._put_rows(upload, row, rows, raw, slot)
-                slot = (slot + 1) % SLOTS
-                done += len(raw)
-                progress(done, total)
+        for number, read in enumerate(reads(self.plan)):
+            raw = await files[read.file].read(read.offset, read.nbytes)
+            self._put(read, bytes(raw) + bytes(-len(raw) % 4), number % SLOTS)
+            done += sum(self.plan.uploads[p.upload].row_bytes * p.rows for p in read.pieces)
+            progress(done, total)
 
-    def _put_rows(self, upload, row, rows, raw, slot):
-        raw = bytes(raw) + bytes(-len(raw) % 4)
-        if upload.pipeline < 0:
-            self.write(upload.buffer, (upload.row0 + row) * upload.dst_row_bytes, raw)
-            return
-        staging, job = self.plan.buffer(f"staging.{slot}"), self.plan.buffer(f"job.{slot}")
+    def _put(self, read, raw, slot):
+        """One slice: direct copies, then one submit that repacks the rest from staging."""
+        staging, jobs = self.plan.buffer(f"staging.{slot}"), self.plan.buffer(f"jobs.{slot}")
         self.write(staging, 0, raw)
-        self.write(job, 0, struct.pack("<4I", row, rows, upload.row0, 0))
-        destination = self.plan.buffers[upload.buffer].nbytes
-        group = self._group(upload.pipeline, ((staging, 0, self.plan.buffers[staging].nbytes),
-                                              (upload.buffer, 0, destination), (job, 0, 16)))
+        dispatches = []
+        for i, piece in enumerate(read.pieces):
+            upload = self.plan.uploads[piece.upload]
+            if upload.pipeline < 0:
+                data = raw[piece.start:piece.start + piece.rows * upload.row_bytes]
+                self.write(upload.buffer, (upload.row0 + piece.row) * upload.dst_row_bytes, data)
+                continue
+            self.write(jobs, i * JOB_STRIDE, struct.pack("<4I", piece.row, piece.rows, upload.row0, piece.start))
+            group = self._group(upload.pipeline, (
+                (staging, 0, self.plan.buffers[staging].nbytes), (upload.buffer, 0, self.plan.buffers[upload.buffer].nbytes),
+                (jobs, i * JOB_STRIDE, 16)))
+            dispatches.append((self._pipelines[upload.pipeline][0], group, repack_grid(upload, piece.rows)))
         encoder = self._device.create_command_encoder()
-        self._encode(encoder, [(self._pipelines[upload.pipeline][0], group, repack_grid(upload, rows))])
+        self._encode(encoder, dispatches)
         self._queue.submit([encoder.finish()])
 
     # ---- running -------------------------------------------------------------------------------------------------
@@ -153,11 +158,13 @@ class NativeRunner:
 
     async def run(self, sequence, read=None):
         encoder = self._device.create_command_encoder()
-        self._encode(encoder, [d for program, repeats in sequence for d in self._programs[program] * repeats])
+        self._encode(encoder, [d for names, repeats in sequence for _ in range(repeats)
+                               for name in names for d in self._programs[name]])
         self._queue.submit([encoder.finish()])
         return await self.read(*read) if read else None
 
     async def read(self, buffer, offset, nbytes):
+        """Bytes of a buffer once all that was submitted is done."""
         return bytes(self._queue.read_buffer(self._buffers[buffer], offset, nbytes))
 
     def live(self):

@@ -11,6 +11,9 @@ class NullRunner:
         self._respond = respond
         self.closed = False
 
+    async def ready(self):
+        """Nothing to compile."""
+
     async def upload(self, files, progress):
         for upload in self.plan.uploads:
             await files[upload.file].read(upload.offset, upload.row_bytes * upload.rows)
@@ -23,6 +26,9 @@ class NullRunner:
         if read is None:
             return None
         return self._respond(sequence, read) if self._respond else bytes(read[2])
+
+    async def read(self, buffer, offset, nbytes):
+        return bytes(nbytes)
 
     def live(self):
         return {"buffers": 0 if self.closed else len(self.plan.buffers)}

@@ -1,6 +1,7 @@
 """The oracle device: replays a plan with the ops' numpy references, on the plan's own buffers and arena offsets."""
 from pyengine.decode import state as st
-from pyengine.device.api import slices, upload_bytes
+from pyengine.device.api import upload_bytes
+from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
 from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
 from pyengine.lazy import np
@@ -18,25 +19,20 @@ class NumpyRunner:
         self._dense = {}  # (buffer, offset) -> dequantised weight: unpacking again for every step would be most of its time
         self._state = plan.buffer("state") if any(b.name == "state" for b in plan.buffers) else None
 
+    async def ready(self):
+        """Nothing to compile."""
+
     async def upload(self, files, progress):
         done, total = 0, upload_bytes(self.plan)
         for index, data in self.plan.consts.items():
             self.write(index, 0, data.tobytes())
         for upload in self.plan.uploads:
-            if upload.head_dim or len(slices(upload)) > 1:
-                pieces = slices(upload) if not upload.head_dim else [(0, upload.rows)]
-            else:
-                pieces = [(0, upload.rows)]
-            for row, rows in pieces:
-                raw = await files[upload.file].read(upload.offset + row * upload.row_bytes, rows * upload.row_bytes)
-                self._put_rows(upload, row, rows, raw)
-                done += len(raw)
-                progress(done, total)
-
-    def _put_rows(self, upload, row, rows, raw):
-        kind = WeightKind.parse(upload.kind)
-        packed = blocks.repack(raw, upload.encoding, rows, upload.columns, kind, upload.head_dim)
-        self.write(upload.buffer, (upload.row0 + row) * upload.dst_row_bytes, packed.tobytes())
+            raw = await files[upload.file].read(upload.offset, upload.rows * upload.row_bytes)
+            kind = WeightKind.parse(upload.kind)
+            packed = blocks.repack(raw, upload.encoding, upload.rows, upload.columns, kind, upload.head_dim)
+            self.write(upload.buffer, upload.row0 * upload.dst_row_bytes, packed.tobytes())
+            done += len(raw)
+            progress(done, total)
 
     def write(self, buffer, offset, data):
         self._memory[buffer][offset:offset + len(data)] = np.frombuffer(data, np.uint8)
@@ -64,8 +60,8 @@ class NumpyRunner:
         return self._state is not None and self._memory[self._state].view("<u4")[st.STOPPED]
 
     async def run(self, sequence, read=None):
-        for program, repeats in sequence:
-            for dispatch in self.plan.programs[program] * repeats:
+        for names, repeats in sequence:
+            for dispatch in [d for name in names for d in self.plan.programs[name]] * repeats:
                 if self._stopped():
                     break
                 node = dispatch.node

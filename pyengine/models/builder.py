@@ -11,7 +11,8 @@ ROW_ALIGN = 16  # rows of 16-byte multiples: a slice that starts at a multiple o
 
 @dataclass(frozen=True)
 class Part:
-    """Rows `row0 .. row0 + rows` of a weight buffer come from `tensor`; `head_dim` > 0 undoes interleaved-RoPE row order."""
+    """Rows `row0 .. row0 + rows` of a weight buffer come from `tensor`; `head_dim` > 0: heads of that size
+    whose rows a GGUF may hold in interleaved-RoPE order."""
     tensor: str
     row0: int
     rows: int
@@ -111,18 +112,18 @@ class Builder:
     # ---- ops -----------------------------------------------------------------------------------------------------
 
     def op(self, name, *inputs, into=None, **attrs):
-        """Appends a node (state is added as the last input); -> the name of its output, `into` if given."""
+        """Appends a node (state is added as the last input); -> its output's name (`into` if given), a tuple if it has several."""
         inputs = inputs + (self.state,)
         shapes = OPS[name].infer(attrs, *[self.graph.values[i] for i in inputs])
         outputs = []
+        self._count += 1
         for shape, dtype in shapes:
-            self._count += 1
-            output = into or f"{self._count}.{name}"
+            output = into or f"{self._count}.{name}" + (f".{len(outputs)}" if outputs else "")
             if into is None:
                 self.graph.add(Value(output, shape, dtype))
             outputs.append(output)
         self.graph.nodes.append(Node(name, inputs, tuple(outputs), tuple(sorted(attrs.items()))))
-        return outputs[0] if outputs else None
+        return tuple(outputs) if len(outputs) > 1 else outputs[0] if outputs else None
 
     def _weight_value(self, buffer, row0=0, rows=None):
         rows = buffer.rows if rows is None else rows

@@ -11,6 +11,7 @@ GGUF_ARCHS = ("llama",)
 
 # tensors of published checkpoints that the graph does not read, each for a reason
 DROPPED = {
+    r"lm_head\.weight": "a tied head is the embedding; an untied one is read",
     r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq": "recomputed from the config",
     r"rope_freqs\.weight": "llama.cpp's copy of the llama3 scaling, recomputed from the config",
 }
@@ -52,14 +53,14 @@ class Config:
                    RopeTables(head_dim, rope_parameters(config)))
 
 
-def build(cfg, b, interleaved=False):
+def build(cfg, b):
     """The graph of `b.rows` tokens: writes the logits of the last valid row to the io value "logits"."""
     x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden)
     for i in range(cfg.layers):
         layer = f"model.layers.{i}."
         h = b.rmsnorm(x, layer + "input_layernorm.weight", cfg.eps)
         h = attention(b, h, layer + "self_attn.", cfg.rope, cfg.heads, cfg.kv_heads, cfg.head_dim,
-                      cfg.head_dim ** -0.5, interleaved)
+                      cfg.head_dim ** -0.5)
         x = b.op("add", x, b.linear(h, (layer + "self_attn.o_proj.weight", cfg.hidden)))
         h = b.rmsnorm(x, layer + "post_attention_layernorm.weight", cfg.eps)
         x = b.op("add", x, swiglu(b, h, layer + "mlp.", cfg.width, cfg.hidden))

@@ -7,7 +7,7 @@ from pyengine.errors import EngineError
 from pyengine.kernels import source
 from pyengine.kernels.repack import repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
-from pyengine.plan.plan import SLICE, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan, Upload
+from pyengine.plan.plan import JOB_STRIDE, JOBS, SLICE, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan, Upload
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>")
 _ACCESS = {"storage, read_write": "read_write", "storage, read": "read", "uniform": "uniform"}
@@ -137,6 +137,6 @@ def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):
     plan.consts = {plan.buffer(name): data for name, data in consts.items()}
     for slot in range(SLOTS):
         scheduler.buffer(f"staging.{slot}", SLICE, "staging")
-        scheduler.buffer(f"job.{slot}", 16, "staging")
+        scheduler.buffer(f"jobs.{slot}", JOBS * JOB_STRIDE, "staging")
     scheduler.buffer("readback", 4 * ring, "staging")
     return plan

@@ -1,13 +1,12 @@
 """Blocks that dense decoder families share: grouped-query attention with RoPE, and the SwiGLU MLP."""
 
 
-def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale, interleaved=False):
+def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale):
     """x (T, H) normalised -> (T, heads * head_dim), before the output projection.
 
-    `interleaved`: a GGUF's q and k rows are in llama.cpp's RoPE order and are put back while loading."""
-    order = head_dim if interleaved else 0
-    qkv = b.linear(x, (prefix + "q_proj.weight", heads * head_dim, order),
-                   (prefix + "k_proj.weight", kv_heads * head_dim, order),
+    q and k name their head size, so that rows in llama.cpp's interleaved RoPE order are put back while loading."""
+    qkv = b.linear(x, (prefix + "q_proj.weight", heads * head_dim, head_dim),
+                   (prefix + "k_proj.weight", kv_heads * head_dim, head_dim),
                    (prefix + "v_proj.weight", kv_heads * head_dim))
     k_cache = b.cache(prefix + "k", kv_heads, head_dim)
     v_cache = b.cache(prefix + "v", kv_heads, head_dim)

@@ -1,0 +1,308 @@
+/**
+ * WebGPU for the engine: makes a plan's buffers, pipelines and bind groups once, and replays its programs.
+ *
+ * Python calls prepare, upload, ready, write and run; what crosses is described in pyengine/plan/export.py. A run is one
+ * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
+ */
+const READ_AHEAD = 4;
+const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
+const WANTED_LIMITS = ["maxStorageBufferBindingSize", "maxBufferSize", "maxStorageBuffersPerShaderStage"];
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softwarerasterizer|warp/i;
+
+/** An error that pyengine/device/web.py turns into EngineError(code, **facts). */
+function coded(code, facts) {
+  return Object.assign(new Error(`${code} ${JSON.stringify(facts)}`), { code, facts });
+}
+
+/** -> Binding. A fresh headless Chromium may answer null at first, so the adapter is asked for up to three times. */
+export async function createBinding({ adapterOptions = {}, gpu = navigator.gpu, tries = 3 } = {}) {
+  if (!gpu) throw coded("E_NO_WEBGPU", { reason: "navigator.gpu is missing" });
+  for (let i = 0; i < tries; i++) {
+    const adapter = await gpu.requestAdapter(adapterOptions);
+    if (adapter) return new Binding(adapter, await requestDevice(adapter));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw coded("E_NO_WEBGPU", { reason: `requestAdapter answered null ${tries} times` });
+}
+
+function requestDevice(adapter) {
+  const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((name) => [name, adapter.limits[name]]));
+  const requiredFeatures = ["shader-f16", "subgroups", "timestamp-query"].filter((name) => adapter.features.has(name));
+  return adapter.requestDevice({ requiredLimits, requiredFeatures });
+}
+
+class Binding {
+  #adapter; #device; #lost = null;
+
+  constructor(adapter, device) {
+    this.#adapter = adapter;
+    this.#device = device;
+    device.lost.then(({ reason, message }) => { this.#lost = `${reason}: ${message}`; });
+  }
+
+  /** JSON of what the planner needs to know; adapter info fields are absent in some browsers. */
+  describe() {
+    const { info = {} } = this.#adapter;
+    const { limits, features } = this.#device;
+    return JSON.stringify({
+      vendor: info.vendor ?? "", architecture: info.architecture ?? "",
+      software: SOFTWARE.test([info.vendor, info.architecture, info.device, info.description].join(" ")),
+      f16: features.has("shader-f16"), subgroups: features.has("subgroups"),
+      maxBinding: limits.maxStorageBufferBindingSize, maxBuffer: limits.maxBufferSize,
+      maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
+    });
+  }
+
+  /** Buffers now, pipelines begun; -> Runner. Fails with E_OUT_OF_MEMORY and the bytes asked for. */
+  async prepare(headerJson, ints, onCompiled) {
+    const header = JSON.parse(headerJson);
+    const device = this.#device;
+    device.pushErrorScope("out-of-memory");
+    device.pushErrorScope("validation");
+    const buffers = header.buffers.map(([label, size]) => device.createBuffer({ label, size, usage: usageOf(label) }));
+    const errors = [await device.popErrorScope(), await device.popErrorScope()];
+    const error = errors.find(Boolean);
+    if (error || this.#lost) {
+      buffers.forEach((buffer) => buffer.destroy());
+      if (this.#lost) throw coded("E_DEVICE_LOST", { reason: this.#lost });
+      const needed = header.buffers.reduce((sum, [, size]) => sum + size, 0);
+      throw coded("E_OUT_OF_MEMORY", { what: "the model", needed, available: "less" });
+    }
+    return new Runner(device, header, ints, buffers, onCompiled, () => this.#lost);
+  }
+
+  /** Gives the device back; runners of this binding are dead afterwards. */
+  destroy() {
+    this.#device.destroy();
+  }
+}
+
+function usageOf(label) {
+  const usage = GPUBufferUsage;
+  if (label === "readback") return usage.MAP_READ | usage.COPY_DST;
+  const extra = label.startsWith("jobs.") ? usage.UNIFORM : 0;
+  return usage.STORAGE | usage.COPY_DST | usage.COPY_SRC | extra;
+}
+
+class Runner {
+  #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readback; #ownReadback = null;
+  #bindGroups = 0; #compiling; #failed = null; #closed = false;
+
+  constructor(device, header, ints, buffers, onCompiled, lostReason) {
+    this.#device = device;
+    this.#header = header;
+    this.#buffers = buffers;
+    this.#lostReason = lostReason;
+    this.#readback = buffers[header.readback];
+    let compiled = 0;
+    this.#compiling = header.pipelines.map(([label, code, access]) => this.#compile(label, code, access).then((pipeline) => {
+      compiled += 1;
+      if (!this.#closed) onCompiled(compiled, header.pipelines.length);
+      return pipeline;
+    }));
+    this.#compiling.forEach((promise) => promise.catch(() => {})); // reported by ready() or by the upload that needs it
+    this.#programs = Object.values(header.programs).map(([at, count]) => this.#bindProgram(ints, at, count));
+    device.onuncapturederror = ({ error }) => { this.#failed ??= error.message; };
+  }
+
+  // ---- set-up --------------------------------------------------------------------------------------------------
+
+  #layout(access) {
+    const key = access.join();
+    if (!this.#layouts.has(key)) {
+      const entries = access.map((a, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: TYPES[a] } }));
+      const group = this.#device.createBindGroupLayout({ entries });
+      this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
+    }
+    return this.#layouts.get(key);
+  }
+
+  async #compile(label, code, access) {
+    const module = this.#device.createShaderModule({ label, code });
+    try {
+      const layout = this.#layout(access).pipeline;
+      return await this.#device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
+    } catch (error) {
+      this.#checkLost();
+      const { messages } = await module.getCompilationInfo();
+      const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
+      throw coded("E_GPU", { what: `kernel ${label}`, detail });
+    }
+  }
+
+  #bind(pipeline, ranges) {
+    this.#bindGroups += 1;
+    const layout = this.#layout(this.#header.pipelines[pipeline][2]).group;
+    const entries = ranges.map(([buffer, offset, size], binding) => (
+      { binding, resource: { buffer: this.#buffers[buffer], offset, size } }));
+    return this.#device.createBindGroup({ layout, entries });
+  }
+
+  #bindProgram(ints, at, count) {
+    const dispatches = [];
+    for (let i = 0; i < count; i++) {
+      const [pipeline, x, y, z, operands] = ints.subarray(at, at + 5);
+      at += 5;
+      const ranges = Array.from({ length: operands }, (_, k) => ints.subarray(at + 3 * k, at + 3 * k + 3));
+      at += 3 * operands;
+      dispatches.push({ pipeline, group: this.#bind(pipeline, ranges), x, y, z });
+    }
+    return dispatches;
+  }
+
+  /** Waits for every pipeline. */
+  async ready() {
+    this.#pipelines = await Promise.all(this.#compiling);
+    this.#checkLost();
+  }
+
+  // ---- weights -------------------------------------------------------------------------------------------------
+
+  /** Reads slices of the files a few ahead, and writes and repacks each with one submit. */
+  async upload(readers, onProgress) {
+    const { uploads } = this.#header;
+    const total = uploads.reduce((sum, [, , , pieces]) => sum + pieces.reduce((bytes, piece) => bytes + piece[4], 0), 0);
+    const ahead = [];
+    let next = 0, done = 0;
+    const fill = () => {
+      while (next < uploads.length && ahead.length < READ_AHEAD) {
+        const [file, offset, nbytes] = uploads[next++];
+        const read = readers[file].read(offset, nbytes);
+        read.catch(() => {}); // awaited below, in order; one that fails later must not be "unhandled"
+        ahead.push(read);
+      }
+    };
+    for (let i = 0; i < uploads.length; i++) {
+      fill();
+      const data = await ahead.shift();
+      fill();
+      const pieces = uploads[i][3];
+      await this.#put(data, pieces, i % this.#header.staging.length);
+      done += pieces.reduce((bytes, piece) => bytes + piece[4], 0);
+      onProgress(done, total);
+      // bounds what the GPU process holds; the map of a later readback does not depend on it
+      if (i % READ_AHEAD === READ_AHEAD - 1) await this.#device.queue.onSubmittedWorkDone();
+    }
+    await this.#device.queue.onSubmittedWorkDone();
+    this.#checkLost();
+  }
+
+  async #put(data, pieces, slot) {
+    const { queue } = this.#device;
+    const staging = this.#header.staging[slot], jobs = this.#header.jobs[slot], stride = this.#header.jobStride;
+    const repacked = pieces.some(([pipeline]) => pipeline >= 0);
+    if (repacked) this.#writePadded(this.#buffers[staging], data);
+    const dispatches = [];
+    for (const [i, [pipeline, buffer, destination, start, nbytes, row, rows, row0, x, y]] of pieces.entries()) {
+      if (pipeline < 0) {
+        queue.writeBuffer(this.#buffers[buffer], destination, data, start, nbytes);
+        continue;
+      }
+      queue.writeBuffer(this.#buffers[jobs], i * stride, new Uint32Array([row, rows, row0, start]));
+      const ranges = [[staging, 0, this.#buffers[staging].size], [buffer, 0, this.#buffers[buffer].size], [jobs, i * stride, 16]];
+      dispatches.push({ pipeline: await this.#compiling[pipeline], group: this.#bind(pipeline, ranges), x, y, z: 1 });
+      this.#bindGroups -= 1; // not kept
+    }
+    this.#submit((pass) => dispatches.forEach((d) => encode(pass, d.pipeline, d)));
+  }
+
+  #writePadded(buffer, data) {
+    const whole = data.length & ~3;
+    if (whole) this.#device.queue.writeBuffer(buffer, 0, data, 0, whole);
+    if (whole < data.length) {
+      const rest = new Uint8Array(4);
+      rest.set(data.subarray(whole));
+      this.#device.queue.writeBuffer(buffer, whole, rest);
+    }
+  }
+
+  // ---- running -------------------------------------------------------------------------------------------------
+
+  #submit(record, readBuffer = -1, offset = 0, nbytes = 0, target = null) {
+    const encoder = this.#device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    record(pass);
+    pass.end();
+    if (readBuffer >= 0) encoder.copyBufferToBuffer(this.#buffers[readBuffer], offset, target, 0, nbytes);
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  write(buffer, offset, data) {
+    this.#device.queue.writeBuffer(this.#buffers[buffer], offset, data);
+  }
+
+  /** sequence: per group, repeats, count, program numbers. -> Uint8Array of the read range, or null. */
+  async run(sequence, readBuffer, offset, nbytes) {
+    const target = readBuffer >= 0 ? this.#readbackFor(nbytes) : null;
+    this.#submit((pass) => {
+      for (let at = 0; at < sequence.length;) {
+        const repeats = sequence[at], count = sequence[at + 1];
+        for (let r = 0; r < repeats; r++) {
+          for (let k = 0; k < count; k++) this.#replay(pass, this.#programs[sequence[at + 2 + k]]);
+        }
+        at += 2 + count;
+      }
+    }, readBuffer, offset, nbytes, target);
+    if (!target) return null;
+    try {
+      await target.mapAsync(GPUMapMode.READ, 0, nbytes);
+    } catch (error) {
+      this.#checkLost();
+      throw coded("E_GPU", { what: "a readback", detail: error.message });
+    }
+    const bytes = new Uint8Array(target.getMappedRange(0, nbytes)).slice();
+    target.unmap();
+    this.#checkLost();
+    return bytes;
+  }
+
+  #replay(pass, dispatches) {
+    let current = -1;
+    for (const d of dispatches) {
+      if (d.pipeline !== current) pass.setPipeline(this.#pipelines[d.pipeline]);
+      current = d.pipeline;
+      pass.setBindGroup(0, d.group);
+      pass.dispatchWorkgroups(d.x, d.y, d.z);
+    }
+  }
+
+  /** The plan's readback buffer holds ids; logits, asked for rarely, get one of their own that is kept. */
+  #readbackFor(nbytes) {
+    if (nbytes <= this.#readback.size) return this.#readback;
+    if (!this.#ownReadback || this.#ownReadback.size < nbytes) {
+      this.#ownReadback?.destroy();
+      this.#ownReadback = this.#device.createBuffer({ label: "readback.large", size: nbytes, usage: usageOf("readback") });
+    }
+    return this.#ownReadback;
+  }
+
+  #checkLost() {
+    if (this.#lostReason()) throw coded("E_DEVICE_LOST", { reason: this.#lostReason() });
+    if (this.#failed) throw coded("E_GPU", { what: "a command", detail: this.#failed });
+  }
+
+  /** JSON of live objects, for leak tests. */
+  live() {
+    const own = this.#ownReadback ? 1 : 0;
+    return JSON.stringify({ buffers: this.#buffers.length + own, bind_groups: this.#bindGroups, pipelines: this.#compiling.length });
+  }
+
+  close() {
+    this.#closed = true;
+    this.#buffers.forEach((buffer) => buffer.destroy());
+    this.#ownReadback?.destroy();
+    this.#ownReadback = null;
+    this.#buffers = [];
+    this.#programs = [];
+    this.#compiling = [];
+    this.#pipelines = [];
+    this.#bindGroups = 0;
+    this.#device.onuncapturederror = null;
+  }
+}
+
+function encode(pass, pipeline, { group, x, y, z }) {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(x, y, z);
+}

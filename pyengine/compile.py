@@ -1,0 +1,163 @@
+"""Config (+ tensors) -> graphs -> fused graphs -> Plan: the planning line, with no device and no weights' bytes."""
+import re
+from dataclasses import dataclass
+
+from pyengine import kernels, models
+from pyengine.errors import EngineError
+from pyengine.formats import hf_config
+from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
+from pyengine.ir.graph import Value
+from pyengine.ir.ops import OPS
+from pyengine.ir.verify import verify
+from pyengine.kernels.spec import Caps
+from pyengine.models.builder import Builder, Weights
+from pyengine.passes.fuse import fuse
+from pyengine.plan.plan import Plan
+from pyengine.plan.schedule import make_plan
+from pyengine.quant.kinds import WeightKind, resolve_quant
+
+PREFILL_ROWS = (16, 128)     # T of the prefill programs; a run takes the smallest that holds its rows
+RING = 64                    # ids that a burst may produce before they are read
+DEFAULT_CONTEXT = 4096
+F32 = WeightKind("dense", dtype="f32")
+ENCODINGS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model's plan and what the loop must know of it. `graphs` are kept for their text (golden plans)."""
+    plan: Plan
+    config: object
+    model_type: str
+    context: int
+    vocab: int
+    quant: str
+    kv: str
+    graphs: tuple
+
+
+def _is_quantised(tensors):
+    return any(ref.encoding.startswith("q") for ref in tensors.values())
+
+
+def _kind_of(config, tensors, quant):
+    """(tensor, columns, is_embedding; None for a vector) -> WeightKind."""
+    file_encoding = ENCODINGS.get(hf_config.dtype(config) or "float32", "f32")
+
+    def kind_of(tensor, columns, embedding):
+        if embedding is None:
+            return F32
+        encoding = tensors[tensor].encoding if tensors is not None else file_encoding
+        try:
+            return resolve_quant(quant, encoding, embedding, columns)
+        except EngineError as error:
+            if error.code != "E_UNSUPPORTED_TENSOR":
+                raise
+            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]) from None
+    return kind_of
+
+
+def _check_of(tensors):
+    """(tensor, shape) -> raises when the checkpoint lacks it or shapes it otherwise; a lack is reported with all others."""
+    missing = []
+
+    def check(tensor, shape):
+        ref = tensors.get(tensor)
+        if ref is None:
+            missing.append(tensor)
+        elif tuple(ref.shape) != tuple(shape):
+            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor,
+                              detail=f"its shape is {list(ref.shape)}, the config asks for {list(shape)}")
+    return check, missing
+
+
+def _check_unused(tensors, used, family):
+    unused = sorted(name for name in set(tensors) - used
+                    if not any(re.fullmatch(pattern, name) for pattern in family.DROPPED))
+    if unused:
+        raise EngineError("E_UNUSED_TENSOR", unused=", ".join(unused[:8]) + (" ..." if len(unused) > 8 else ""))
+
+
+def _sampling_graphs(vocab, caps):
+    """The two tails: greedy argmax, and the sampler with noise, filters and penalties."""
+    graphs = []
+    for name in ("greedy", "sample"):
+        b = Builder(name, 1, 0, None, max_binding=caps.max_binding)
+        logits = b.logits(vocab)
+        ring = b.graph.add(Value("ring", (RING,), "u32", "io")).name
+        if name == "greedy":
+            b.op("sample_take", b.op("sample_argmax", logits), ring, b.tokens)
+        else:
+            counts = b.graph.add(Value("counts", (vocab,), "u32", "io")).name
+            bias = b.graph.add(Value("bias", (vocab,), "f32", "io")).name
+            tops, scratch = b.op("sample_prepare", logits, counts, bias)
+            b.op("sample_hist", logits, tops, scratch)
+            b.op("sample_topk", logits, scratch)
+            b.op("sample_topp", logits, scratch)
+            picks = b.op("sample_pick", logits, scratch)
+            b.op("sample_finish", logits, picks, scratch, ring, b.tokens, counts)
+        b.graph.outputs = (ring,)
+        graphs.append(verify(b.graph))
+    return graphs
+
+
+def default_quant(tensors):
+    """`keep` for files that are quantised already, `mixed4` for the rest."""
+    return "keep" if tensors is not None and _is_quantised(tensors) else "mixed4"
+
+
+def _context(wanted, most):
+    if wanted is None:
+        return min(most, DEFAULT_CONTEXT)
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= most:
+        raise EngineError("E_BAD_REQUEST", param="context", got=wanted, wanted=f"a whole number from 1 to {most}")
+    return wanted
+
+
+class _Tensors(dict):
+    """While missing tensors are collected, a stand-in encoding keeps the builder going."""
+
+    def __missing__(self, name):
+        return _StandIn
+
+
+class _StandIn:
+    encoding = "f32"
+
+
+def compile_model(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None, fused=True):
+    """Plans a model from its Hugging Face config and, for loading, its {name: TensorRef}.
+
+    `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model wrote it.
+    Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`, `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`,
+    `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
+    caps = caps or Caps()
+    quant = quant or default_quant(tensors)
+    if kv not in ("f16", "f32"):
+        raise EngineError("E_BAD_REQUEST", param="kv", got=kv, wanted="f16 or f32")
+    config = hf_config.text_config(config)
+    family = models.find(config.get("model_type"))
+    cfg = family.Config.from_hf(config)
+    context = _context(context, cfg.max_context)
+    check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
+    known = None if tensors is None else _Tensors(tensors)
+    weights, consts, graphs = Weights(_kind_of(config, known, quant), check), {}, []
+    for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in PREFILL_ROWS]:
+        b = Builder(name, rows, context, weights, kv, caps.max_binding, consts)
+        b.graph.outputs = (family.build(cfg, b),)
+        graphs.append(_optimise(verify(b.graph), caps) if fused else b.graph)
+        if missing:
+            names = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+            raise EngineError("E_MISSING_TENSOR", missing=names)
+    if tensors is not None:
+        _check_unused(tensors, weights.tensors, family)
+    graphs += _sampling_graphs(cfg.vocab, caps)
+    plan = make_plan(graphs, weights, consts, caps, tensors, RING)
+    return CompiledModel(plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs))
+
+
+def _optimise(graph, caps):
+    """The passes, each followed by `verify`."""
+    fused = fuse(graph, kernels.FUSIONS, lambda node, g: kernels.supported(node, g, caps),
+                 lambda node: OPS[node.op].mutates)
+    return verify(fused)

@@ -1,0 +1,108 @@
+"""The web device: the browser's WebGPU, through `pwa_shell/gpu_binding.js`. The only file that imports js.
+
+Python hands over the plan once and makes one call a burst; nothing but integers and typed arrays crosses per call, and
+weights go from the file reader to the GPU without entering Python's heap (wasm memory never shrinks).
+"""
+import json
+
+from pyengine.errors import MESSAGES, EngineError
+from pyengine.kernels.spec import Caps
+from pyengine.plan import export
+
+try:
+    from pyodide.ffi import JsException, create_proxy, to_js
+except ImportError as error:  # plain CPython: importable for its docs, not usable
+    raise ImportError("pyengine.device.web runs in Pyodide only; use device.native here") from error
+
+
+def _coded(error):
+    """The EngineError that gpu_binding.js meant, or E_GPU."""
+    code = getattr(error, "code", None)
+    facts = getattr(error, "facts", None)
+    if isinstance(code, str) and code in MESSAGES and facts is not None:
+        return EngineError(code, **facts.to_py())
+    return EngineError("E_GPU", what="a command", detail=str(error)[:2000])
+
+
+class WebDevice:
+    def __init__(self, binding):
+        self._binding = binding
+        facts = json.loads(binding.describe())
+        self.caps = Caps(f16=facts["f16"], subgroups=facts["subgroups"], software=facts["software"],
+                         max_binding=facts["maxBinding"], max_buffer=facts["maxBuffer"],
+                         max_storage_buffers=facts["maxStorageBuffers"], backend="webgpu", vendor=facts["vendor"])
+        self.info = {"backend": "webgpu", "vendor": facts["vendor"], "architecture": facts["architecture"],
+                     "f16": self.caps.f16, "subgroups": self.caps.subgroups}
+
+    async def prepare(self, plan, progress=None):
+        callback = create_proxy(progress or (lambda done, total: None))
+        try:
+            handle = await self._binding.prepare(export.header_json(plan), to_js(export.program_ints(plan)), callback)
+        except JsException as error:
+            callback.destroy()
+            raise _coded(error) from None
+        return WebRunner(handle, plan, callback)
+
+
+class WebRunner:
+    def __init__(self, handle, plan, compile_callback):
+        self._handle, self.plan, self._compile_callback = handle, plan, compile_callback
+        self._sequences = {}  # sequence -> Int32Array: the same few every token
+
+    async def upload(self, files, progress):
+        for index, data in self.plan.consts.items():
+            self.write(index, 0, data.tobytes())
+        callback = create_proxy(progress)
+        try:
+            await self._handle.upload(to_js([source.reader for source in files]), callback)
+        except JsException as error:
+            raise _coded(error) from None
+        finally:
+            callback.destroy()
+
+    async def ready(self):
+        try:
+            await self._handle.ready()
+        except JsException as error:
+            raise _coded(error) from None
+        finally:
+            self._drop_callback()
+
+    def _drop_callback(self):
+        if self._compile_callback is not None:
+            self._compile_callback.destroy()
+            self._compile_callback = None
+
+    def write(self, buffer, offset, data):
+        self._handle.write(buffer, offset, to_js(data))
+
+    def _program_numbers(self):
+        return {name: number for number, name in enumerate(self.plan.programs)}
+
+    def _sequence(self, sequence):
+        key = tuple((tuple(names), repeats) for names, repeats in sequence)
+        if key not in self._sequences:
+            numbers, flat = self._program_numbers(), []
+            for names, repeats in key:
+                flat += [repeats, len(names), *(numbers[name] for name in names)]
+            self._sequences[key] = to_js(flat)
+        return self._sequences[key]
+
+    async def run(self, sequence, read=None):
+        buffer, offset, nbytes = read or (-1, 0, 0)
+        try:
+            data = await self._handle.run(self._sequence(sequence), buffer, offset, nbytes)
+        except JsException as error:
+            raise _coded(error) from None
+        return data.to_bytes() if read else None
+
+    async def read(self, buffer, offset, nbytes):
+        return await self.run([], (buffer, offset, nbytes))
+
+    def live(self):
+        return json.loads(self._handle.live())
+
+    def close(self):
+        self._drop_callback()
+        self._sequences = {}
+        self._handle.close()

@@ -1,0 +1,133 @@
+"""The engine: where weights-and-plan and prompt-and-tokens meet. `load` a checkpoint on a device, then generate."""
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from pyengine.compile import compile_model
+from pyengine.decode.loop import CancelToken, DecodeLoop
+from pyengine.errors import EngineError
+from pyengine.kernels.spec import Caps
+from pyengine.text.stream import TextStream
+
+PASSES_PER_SUBMIT = 1
+
+
+@dataclass
+class Piece:
+    """Newly streamed text, the ids behind it, and why the generation ended (None while it goes on)."""
+    text: str
+    ids: list
+    finish_reason: str | None = None
+
+
+def _report(on_progress, stage):
+    return (lambda done, total: on_progress(stage, done, total)) if on_progress else (lambda done, total: None)
+
+
+async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None, burst="auto",
+               on_progress=None):
+    """Plans the checkpoint for the device, compiles, uploads; -> Engine.
+
+    `on_progress(stage, done, total)` with stages "compile" (pipelines) and "upload" (bytes of the files).
+    Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`, `E_OUT_OF_MEMORY`; memory is released then."""
+    started = time.perf_counter()
+    model = compile_model(checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=device.caps)
+    planned = time.perf_counter()
+    runner = await device.prepare(model.plan, _report(on_progress, "compile"))
+    try:
+        loop = DecodeLoop(runner, model, burst)
+        prepared = time.perf_counter()
+        await runner.upload(checkpoint.files, _report(on_progress, "upload"))  # pipelines compile meanwhile
+        uploaded = time.perf_counter()
+        await runner.ready()
+    except BaseException:
+        runner.close()
+        raise
+    done = time.perf_counter()
+    load_ms = {"plan": 1e3 * (planned - started), "upload": 1e3 * (uploaded - prepared),
+               "compile": 1e3 * (prepared - planned + done - uploaded)}
+    return Engine(device, runner, model, loop, tokenizer, load_ms)
+
+
+def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None):
+    """What a model would need, from its config alone or with its {name: TensorRef}.
+
+    -> {dispatches_per_token (greedy path), passes_per_token, bytes: {part: bytes, total}, plan_text}."""
+    model = compile_model(config, tensors, quant=quant, context=context, kv=kv, caps=caps or Caps())
+    return {"dispatches_per_token": model.plan.dispatches("decode", "greedy"), "passes_per_token": PASSES_PER_SUBMIT,
+            "bytes": model.plan.bytes_needed(), "context": model.context, "quant": model.quant, "kv": model.kv,
+            "plan_text": model.plan.text()}
+
+
+class Engine:
+    """A loaded model. One generation at a time; `close()` releases the device's memory."""
+
+    def __init__(self, device, runner, model, loop, tokenizer, load_ms):
+        self._device, self._runner, self._loop = device, runner, loop
+        self.model, self.tokenizer, self.load_ms = model, tokenizer, load_ms
+        self._busy = False
+
+    @property
+    def context(self):
+        return self.model.context
+
+    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
+        """Yields `decode.loop.Batch`es. Raises `E_BUSY` while another generation runs on this engine."""
+        if self._busy:
+            raise EngineError("E_BUSY", what="This engine", owner="another generation")
+        self._busy = True
+        try:
+            batches = self._loop.generate(ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel)
+            async with aclosing(batches):
+                async for batch in batches:
+                    yield batch
+        finally:
+            self._busy = False
+
+    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None):
+        """Yields `Piece`s of text after prompt `ids`: never part of a code point, never part of a stop string.
+
+        Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as `generate_ids` says."""
+        stream, cancel = TextStream(self.tokenizer, list(stop), continues=True), cancel or CancelToken()
+        hidden = frozenset(stop_ids)
+        batches = self.generate_ids(ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel)
+        async with aclosing(batches):
+            async for batch in batches:
+                ended = bool(batch.ids) and batch.ids[-1] in hidden
+                text = stream.push(batch.ids[:-1] if ended else batch.ids).text
+                if batch.finish_reason:
+                    text += stream.finish()
+                yield Piece(text, batch.ids, "stop" if stream.stopped else batch.finish_reason)
+                if stream.stopped:
+                    return
+
+    async def first_logits(self, ids):
+        """f32 logits, little endian bytes (vocab), that choose the token after `ids`."""
+        return await self._loop.logits(ids)
+
+    def stats(self):
+        """The contract's figures, of the load and of the last generation; times that did not happen yet are None."""
+        t = self._loop.timing
+        fresh = t.prompt_tokens - t.reused_tokens
+        tokens = t.decoded + (1 if t.prefill else 0)
+        return {
+            "device": {**self._device.info, "passes_per_submit": PASSES_PER_SUBMIT},
+            "dispatches_per_token": self.model.plan.dispatches("decode", "greedy"),
+            "submits_per_token": t.decode_submits / t.decoded if t.decoded else None,
+            "ttft_ms": 1e3 * t.prefill if t.prefill else None,
+            "prefill_tps": fresh / t.prefill if t.prefill else None,
+            "decode_tps": t.decoded / t.decode if t.decode else None,
+            "python_ms_per_token": 1e3 * t.python / tokens if tokens else None,
+            "prompt_tokens": t.prompt_tokens, "reused_tokens": t.reused_tokens, "tokens": tokens,
+            "load_ms": dict(self.load_ms),
+            "bytes": self.model.plan.bytes_needed(),
+            "context": self.model.context,
+        }
+
+    def live(self):
+        """Live device objects by kind, for leak tests."""
+        return self._runner.live()
+
+    async def close(self):
+        """Releases the device's memory; the engine is not used again."""
+        self._runner.close()
