@@ -86,4 +86,5 @@ def watched(label, count, total=None):
     finally:
         stop.set()
         thread.join()
+        progress.update(count())
         progress.finish()

@@ -52,7 +52,7 @@ def test_serve_prints_its_url_and_ends_cleanly(dist, end):
         for line in process.stdout:
             if match := re.search(r"http://\S+", line):
                 break
-        assert b"<!doctype html" in urllib.request.urlopen(match.group()).read(100).lower()
+        assert b'"jird"' in urllib.request.urlopen(match.group() + "version.json").read()
     finally:
         process.send_signal(end)
         out, err = process.communicate(timeout=20)
