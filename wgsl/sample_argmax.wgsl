@@ -1,5 +1,6 @@
 {# Greedy, first half: the best (logit, id) of each workgroup's CHUNK ids, ties by lowest id.
-   Inputs: logits (1, VOCAB), state; output picks (PARTIALS, 2) u32: logit bits, id. Constants: VOCAB, PARTIALS. #}
+   Inputs: logits (1, VOCAB), state; output picks (PARTIALS, 2) u32: logit bits, id. Constants:
+   VOCAB, PARTIALS. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> state: array<u32>;
 @group(0) @binding(2) var<storage, read_write> picks: array<u32>;

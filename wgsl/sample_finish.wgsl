@@ -1,7 +1,8 @@
 {# Sampled, 6 of 6: the best of the workgroups' picks, then the end of the step. One workgroup.
-   Of the last kept key only the SEL_TIES lowest ids count: whole chunks up to there, and the one chunk in which that
-   count is reached is read again. Inputs: logits (1, VOCAB), picks (PARTIALS, 5) u32, scratch, ring (RING) u32, tokens u32,
-   counts (VOCAB) u32, state; the last four are written. Constants: VOCAB, PARTIALS, RING. #}
+   Of the last kept key only the SEL_TIES lowest ids count: whole chunks up to there, and the one
+   chunk in which that count is reached is read again. Inputs: logits (1, VOCAB), picks (PARTIALS,
+   5) u32, scratch, ring (RING) u32, tokens u32, counts (VOCAB) u32, state; the last four are
+   written. Constants: VOCAB, PARTIALS, RING. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read_write> picks: array<u32>;
 @group(0) @binding(2) var<storage, read_write> scratch: array<atomic<u32>>;
@@ -22,18 +23,25 @@ var<workgroup> ids: array<u32, THREADS>;
 
 struct Split { score: f32, id: u32, chunk: u32, left: u32 }
 
-// the best of what is kept whole, the chunk that is kept in part (PARTIALS: none) and how many of its ties
+// the best of what is kept whole, the chunk that is kept in part (PARTIALS: none) and how many of
+// its ties
 fn merge(ties: u32) -> Split {
   var best = Split(NO_SCORE, NO_ID, PARTIALS, 0u);
   var left = ties;
   for (var p = 0u; p < PARTIALS; p++) {
     let base = 5u * p;
     let score = bitcast<f32>(staged[base]);
-    if (better(score, staged[base + 1u], best.score, best.id)) { best.score = score; best.id = staged[base + 1u]; }
+    if (better(score, staged[base + 1u], best.score, best.id)) {
+      best.score = score;
+      best.id = staged[base + 1u];
+    }
     let count = staged[base + 4u];
     if (count <= left) {
       let tied = bitcast<f32>(staged[base + 2u]);
-      if (better(tied, staged[base + 3u], best.score, best.id)) { best.score = tied; best.id = staged[base + 3u]; }
+      if (better(tied, staged[base + 3u], best.score, best.id)) {
+        best.score = tied;
+        best.id = staged[base + 3u];
+      }
       left -= count;
     } else {
       if (left > 0u) { best.chunk = p; best.left = left; }

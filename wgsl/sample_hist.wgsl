@@ -1,6 +1,7 @@
-{# Sampled, 2 of 6: the maximum, then counts (for top-k) and masses (for top-p) by the high half of the key.
-   Inputs: logits (1, VOCAB), tops (PARTIALS) f32, scratch written, state. Workgroup: CHUNK consecutive ids; integer
-   atomics, so the order of workgroups does not show. Constants: VOCAB, PARTIALS. #}
+{# Sampled, 2 of 6: the maximum, then counts (for top-k) and masses (for top-p) by the high half of
+   the key. Inputs: logits (1, VOCAB), tops (PARTIALS) f32, scratch written, state. Workgroup: CHUNK
+   consecutive ids; integer atomics, so the order of workgroups does not show. Constants: VOCAB,
+   PARTIALS. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read_write> tops: array<f32>;
 @group(0) @binding(2) var<storage, read_write> scratch: array<atomic<u32>>;

@@ -1,8 +1,8 @@
-{# Sampled, 5 of 6: the last kept key of all filters, then each workgroup's best score before that key and at it.
-   Inputs: logits (1, VOCAB), scratch written, state; output picks (PARTIALS, 5) u32: score bits and id of the best id before
-   the last key, the same among all its ids at that key, and how many those are. Which of those are kept (the lowest
-   SEL_TIES ids of all) is known only when all workgroups have counted: sample_finish decides.
-   Constants: VOCAB, PARTIALS. #}
+{# Sampled, 5 of 6: the last kept key of all filters, then each workgroup's best score before that
+   key and at it. Inputs: logits (1, VOCAB), scratch written, state; output picks (PARTIALS, 5) u32:
+   score bits and id of the best id before the last key, the same among all its ids at that key, and
+   how many those are. Which of those are kept (the lowest SEL_TIES ids of all) is known only when
+   all workgroups have counted: sample_finish decides. Constants: VOCAB, PARTIALS. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read_write> scratch: array<atomic<u32>>;
 @group(0) @binding(2) var<storage, read> state: array<u32>;
@@ -40,7 +40,8 @@ fn top_p_end(tid: u32) -> vec2<u32> {
   }
   find(tid, need);
   let key = (bin << LOW_BITS) | found_bin;
-  return vec2<u32>(key, ids_for(sub64(need, found_before), mass(key), atomicLoad(&scratch[P_COUNT + found_bin])));
+  let count = atomicLoad(&scratch[P_COUNT + found_bin]);
+  return vec2<u32>(key, ids_for(sub64(need, found_before), mass(key), count));
 }
 
 @compute @workgroup_size(THREADS)
@@ -51,7 +52,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (scale != 0.0) {
     last.x = state[S_MIN_P_KEY];
     if (state[S_TOP_K] > 0u && state[S_TOP_K] < VOCAB) {
-      last = earlier(last, vec2<u32>(atomicLoad(&scratch[SEL_K_KEY]), atomicLoad(&scratch[SEL_K_TIES])));
+      let k_ties = atomicLoad(&scratch[SEL_K_TIES]);
+      last = earlier(last, vec2<u32>(atomicLoad(&scratch[SEL_K_KEY]), k_ties));
     }
     if (state[S_TOP_P_Q32] != 0u) { last = earlier(last, top_p_end(tid)); }
   }

@@ -1,7 +1,8 @@
-{# Sampled, 1 of 6: penalties and bias in place, each workgroup's maximum, and a clean scratch for this step.
-   Inputs: logits (1, VOCAB) written, counts (VOCAB) u32 (bit 31: in the prompt, low 16: times generated), bias (VOCAB), state;
-   outputs tops (PARTIALS) f32, scratch (SCRATCH) u32. Workgroup: CHUNK consecutive ids.
-   Repetition penalty: Keskar et al. 2019; frequency and presence: OpenAI's. Constants: VOCAB, PARTIALS, SCRATCH. #}
+{# Sampled, 1 of 6: penalties and bias in place, each workgroup's maximum, and a clean scratch for
+   this step. Inputs: logits (1, VOCAB) written, counts (VOCAB) u32 (bit 31: in the prompt, low 16:
+   times generated), bias (VOCAB), state; outputs tops (PARTIALS) f32, scratch (SCRATCH) u32.
+   Workgroup: CHUNK consecutive ids. Repetition penalty: Keskar et al. 2019; frequency and presence:
+   OpenAI's. Constants: VOCAB, PARTIALS, SCRATCH. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;

@@ -1,6 +1,6 @@
-{# Sampled, 3 of 6: the bin of high halves where top-k ends, and counts by low half inside it. Nothing without top-k.
-   Inputs: logits (1, VOCAB), scratch written, state. Every workgroup finds the bin, then counts its CHUNK ids.
-   Constants: VOCAB, PARTIALS. #}
+{# Sampled, 3 of 6: the bin of high halves where top-k ends, and counts by low half inside it.
+   Nothing without top-k. Inputs: logits (1, VOCAB), scratch written, state. Every workgroup finds
+   the bin, then counts its CHUNK ids. Constants: VOCAB, PARTIALS. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read_write> scratch: array<atomic<u32>>;
 @group(0) @binding(2) var<storage, read> state: array<u32>;

@@ -1,6 +1,7 @@
-{# Sampled, 4 of 6: the exact end of top-k; then, of the mass that top-k kept, the bin of high halves where top-p ends, and
-   counts by low half inside it. Inputs: logits (1, VOCAB), scratch written, state. Every workgroup finds both ends, then counts
-   its CHUNK ids. Constants: VOCAB, PARTIALS. #}
+{# Sampled, 4 of 6: the exact end of top-k; then, of the mass that top-k kept, the bin of high
+   halves where top-p ends, and counts by low half inside it. Inputs: logits (1, VOCAB), scratch
+   written, state. Every workgroup finds both ends, then counts its CHUNK ids. Constants: VOCAB,
+   PARTIALS. #}
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(1) var<storage, read_write> scratch: array<atomic<u32>>;
 @group(0) @binding(2) var<storage, read> state: array<u32>;

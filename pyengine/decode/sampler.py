@@ -11,8 +11,9 @@ from pyengine.lazy import np
 
 @dataclass(frozen=True)
 class Draw:
-    """`id`; `kept`: bool (V,), the ids that the filters keep; `score_margin`: best minus second best score among them;
-    `filter_margin`: how far, in nats, the filters' edge would have to move to change `id`. Both inf when nothing could."""
+    """`id`; `kept`: bool (V,), the ids that the filters keep; `score_margin`: best minus second
+    best score among them; `filter_margin`: how far, in nats, the filters' edge would have to move
+    to change `id`. Both inf when nothing could."""
     id: int
     kept: object
     score_margin: float
@@ -27,8 +28,8 @@ class Draw:
 def draw(logits, params=None, *, position=0, seed=None, counts=None, bias=None):
     """One draw from raw logits (V,) at the position that the new id will take.
 
-    `params` as `SamplingParams` (None: greedy); `counts` u32 (V,) and `bias` f32 (V,) as the GPU's buffers (`state.py`);
-    `bias` defaults to the parameters' own. -> `Draw`.
+    `params` as `SamplingParams` (None: greedy); `counts` u32 (V,) and `bias` f32 (V,) as the GPU's
+    buffers (`state.py`); `bias` defaults to the parameters' own. -> `Draw`.
     """
     x = np.asarray(logits, np.float32).reshape(-1)
     counts = np.zeros(len(x), np.uint32) if counts is None else counts
@@ -50,10 +51,11 @@ def draw_words(logits, words, position, counts, bias):
 
 
 def _filter(keys, nats, words):
-    """-> kept bool (V,), slack f64 (V,): how many nats each id is from changing sides at the filters' edges.
+    """-> kept bool (V,), slack f64 (V,): how many nats each id is from changing sides at the
+    filters' edges.
 
-    Per filter an id has a signed distance, positive inside; their minimum is its own: the nearest edge of a kept id,
-    the last obstacle of a dropped one.
+    Per filter an id has a signed distance, positive inside; their minimum is its own: the nearest
+    edge of a kept id, the last obstacle of a dropped one.
     """
     order = np.lexsort((np.arange(len(keys)), keys))
     length, top_k, limit = len(keys), int(words[st.TOP_K]), int(words[st.TOP_P_Q32])
@@ -63,7 +65,7 @@ def _filter(keys, nats, words):
         signed = _signed(order, length, _edge_distance(order, nats, length))
     if limit:
         before, target = _mass_before(keys[order], length, limit)
-        length = int(np.searchsorted(before[:length], target))               # ids with before < target
+        length = int(np.searchsorted(before[:length], target))      # ids with before < target
         by_mass = np.empty(len(keys))
         with np.errstate(divide="ignore"):
             by_mass[order] = np.abs(np.log(before / target))
@@ -80,7 +82,8 @@ def _filter(keys, nats, words):
 
 
 def _mass_before(sorted_keys, length, limit):
-    """Mass in front of each place of the sorted order, and the mass that top-p wants of the first `length`."""
+    """Mass in front of each place of the sorted order, and the mass that top-p wants of the first
+    `length`."""
     total = np.cumsum(sm.mass(sorted_keys), dtype=np.uint64)
     before = np.concatenate([[0], total[:-1]]).astype(np.float64)
     target = max(1, -(-int(total[length - 1]) * limit >> 32))
@@ -94,8 +97,9 @@ def _signed(order, length, distance):
 
 
 def _edge_distance(order, nats, length):
-    """Nats from each kept id to the first dropped one and from each dropped id to the last kept one, for the prefix `length`
-    of `order`. Ids of one logit keep their order on every device: across such a tie the next other logit counts."""
+    """Nats from each kept id to the first dropped one and from each dropped id to the last kept
+    one, for the prefix `length` of `order`. Ids of one logit keep their order on every device:
+    across such a tie the next other logit counts."""
     if length == len(order):
         return np.full(len(order), np.inf)
     inside = np.zeros(len(order), bool)
@@ -111,4 +115,5 @@ def _decide(scores, kept, slack):
     best = int(np.argmax(ranked))
     second = np.delete(ranked, best).max(initial=-np.inf)
     rivals = slack[~kept & (scores > ranked[best])]
-    return Draw(best, kept, float(ranked[best] - second), float(min(slack[best], rivals.min(initial=np.inf))))
+    filter_margin = min(slack[best], rivals.min(initial=np.inf))
+    return Draw(best, kept, float(ranked[best] - second), float(filter_margin))

@@ -34,13 +34,14 @@ def _is_number(value, lowest, highest):
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """One request's sampling. The next id is the argmax of `logit / temperature + noise(seed, position, id)`.
+    """One request: the next id is the argmax of `logit / temperature + noise(seed, position, id)`.
 
-    Order: repetition, frequency and presence penalties and `logit_bias` change the logits, `temperature` scales them
-    (0, and anything below 1e-4, is plain argmax), then `top_k` (0 is off), `top_p` (on what top-k kept, renormalised; the
-    smallest prefix that reaches it, at least one id) and `min_p` (relative to the likeliest id) drop ids.
-    `seed` None means "draw one": `with_seed()`. `logit_bias` is a mapping or pairs of id and value, kept as sorted pairs.
-    Raises `E_BAD_REQUEST` with the parameter, what it got and what it wants.
+    Order: repetition, frequency and presence penalties and `logit_bias` change the logits,
+    `temperature` scales them (0, and anything below 1e-4, is plain argmax), then `top_k` (0 is
+    off), `top_p` (on what top-k kept, renormalised; the smallest prefix that reaches it, at least
+    one id) and `min_p` (relative to the likeliest id) drop ids. `seed` None means "draw one":
+    `with_seed()`. `logit_bias` is a mapping or pairs of id and value, kept as sorted pairs. Raises
+    `E_BAD_REQUEST` with the parameter, what it got and what it wants.
     """
     temperature: float = 1.0
     top_k: int = 0
@@ -67,7 +68,8 @@ class SamplingParams:
     @property
     def has_penalties(self):
         """Whether any of the three penalties changes a logit."""
-        return (self.repetition_penalty, self.frequency_penalty, self.presence_penalty) != (1.0, 0.0, 0.0)
+        return (self.repetition_penalty != 1.0 or self.frequency_penalty != 0.0
+                or self.presence_penalty != 0.0)
 
     @property
     def is_greedy(self):
@@ -84,7 +86,8 @@ class SamplingParams:
         return self if self.seed is not None else replace(self, seed=secrets.randbits(32))
 
     def check_vocab(self, vocab):
-        """Raises `E_BAD_REQUEST` when `logit_bias` names an id outside a vocabulary of that size; returns self."""
+        """Raises `E_BAD_REQUEST` when `logit_bias` names an id outside a vocabulary of that size;
+        returns self."""
         for token, _ in self.logit_bias:
             if token >= vocab:
                 _refuse("logit_bias", token, f"token ids from 0 to {vocab - 1}")
@@ -94,7 +97,7 @@ class SamplingParams:
 def _bias_pairs(bias):
     wanted = "token ids with numbers from -100 to 100"
     try:
-        pairs = list((bias.items() if hasattr(bias, "items") else (bias or ())))
+        pairs = list(bias.items() if hasattr(bias, "items") else (bias or ()))
         values = {token: value for token, value in pairs}
     except (TypeError, ValueError):
         _refuse("logit_bias", bias, wanted)

@@ -1,4 +1,4 @@
-"""The state buffer: the 32 u32 words on the GPU by which a burst steers itself, and how Python fills them.
+"""The state buffer: the 32 words on the GPU that steer a burst, and how Python fills them.
 
 `wgsl/common/state.wgsl` names the same words; `tests/decode/test_state.py` compares the two files.
 """
@@ -21,7 +21,7 @@ REPETITION_PENALTY = 9   # f32, 1 is off
 FREQUENCY_PENALTY = 10   # f32, 0 is off
 PRESENCE_PENALTY = 11    # f32, 0 is off
 FLAGS = 12
-KEY_SCALE = 13           # f32 2^17 / temperature: keys per unit of logit; 0 when the temperature is 0
+KEY_SCALE = 13           # f32 2^17 / temperature: keys per unit of logit; 0 at temperature 0
 MIN_P_KEY = 14           # largest key that min-p keeps
 TOP_P_Q32 = 15           # top_p * 2^32; 0 is off
 STOP_IDS = 16            # .. 31
@@ -32,12 +32,13 @@ NO_ID = 0xFFFFFFFF
 FLAG_PENALTIES = 1       # the counts buffer is worth reading
 FLAG_BIAS = 2            # the bias buffer is worth reading
 
-# A key is floor((max - logit) / temperature * 2^17), at most MAX_KEY: 32 nats in 22 bits, smaller is likelier.
+# A key is floor((max - logit) / temperature * 2^17), at most MAX_KEY: 32 nats in 22 bits.
 KEY_BITS = 22
 KEYS_PER_NAT = 1 << 17
 MAX_KEY = (1 << KEY_BITS) - 1
 
-# Below this the noise (22.9 at most) cannot change an f32 decision that matters, and 2^17 / temperature stays finite.
+# Below this the noise (22.9 at most) cannot change an f32 decision that matters, and 2^17 /
+# temperature stays finite.
 MIN_TEMPERATURE = 1e-4
 
 COUNT_MASK = 0xFFFF      # counts[id]: times generated, saturating
@@ -47,9 +48,10 @@ IN_PROMPT = 0x80000000   # counts[id]: the id occurs in the prompt
 def pack_state(pos=0, n=1, params=None, stop_ids=(), seed=None):
     """The whole state buffer as 128 little-endian bytes, `stopped` and `step` zero.
 
-    `params` is a `SamplingParams` (None: greedy); `seed` overrides `params.seed` (None there means 0 here: draw one first
-    with `params.with_seed()`). Only the first `MAX_STOP_IDS` distinct stop ids fit: the decode loop checks every id it
-    reads against the full set, so that further ones stop the text too, only the rest of their burst was computed in vain.
+    `params` is a `SamplingParams` (None: greedy); `seed` overrides `params.seed` (None there means
+    0 here: draw one first with `params.with_seed()`). Only the first `MAX_STOP_IDS` distinct stop
+    ids fit: the decode loop checks every id it reads against the full set, so that further ones
+    stop the text too, only the rest of their burst was computed in vain.
     """
     words = np.zeros(WORDS, np.uint32)
     words[[POS, N]] = pos, n
@@ -74,7 +76,8 @@ def sampling_words(params, seed=None):
         words[TOP_K] = params.top_k
         put[TOP_P], put[MIN_P] = params.top_p, params.min_p
         put[REPETITION_PENALTY] = params.repetition_penalty
-        put[FREQUENCY_PENALTY], put[PRESENCE_PENALTY] = params.frequency_penalty, params.presence_penalty
+        put[FREQUENCY_PENALTY] = params.frequency_penalty
+        put[PRESENCE_PENALTY] = params.presence_penalty
         words[FLAGS] = FLAG_PENALTIES * params.has_penalties + FLAG_BIAS * bool(params.logit_bias)
         put[KEY_SCALE] = key_scale(params.temperature)
         words[MIN_P_KEY] = min_p_key(params.min_p)
@@ -84,7 +87,7 @@ def sampling_words(params, seed=None):
 
 def key_scale(temperature):
     """Keys per unit of logit, the f32 that every device multiplies by; 0 means argmax."""
-    return np.float32(KEYS_PER_NAT / temperature) if temperature >= MIN_TEMPERATURE else np.float32(0)
+    return np.float32(KEYS_PER_NAT / temperature if temperature >= MIN_TEMPERATURE else 0)
 
 
 def min_p_key(min_p):
@@ -100,20 +103,22 @@ def top_p_q32(top_p):
 
 
 def pack_counts(vocab, prompt_ids=(), generated_ids=()):
-    """The counts buffer, u32 (vocab,) as bytes: IN_PROMPT for ids of the prompt, plus how often each was generated.
+    """The counts buffer, u32 (vocab,) as bytes: IN_PROMPT for ids of the prompt, plus how often
+    each was generated.
 
     Generated ids saturate at 65535. Ids outside the vocabulary are an `IndexError`.
     """
-    counts = np.minimum(np.bincount(np.asarray(generated_ids, np.int64), minlength=vocab), COUNT_MASK)
+    counts = np.bincount(np.asarray(generated_ids, np.int64), minlength=vocab)
     if len(counts) > vocab:
         raise IndexError(f"id {len(counts) - 1} is outside a vocabulary of {vocab}")
-    counts = counts.astype("<u4")
+    counts = np.minimum(counts, COUNT_MASK).astype("<u4")
     counts[np.asarray(prompt_ids, np.int64)] |= np.uint32(IN_PROMPT)
     return counts.tobytes()
 
 
 def pack_bias(vocab, logit_bias=()):
-    """The bias buffer, f32 (vocab,) as bytes, from (id, value) pairs or a mapping that `check_vocab` passed."""
+    """The bias buffer, f32 (vocab,) as bytes, from (id, value) pairs or a mapping that
+    `check_vocab` passed."""
     bias = np.zeros(vocab, "<f4")
     for token, value in dict(logit_bias).items():
         bias[token] = value

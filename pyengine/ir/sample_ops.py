@@ -1,8 +1,10 @@
-"""The sampling ops: greedy is `sample_argmax`, `sample_take`; sampled is `sample_prepare`, `_hist`, `_topk`, `_topp`, `_pick`,
-`_finish`. Each reference does what its kernel does, to the word: only the picks' score bits may differ in the last place.
+"""The sampling ops: greedy is `sample_argmax`, `sample_take`; sampled is `sample_prepare`, `_hist`,
+`_topk`, `_topp`, `_pick`, `_finish`. Each reference does what its kernel does, to the word: only
+the picks' score bits may differ in the last place.
 
-The kept ids are a prefix of the (key, id) order; a key's high half picks a histogram bin, its low half a bin inside it.
-Scratch (u32 words, `wgsl/common/sample_filter.wgsl`): SEL_* words, then five histograms of BINS.
+The kept ids are a prefix of the (key, id) order; a key's high half picks a histogram bin, its low
+half a bin inside it. Scratch (u32 words, `wgsl/common/sample_filter.wgsl`): SEL_* words, then five
+histograms of BINS.
 """
 from pyengine.decode import state as st
 from pyengine.ir import sample_math as sm
@@ -33,7 +35,16 @@ def chunk(vocab):
 
 
 def _chunks(vocab):
-    return [slice(p * chunk(vocab), min((p + 1) * chunk(vocab), vocab)) for p in range(partials(vocab))]
+    size = chunk(vocab)
+    return [slice(p * size, min((p + 1) * size, vocab)) for p in range(partials(vocab))]
+
+
+def _infer_picks(words):
+    return lambda attrs, logits, *_: [((partials(logits.shape[1]), words), "u32")]
+
+
+def _infer_nothing(attrs, *_):
+    return []
 
 
 def _float(words, index):
@@ -67,16 +78,18 @@ def _finish_step(token, ring, tokens, state):
         state[st.STOPPED] = 1
 
 
-@register("sample_argmax", lambda attrs, logits, state: [((partials(logits.shape[1]), 2), "u32")], EXACT)
+@register("sample_argmax", _infer_picks(2), EXACT)
 def sample_argmax(attrs, logits, state):
-    """logits (1, V) -> per chunk (logit bits, id) of the largest logit, lowest id of equals; NaN counts as -1e30."""
+    """logits (1, V) -> per chunk (logit bits, id) of the largest logit, lowest id of equals; NaN
+    counts as -1e30."""
     x = sm.clean(logits[0])
     return (np.array([_best(x[s], np.arange(len(x))[s]) for s in _chunks(len(x))], np.uint32),)
 
 
-@register("sample_take", lambda attrs, picks, ring, tokens, state: [], EXACT, mutates=(1, 2, 3))
+@register("sample_take", _infer_nothing, EXACT, mutates=(1, 2, 3))
 def sample_take(attrs, picks, ring, tokens, state):
-    """The best pick becomes ring[step] and tokens[0]; pos += n, n = 1, step += 1, stopped if it is a stop id."""
+    """The best pick becomes ring[step] and tokens[0]; pos += n, n = 1, step += 1, stopped if it is
+    a stop id."""
     if state[st.STOPPED] == 0:
         picks = np.ascontiguousarray(picks)
         _finish_step(picks[np.argmax(picks.view(np.float32)[:, 0]), 1], ring, tokens, state)
@@ -89,15 +102,17 @@ def _infer_prepare(attrs, logits, counts, bias, state):
 
 @register("sample_prepare", _infer_prepare, ELEMENTWISE, mutates=(0,))
 def sample_prepare(attrs, logits, counts, bias, state):
-    """logits (1, V) become penalised and biased in place -> each chunk's maximum, zeroed scratch."""
+    """logits (1, V) become penalised and biased in place -> each chunk's maximum, zeroed
+    scratch."""
     logits[0] = sm.penalise(logits[0], counts, bias, state)
     tops = [logits[0, s].max(initial=np.float32(-sm.LOGIT_LIMIT)) for s in _chunks(logits.shape[1])]
     return np.array(tops, np.float32), np.zeros(SCRATCH, np.uint32)
 
 
-@register("sample_hist", lambda attrs, logits, tops, scratch, state: [], EXACT, mutates=(2,))
+@register("sample_hist", _infer_nothing, EXACT, mutates=(2,))
 def sample_hist(attrs, logits, tops, scratch, state):
-    """Scratch gets the maximum and, by the keys' high halves, counts (with top-k) and masses (with top-p)."""
+    """Scratch gets the maximum and, by the keys' high halves, counts (with top-k) and masses (with
+    top-p)."""
     scratch[SEL_TOP] = _bits(tops.max())
     scale = _float(state, st.KEY_SCALE)
     if scale != 0:
@@ -125,13 +140,15 @@ def _low_counts(logits, scratch, state, high):
 
 
 def _low_masses(scratch, at, high):
-    """Mass of each low-half bin inside `high`, from its counts at scratch[at:]: equal keys have equal mass."""
+    """Mass of each low-half bin inside `high`, from its counts at scratch[at:]: equal keys have
+    equal mass."""
     return scratch[at:at + BINS].astype(np.uint64) * sm.mass((high << LOW_BITS) + np.arange(BINS))
 
 
-@register("sample_topk", lambda attrs, logits, scratch, state: [], EXACT, mutates=(1,))
+@register("sample_topk", _infer_nothing, EXACT, mutates=(1,))
 def sample_topk(attrs, logits, scratch, state):
-    """Scratch gets the bin of high halves where top-k ends, the ids before it, and counts by low half inside it."""
+    """Scratch gets the bin of high halves where top-k ends, the ids before it, and counts by low
+    half inside it."""
     if _float(state, st.KEY_SCALE) != 0 and _by_count(state, logits.shape[1]):
         high, before = _find(scratch[COUNT:MASS_LOW], int(state[st.TOP_K]))
         scratch[[SEL_K_BIN, SEL_K_BEFORE]] = high, before
@@ -139,10 +156,10 @@ def sample_topk(attrs, logits, scratch, state):
     return ()
 
 
-@register("sample_topp", lambda attrs, logits, scratch, state: [], EXACT, mutates=(1,))
+@register("sample_topp", _infer_nothing, EXACT, mutates=(1,))
 def sample_topp(attrs, logits, scratch, state):
-    """Scratch gets top-k's last key and its kept ties; the bin of high halves where top-p, of the mass that top-k keeps, ends,
-    the mass wanted from there on, and counts by low half inside it."""
+    """Scratch gets top-k's last key and its kept ties; the bin of high halves where top-p, of the
+    mass that top-k keeps, ends, the mass wanted from there on, and counts by low half inside it."""
     if _float(state, st.KEY_SCALE) == 0:
         return ()
     masses = scratch[MASS_LOW:MASS_HIGH] + (scratch[MASS_HIGH:K_COUNT].astype(np.uint64) << 32)
@@ -157,8 +174,8 @@ def sample_topp(attrs, logits, scratch, state):
     if state[st.TOP_P_Q32]:
         wanted = max(1, -(-total * int(state[st.TOP_P_Q32]) >> 32))
         high, before = _find(masses, wanted)
-        scratch[SEL_P_BIN] = high
-        scratch[[SEL_P_NEED, SEL_P_NEED + 1]] = (wanted - before) & 0xFFFFFFFF, (wanted - before) >> 32
+        need = wanted - before
+        scratch[[SEL_P_BIN, SEL_P_NEED, SEL_P_NEED + 1]] = high, need & 0xFFFFFFFF, need >> 32
         scratch[P_COUNT:SCRATCH] = _low_counts(logits, scratch, state, high)
     return ()
 
@@ -172,7 +189,8 @@ def _top_p_end(scratch):
 
 
 def _scores(logits, scratch, state):
-    """-> keys u32 (V,), scores f32 (V,): `-distance / temperature + noise`, `-distance` at temperature 0."""
+    """-> keys u32 (V,), scores f32 (V,): `-distance / temperature + noise`, `-distance` at
+    temperature 0."""
     x, top, scale = logits[0], _float(scratch, SEL_TOP), _float(state, st.KEY_SCALE)
     key, distance = sm.keys(x, top, scale), sm.distances(x, top)
     if scale == 0:
@@ -181,10 +199,11 @@ def _scores(logits, scratch, state):
     return key, (noise - distance.astype(np.float64) * scale / st.KEYS_PER_NAT).astype(np.float32)
 
 
-@register("sample_pick", lambda attrs, logits, scratch, state: [((partials(logits.shape[1]), 5), "u32")], EXACT, mutates=(1,))
+@register("sample_pick", _infer_picks(5), EXACT, mutates=(1,))
 def sample_pick(attrs, logits, scratch, state):
-    """Scratch gets the last kept key of all filters and how many of its ids are kept -> per chunk (score bits, id) of the best
-    id before that key, the same of all ids at it, and how many those are."""
+    """Scratch gets the last kept key of all filters and how many of its ids are kept -> per chunk
+    (score bits, id) of the best id before that key, the same of all ids at it, and how many those
+    are."""
     last = (st.MAX_KEY, ALL)
     if _float(state, st.KEY_SCALE) != 0:
         last = (int(state[st.MIN_P_KEY]), ALL)
@@ -202,10 +221,10 @@ def sample_pick(attrs, logits, scratch, state):
     return (np.array(rows, np.uint32),)
 
 
-@register("sample_finish", lambda attrs, logits, picks, scratch, ring, tokens, counts, state: [], EXACT,
-          mutates=(3, 4, 5, 6))
+@register("sample_finish", _infer_nothing, EXACT, mutates=(3, 4, 5, 6))
 def sample_finish(attrs, logits, picks, scratch, ring, tokens, counts, state):
-    """The best kept id ends the step as in `sample_take`, and its count grows (saturating at 65535)."""
+    """The best kept id ends the step as in `sample_take`, and its count grows (saturating at
+    65535)."""
     if state[st.STOPPED] == 0:
         key, scores = _scores(logits, scratch, state)
         at_last = np.flatnonzero(key == scratch[SEL_KEY])[:scratch[SEL_TIES]]

@@ -3,12 +3,13 @@ from pyengine.ir.sample_ops import SCRATCH, partials
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView
 
 
-
 def _launch(op):
     def launch(node, values, caps):
         view = NodeView(node, values)
         if op == "sample_take":
-            return Launch({}, {"VOCAB": 1, "PARTIALS": view[0].shape[0], "RING": view[1].shape[0]}, (1, 1, 1))
+            # VOCAB: the shared text wants one, this kernel does not look
+            constants = {"VOCAB": 1, "PARTIALS": view[0].shape[0], "RING": view[1].shape[0]}
+            return Launch({}, constants, (1, 1, 1))
         vocab = view[0].shape[1]
         constants = {"VOCAB": vocab, "PARTIALS": partials(vocab)}
         if op == "sample_prepare":
@@ -20,5 +21,5 @@ def _launch(op):
 
 
 SPECS = tuple(KernelSpec(op, op, _launch(op), ({},)) for op in (
-    "sample_argmax", "sample_take", "sample_prepare", "sample_hist", "sample_topk", "sample_topp", "sample_pick",
-    "sample_finish"))
+    "sample_argmax", "sample_take", "sample_prepare", "sample_hist", "sample_topk", "sample_topp",
+    "sample_pick", "sample_finish"))

@@ -8,10 +8,13 @@ const NO_SCORE: f32 = -3.0e38;
 const LOGIT_LIMIT: f32 = 1.0e30;
 const DISTANCE_LIMIT: f32 = 1.0e9;
 
-// NaN and infinities by their bits: WGSL may assume that floats are finite
+// NaN, infinities and -0 by their bits: WGSL may assume that floats are finite and zeros equal
 fn clean(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
-  if ((bits & 0x7f800000u) == 0x7f800000u) { return select(-LOGIT_LIMIT, LOGIT_LIMIT, bits == 0x7f800000u); }
+  if (bits == 0x80000000u) { return 0.0; }
+  if ((bits & 0x7f800000u) == 0x7f800000u) {
+    return select(-LOGIT_LIMIT, LOGIT_LIMIT, bits == 0x7f800000u);
+  }
   return clamp(x, -LOGIT_LIMIT, LOGIT_LIMIT);
 }
 

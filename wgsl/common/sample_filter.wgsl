@@ -1,18 +1,22 @@
 {# Keys, masses and 64-bit sums for top-k and top-p; a 64-bit number is vec2(low, high).
-   Scratch words (u32): SEL_* below, then five histograms of BINS: counts by the key's high half, its masses' low and
-   high words, counts by the low half inside the bin where top-k ends, the same for top-p.
-   Needs `scratch: array<atomic<u32>>`, common/sample.wgsl and 256 threads. #}
+   Scratch words (u32): SEL_* below, then five histograms of BINS: counts by the key's high half,
+   its masses' low and high words, counts by the low half inside the bin where top-k ends, the same
+   for top-p. Needs `scratch: array<atomic<u32>>`, common/sample.wgsl and 256 threads. #}
 const BINS: u32 = 2048u;
 const LOW_BITS: u32 = 11u;
 const MAX_KEY: u32 = 4194303u;
-const SEL_TOP: u32 = 0u;           // the maximum's bits
-const SEL_K_BIN: u32 = 1u;         // where top-k ends: high half, ids before that bin, key, ids kept of that key
+// the maximum's bits
+const SEL_TOP: u32 = 0u;
+// where top-k ends: high half, ids before that bin, key, ids kept of that key
+const SEL_K_BIN: u32 = 1u;
 const SEL_K_BEFORE: u32 = 2u;
 const SEL_K_KEY: u32 = 3u;
 const SEL_K_TIES: u32 = 4u;
-const SEL_P_BIN: u32 = 5u;         // where top-p ends: high half, and the mass still wanted from there on
-const SEL_P_NEED: u32 = 6u;        // 6, 7
-const SEL_KEY: u32 = 8u;           // the last kept key and how many ids of it, lowest first
+// where top-p ends: high half, and the mass (6, 7) still wanted from there on
+const SEL_P_BIN: u32 = 5u;
+const SEL_P_NEED: u32 = 6u;
+// the last kept key and how many ids of it, lowest first
+const SEL_KEY: u32 = 8u;
 const SEL_TIES: u32 = 9u;
 const COUNT: u32 = 16u;
 const MASS_LOW: u32 = COUNT + BINS;
@@ -86,7 +90,8 @@ fn scan64(tid: u32, value: vec2<u32>) -> vec2<u32> {
   return sums[tid - 1u];
 }
 
-// found_bin: the first bin of `mine` over all threads where the running sum reaches wanted (1 .. total)
+// found_bin: the first bin of `mine` over all threads where the running sum reaches wanted, which
+// is 1 .. total
 fn find(tid: u32, wanted: vec2<u32>) {
   var sum = vec2<u32>(0u);
   for (var j = 0u; j < MINE; j++) { sum = add64(sum, mine[j]); }

@@ -1,4 +1,5 @@
-{# Gumbel noise of (seed, position, id) and the score that a draw maximises; see sample_math.py. Needs common/sample.wgsl. #}
+{# Gumbel noise of (seed, position, id) and the score that a draw maximises; see sample_math.py.
+   Needs common/sample.wgsl. #}
 fn mix(value: u32) -> u32 {
   var x = value;
   x = (x ^ (x >> 16u)) * 0x7feb352du;
@@ -8,7 +9,7 @@ fn mix(value: u32) -> u32 {
 
 fn noise_keys(seed: u32, position: u32) -> vec2<u32> {
   let first = mix(position ^ mix(seed ^ 0x9e3779b9u));
-  return vec2<u32>(first, mix(seed ^ first));
+  return vec2<u32>(first, mix(mix(seed ^ first) ^ 0x85ebca6bu));
 }
 
 // -log(1 - v), accurate where v is small: those draws win, and log near 1 may be 2^-21 off

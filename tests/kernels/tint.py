@@ -1,0 +1,30 @@
+"""Compiles shaders with Chromium's WGSL front end, by `tint_check.mjs` in Node."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("tint_check.mjs")
+MODULES = Path(__file__).resolve().parents[2] / "pwa_shell"
+
+
+def errors(shaders):
+    """{name: [error messages]} of `shaders` {name: WGSL}, the failing ones only; skips the test
+    where Tint is not to be had."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node.js on this machine")
+    lines = "\n".join(json.dumps({"name": name, "code": code}) for name, code in shaders.items())
+    done = subprocess.run(
+        [node, str(SCRIPT), str(MODULES)], input=lines, text=True,
+        capture_output=True, timeout=240, check=False
+    )
+    if done.returncode == 3:
+        pytest.skip("the npm package webgpu (Tint) is not installed")
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode in (0, 1) and len(answers) == len(shaders), done.stderr[-2000:]
+    found = {a["name"]: [m for m in a["messages"] if m["type"] == "error"] for a in answers}
+    return {name: messages for name, messages in found.items() if messages}
