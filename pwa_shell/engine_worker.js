@@ -15,6 +15,7 @@ const opening = new Map();     // url -> Promise<source>, begun before Python as
 let receive = (message) => waiting.push(message);
 let indexText = null;
 let firstBinding = null;
+let checked = null;
 
 self.onmessage = ({ data }) => {
   if (data.method === "load" && opening.size === 0) {
@@ -80,7 +81,6 @@ function takeBinding() {
   return binding;
 }
 
-let checked = null;
 function checkWebGPU() {
   return (checked ??= findAdapter());
 }

@@ -98,7 +98,8 @@ fn value(row: u32, k: u32) -> f32 {
 fn destination(row: u32) -> u32 {
   let r = job.x + row;
   if (HEAD == 0u) { return (job.z + r) * ROW_WORDS; }
-  return (job.z + r / HEAD * HEAD + r % 2u * (HEAD / 2u) + r % HEAD / 2u) * ROW_WORDS;
+  let head = max(HEAD, 2u);  // Tint refuses a division by a constant zero even where it is not reached
+  return (job.z + r / head * head + r % 2u * (head / 2u) + r % head / 2u) * ROW_WORDS;
 }
 {% if mode == "dense" %}
 {% set per_word = 1 if dtype == "f32" else 2 %}

@@ -1,9 +1,13 @@
-"""The state buffer: the 32 words on the GPU that steer a burst, and how Python fills them.
+"""The state buffer: the 32 words on the GPU that steer a burst, and how Python fills them. Plain Python: the first token must not
+wait for numpy's import.
 
 `wgsl/common/state.wgsl` names the same words; `tests/decode/test_state.py` compares the two files.
 """
+import math
+import struct
+from array import array
+
 from pyengine.errors import EngineError
-from pyengine.lazy import np
 
 WORDS = 32
 NBYTES = 4 * WORDS
@@ -53,48 +57,49 @@ def pack_state(pos=0, n=1, params=None, stop_ids=(), seed=None):
     ids fit: the decode loop checks every id it reads against the full set, so that further ones
     stop the text too, only the rest of their burst was computed in vain.
     """
-    words = np.zeros(WORDS, np.uint32)
-    words[[POS, N]] = pos, n
-    words[STOP_IDS:] = NO_ID
     kept = list(dict.fromkeys(stop_ids))[:MAX_STOP_IDS]
     if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < NO_ID for i in kept):
         raise EngineError("E_BAD_REQUEST", param="stop_ids", got=kept, wanted="token ids")
-    words[STOP_IDS:STOP_IDS + len(kept)] = kept
-    words[SEED:STOP_IDS] = sampling_words(params, seed)
-    return words.astype("<u4").tobytes()
+    stops = kept + [NO_ID] * (MAX_STOP_IDS - len(kept))
+    return struct.pack("<32I", pos, n, 0, 0, *sampling_words(params, seed), *stops)
 
 
 def sampling_words(params, seed=None):
-    """Words SEED .. STOP_IDS - 1 of the state for `params` (None: greedy), uint32 (12,)."""
-    words = np.zeros(WORDS, np.uint32)
-    put = words.view(np.float32)
-    put[[TOP_P, REPETITION_PENALTY]] = 1.0
+    """Words SEED .. STOP_IDS - 1 of the state for `params` (None: greedy): 12 integers."""
+    words = [0] * STOP_IDS
+    words[TOP_P] = words[REPETITION_PENALTY] = _bits(1.0)
     words[MIN_P_KEY] = MAX_KEY
     if params is not None:
         words[SEED] = (params.seed or 0) if seed is None else seed
-        put[TEMPERATURE] = params.temperature
+        words[TEMPERATURE] = _bits(params.temperature)
         words[TOP_K] = params.top_k
-        put[TOP_P], put[MIN_P] = params.top_p, params.min_p
-        put[REPETITION_PENALTY] = params.repetition_penalty
-        put[FREQUENCY_PENALTY] = params.frequency_penalty
-        put[PRESENCE_PENALTY] = params.presence_penalty
+        words[TOP_P], words[MIN_P] = _bits(params.top_p), _bits(params.min_p)
+        words[REPETITION_PENALTY] = _bits(params.repetition_penalty)
+        words[FREQUENCY_PENALTY] = _bits(params.frequency_penalty)
+        words[PRESENCE_PENALTY] = _bits(params.presence_penalty)
         words[FLAGS] = FLAG_PENALTIES * params.has_penalties + FLAG_BIAS * bool(params.logit_bias)
-        put[KEY_SCALE] = key_scale(params.temperature)
+        words[KEY_SCALE] = _bits(key_scale(params.temperature))
         words[MIN_P_KEY] = min_p_key(params.min_p)
         words[TOP_P_Q32] = top_p_q32(params.top_p)
-    return words[SEED:STOP_IDS]
+    return words[SEED:]
+
+
+def _bits(value):
+    """The f32 nearest to `value`, as its 32 bits."""
+    return struct.unpack("<I", struct.pack("<f", value))[0]
 
 
 def key_scale(temperature):
-    """Keys per unit of logit, the f32 that every device multiplies by; 0 means argmax."""
-    return np.float32(KEYS_PER_NAT / temperature if temperature >= MIN_TEMPERATURE else 0)
+    """Keys per unit of logit, rounded to the f32 that every device multiplies by; 0 means argmax."""
+    scale = KEYS_PER_NAT / temperature if temperature >= MIN_TEMPERATURE else 0.0
+    return struct.unpack("<f", struct.pack("<f", scale))[0]
 
 
 def min_p_key(min_p):
     """The largest key whose probability is at least `min_p` of the likeliest id's."""
     if min_p <= 0:
         return MAX_KEY
-    return min(MAX_KEY, int(-np.log(np.float64(min_p)) * KEYS_PER_NAT))
+    return min(MAX_KEY, int(-math.log(min_p) * KEYS_PER_NAT))
 
 
 def top_p_q32(top_p):
@@ -103,23 +108,27 @@ def top_p_q32(top_p):
 
 
 def pack_counts(vocab, prompt_ids=(), generated_ids=()):
-    """The counts buffer, u32 (vocab,) as bytes: IN_PROMPT for ids of the prompt, plus how often
-    each was generated.
+    """The counts buffer, u32 (vocab,) as bytes: IN_PROMPT for ids of the prompt, plus how often each was generated.
 
     Generated ids saturate at 65535. Ids outside the vocabulary are an `IndexError`.
     """
-    counts = np.bincount(np.asarray(generated_ids, np.int64), minlength=vocab)
-    if len(counts) > vocab:
-        raise IndexError(f"id {len(counts) - 1} is outside a vocabulary of {vocab}")
-    counts = np.minimum(counts, COUNT_MASK).astype("<u4")
-    counts[np.asarray(prompt_ids, np.int64)] |= np.uint32(IN_PROMPT)
+    counts = array("I", bytes(4 * vocab))
+    for token in generated_ids:
+        counts[_inside(token, vocab)] += counts[token] < COUNT_MASK
+    for token in prompt_ids:
+        counts[_inside(token, vocab)] |= IN_PROMPT
     return counts.tobytes()
 
 
+def _inside(token, vocab):
+    if not 0 <= token < vocab:
+        raise IndexError(f"id {token} is outside a vocabulary of {vocab}")
+    return token
+
+
 def pack_bias(vocab, logit_bias=()):
-    """The bias buffer, f32 (vocab,) as bytes, from (id, value) pairs or a mapping that
-    `check_vocab` passed."""
-    bias = np.zeros(vocab, "<f4")
+    """The bias buffer, f32 (vocab,) as bytes, from (id, value) pairs or a mapping that `check_vocab` passed."""
+    bias = array("f", bytes(4 * vocab))
     for token, value in dict(logit_bias).items():
         bias[token] = value
     return bias.tobytes()
