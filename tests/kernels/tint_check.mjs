@@ -23,6 +23,8 @@ const adapter = await gpu.requestAdapter();
 // compile too
 const wanted = ["shader-f16", "subgroups"].filter((feature) => adapter.features.has(feature));
 const device = await adapter.requestDevice({ requiredFeatures: wanted });
+// Dawn's objects crash Node when they are collected while the device still works
+globalThis.kept = [gpu, adapter, device];
 
 let failed = false;
 for await (const line of createInterface({ input: process.stdin })) {
