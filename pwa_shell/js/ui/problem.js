@@ -1,0 +1,72 @@
+/**
+ * Errors as the page shows them.
+ * @typedef {{code: string, message: string, nextStep: string, facts?: Record<string, any>}} Problem
+ */
+
+/**
+ * Codes after which the loaded engine is of no use, so that the next attempt must load it again.
+ */
+const FATAL = new Set(["E_DEVICE_LOST", "E_OUT_OF_MEMORY", "E_GPU", "E_INTERNAL"]);
+
+/** @param {any} error whatever was thrown @returns {Problem} */
+export function toProblem(error) {
+  const text = String(error?.message ?? error ?? "Unknown error");
+  if (error?.code && typeof error.code === "string") {
+    return {
+      code: error.code,
+      message: text,
+      facts: error.facts,
+      nextStep: error.next_step ?? error.nextStep ?? "Try again.",
+    };
+  }
+  if (/dynamically imported module|importing a module|Failed to fetch/i.test(text)) {
+    return {
+      code: "E_NETWORK",
+      message: `A part of the app could not be fetched: ${text}`,
+      nextStep: "Check the connection to this site and try again.",
+    };
+  }
+  return {
+    code: "E_INTERNAL",
+    message: `Something failed inside Jird: ${text}`,
+    nextStep: "Reload the page; report it if it repeats.",
+  };
+}
+
+/** @param {Problem} problem @returns {boolean} */
+export function isFatal(problem) {
+  return FATAL.has(problem.code);
+}
+
+/** @param {any} error @returns {boolean} whether it only says that someone asked to stop */
+export function isAbort(error) {
+  return (
+    error?.name === "AbortError" || error?.code === "E_CANCELLED" || error?.code === "E_ABORTED"
+  );
+}
+
+/**
+ * Whether this browser can run the engine at all; asked before anything is downloaded.
+ * @returns {Promise<Problem|null>}
+ */
+export async function findObstacle() {
+  if (!globalThis.isSecureContext) {
+    return {
+      code: "E_INSECURE_CONTEXT",
+      message: `${location.origin} is not a secure address, so the browser hides its GPU from it.`,
+      nextStep: "Open the page over https, or on localhost.",
+    };
+  }
+  const gpu = /** @type {any} */ (navigator).gpu;
+  const adapter = gpu ? await gpu.requestAdapter().catch(() => null) : null;
+  if (adapter) return null;
+  return {
+    code: "E_NO_WEBGPU",
+    message: gpu
+      ? "This browser has WebGPU but found no graphics adapter for it."
+      : "This browser has no WebGPU, which Jird needs to run a model on your device.",
+    nextStep:
+      "Use Safari 26 or later, or a current Chrome or Edge, " +
+      "and check that graphics acceleration is on in its settings.",
+  };
+}

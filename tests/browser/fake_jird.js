@@ -1,0 +1,95 @@
+// Stands in for jird.js in the page's tests: replays a recorded stream. `globalThis.fakeJird` sets
+// what it does: {loadMs, failLoad, waitLoad, pieces, perSecond, firstMs, failAt, failCode, hangAt}.
+const options = () => ({
+  loadMs: 0,
+  pieces: ["Hello", " there", "."],
+  perSecond: 60,
+  firstMs: 5,
+  ...globalThis.fakeJird,
+});
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function failure(code, message, nextStep) {
+  return Object.assign(new Error(message), { code, next_step: nextStep, facts: {} });
+}
+
+async function load(onProgress, { loadMs, waitLoad }) {
+  const stages = [
+    ["boot", 0],
+    ["read", 98e6],
+    ["upload", 98e6],
+    ["compile", 31],
+    ["warmup", 1],
+  ];
+  for (const [stage, total] of stages) {
+    for (let i = 0; i <= 10; i++) {
+      onProgress?.({
+        stage,
+        label: stage,
+        bytes_done: Math.round((total * i) / 10),
+        bytes_total: total,
+        rate: 0,
+        ms: 0,
+      });
+      if (waitLoad === `${stage}:${i}`)
+        await new Promise((resolve) => (globalThis.releaseLoad = resolve));
+      if (loadMs) await sleep(loadMs / 50);
+    }
+  }
+  onProgress?.({ stage: "ready", bytes_done: 0, bytes_total: 0 });
+}
+
+async function* replay(body, signal) {
+  const { pieces, perSecond, firstMs, failAt, failCode, hangAt } = options();
+  await sleep(firstMs);
+  const begun = performance.now();
+  for (let i = 0; i < pieces.length; i++) {
+    if (i === failAt)
+      throw failure(
+        failCode ?? "E_DEVICE_LOST",
+        "The GPU device was lost.",
+        "Load the model again.",
+      );
+    if (i === hangAt) await new Promise(() => {});
+    const wait = begun + (i * 1000) / perSecond - performance.now();
+    if (wait > 0) await sleep(wait);
+    if (signal?.aborted) throw new DOMException("aborted", "AbortError");
+    yield {
+      object: "chat.completion.chunk",
+      choices: [{ index: 0, delta: { content: pieces[i] }, finish_reason: null }],
+      usage: { prompt_tokens: 9, completion_tokens: i + 1, total_tokens: i + 10 },
+    };
+  }
+  yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] };
+}
+
+export async function createEngine({ model, onProgress }) {
+  const chosen = options();
+  globalThis.engineLoads = (globalThis.engineLoads ?? 0) + 1;
+  await load(onProgress, chosen);
+  if (chosen.failLoad) {
+    globalThis.fakeJird.failLoad = false;
+    throw failure(
+      "E_CORRUPT_SHARD",
+      "model.gguf is damaged: block 3 of 24.",
+      "Delete this file and fetch it again.",
+    );
+  }
+  globalThis.requests = [];
+  return {
+    chat: {
+      completions: {
+        async create(body, { signal } = {}) {
+          globalThis.requests.push(structuredClone(body));
+          return replay(body, signal);
+        },
+      },
+    },
+    async stats() {
+      return { model, decode_tps: 12 };
+    },
+    async unload() {
+      globalThis.engineUnloads = (globalThis.engineUnloads ?? 0) + 1;
+    },
+  };
+}

@@ -1,0 +1,112 @@
+"""What the page's tests share: the page under a sub-path, jird.js replaced by a recorded stream.
+
+    page_root          folder of the page and its vendor modules; no Pyodide, no model
+    phone              the same on a small touch screen
+    chat               ChatPage, opened by `chat.open(**options)`: the options of fake_jird.js
+"""
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from app.build import node, settings
+
+FAKE = Path(__file__).with_name("fake_jird.js").read_text()
+PREFIX = "/some/where/"
+TIMEOUT = 15_000
+
+
+def pieces(text):
+    """Words with the space before them, about what a model's tokens are."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+@pytest.fixture(scope="session")
+def page_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("page")
+    shutil.copy(settings.SHELL / "index.html", root)
+    for name in ("css", "img", "js"):
+        shutil.copytree(settings.SHELL / name, root / name)
+    node.ensure_modules()
+    shutil.copytree(node.vendor(), root / "vendor")
+    return root
+
+
+class ChatPage:
+    """A Playwright page in the chat's words; `errors` and `requests` are what the page did."""
+
+    def __init__(self, page, url):
+        self.page, self.url = page, url
+        self.errors, self.requests = [], []
+        page.set_default_timeout(TIMEOUT)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.route("**/jird.js", lambda route: route.fulfill(
+            body=FAKE, content_type="text/javascript"))
+
+    def open(self, start=True, text=None, **options):
+        """Go to the page; `text` is the answer, cut into pieces unless they are given."""
+        if text is not None:
+            options["pieces"] = pieces(text)
+        self.page.add_init_script(f"globalThis.fakeJird = {json.dumps(options)}")
+        self.page.goto(self.url)
+        if start:
+            self.get("start").click()
+            self.wait_state("ready")
+        return self
+
+    def get(self, name):
+        return self.page.get_by_test_id(name)
+
+    def wait_state(self, state):
+        self.page.locator(f"[data-testid=status][data-state={state}]").wait_for()
+
+    def ask(self, text="Hello?", wait=True):
+        self.get("composer").fill(text)
+        self.get("send").click()
+        if wait:
+            self.wait_end()
+
+    def wait_end(self):
+        self.page.locator("html:not([data-busy])").wait_for(state="attached")
+
+    def answer(self):
+        """Text of the last answer, without buttons."""
+        return self.get("message-assistant").last.locator(".md").inner_text()
+
+    def until(self, script, seconds=15):
+        """Poll an expression: the page's CSP forbids the eval behind wait_for_function."""
+        end = time.monotonic() + seconds
+        while not (value := self.page.evaluate(script)):
+            assert time.monotonic() < end, f"never true: {script}"
+            self.page.wait_for_timeout(30)
+        return value
+
+    def check(self):
+        """The page raised nothing, logged no error and asked nobody but its own server."""
+        inside = ("data:", "blob:", self.url)
+        assert self.errors == []
+        assert [url for url in self.requests if not url.startswith(inside)] == []
+
+
+@pytest.fixture
+def chat(page, page_root, serve):
+    served = serve(page_root, PREFIX)
+    kit = ChatPage(page, served.url)
+    yield kit
+    kit.check()
+
+
+@pytest.fixture
+def phone(browser, page_root, serve):
+    served = serve(page_root, PREFIX)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True,
+                                  is_mobile=True)
+    kit = ChatPage(context.new_page(), served.url)
+    yield kit
+    context.close()
+    kit.check()
