@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from app.build import browsers, server, settings, site
-from app.build.console import human_bytes, say, step
+from app.build import browsers, node, server, settings, site
+from app.build.console import BuildError, human_bytes, say, step
 
 
 def fetch():
@@ -57,6 +57,10 @@ def test(arguments):
     """Get browsers and drivers, build the site, run pytest; returns its exit status."""
     browsers.ensure()
     build()
+    try:
+        node.ensure_modules(settings.TINT)
+    except BuildError as error:  # its tests say that they are skipped
+        step(f"no WGSL compiler for the tests: {error.what}")
     env = os.environ | browsers.lavapipe_environment() | {"JIRD_DIST_READY": "1"}
     command = [sys.executable, "-m", "pytest", *arguments]
     step("pytest " + " ".join(arguments))

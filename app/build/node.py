@@ -46,32 +46,32 @@ def major(node):
         return 0
 
 
-def lock_digest():
+def lock_digest(folder=settings.SHELL):
     """Changes with what npm would install."""
     digest = hashlib.sha256()
     for name in ("package.json", "package-lock.json"):
-        digest.update((settings.SHELL / name).read_bytes())
+        digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 
 
-def ensure_modules():
-    """npm ci of the locked packages; does nothing when they are there."""
-    stamp = MODULES / STAMP
-    if stamp.exists() and stamp.read_text() == lock_digest():
+def ensure_modules(folder=settings.SHELL):
+    """npm ci of the folder's locked packages; does nothing when they are there."""
+    stamp = folder / "node_modules" / STAMP
+    if stamp.exists() and stamp.read_text() == lock_digest(folder):
         return
     _, npm = tools()
     cache = settings.cache_dir() / "npm"
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error",
                "--cache", str(cache), "--offline" if settings.offline() else "--prefer-offline"]
-    step("installing the JavaScript packages of package-lock.json")
+    step(f"installing the JavaScript packages of {folder.name}/package-lock.json")
     start = tree_bytes(cache)
     env = os.environ | {"PATH": os.pathsep.join([str(Path(npm).parent), os.environ["PATH"]])}
     with watched("npm ci", lambda: tree_bytes(cache) - start):
-        done = subprocess.run(command, cwd=settings.SHELL, env=env, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     if done.returncode:
         raise BuildError(f"npm ci failed: {done.stderr.strip()[-500:]}",
                          "Check the connection to the npm registry and run again.")
-    stamp.write_text(lock_digest())
+    stamp.write_text(lock_digest(folder))
 
 
 def vendor():

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("tint_check.mjs")
-MODULES = Path(__file__).resolve().parents[2] / "pwa_shell"
 
 
 def errors(shaders):
@@ -19,7 +18,7 @@ def errors(shaders):
         pytest.skip("no Node.js on this machine")
     lines = "\n".join(json.dumps({"name": name, "code": code}) for name, code in shaders.items())
     done = subprocess.run(
-        [node, str(SCRIPT), str(MODULES)], input=lines, text=True,
+        [node, str(SCRIPT), str(SCRIPT.parent)], input=lines, text=True,
         capture_output=True, timeout=240, check=False
     )
     if done.returncode == 3:
