@@ -147,9 +147,9 @@ async def generate(args):
     session = await open_session(args)
     try:
         outcome = Outcome()
-        async for text in session.generate(request, None, outcome, args.ignore_eos):
+        async for piece in session.generate(request, None, outcome, args.ignore_eos):
             if not args.json:
-                print(text, end="", flush=True)
+                print(piece.text, end="", flush=True)
         answer = {"tokens": outcome.ids, "text": outcome.text if session.tokenizer else None,
                   "finish_reason": outcome.finish_reason, "stats": {**session.engine.stats(), **outcome.timings}}
         if args.logits:
@@ -178,9 +178,9 @@ async def chat(args):
             messages.append({"role": "user", "content": line})
             outcome = Outcome()
             request = request_of(args, messages)
-            async for text in session.generate(request, None, outcome, args.ignore_eos):
+            async for piece in session.generate(request, None, outcome, args.ignore_eos):
                 if not args.json:
-                    print(text, end="", flush=True)
+                    print(piece.text, end="", flush=True)
             messages.append({"role": "assistant", "content": outcome.text})
             if args.json:
                 print(json.dumps({"tokens": outcome.ids, "text": outcome.text,

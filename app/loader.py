@@ -67,7 +67,7 @@ class BrowserLoader:
         self._began = time.perf_counter()
         self.load_ms = {"boot": round(self._parts.now(), 1)}
         entry = await self._entry(params.get("model"))
-        progress("read", 0, entry.nbytes)
+        progress("read")
         files = await self._open(entry)
         try:
             return await self._load(entry, files, options, progress)
@@ -112,13 +112,27 @@ class BrowserLoader:
         from pyengine.formats.checkpoint import open_checkpoint
         checkpoint = await open_checkpoint(files)
         self._mark("read")
-        tokenizer = tokenizer_of(checkpoint, entry.id, self._backend(checkpoint))
-        self._mark("tokenizer")
         device = WebDevice(await self._parts.binding())
-        engine = await load(checkpoint, device, tokenizer=tokenizer, on_progress=progress, **options)
+        loading = load(checkpoint, device, on_progress=progress, **options)
+        # The tokenizer is made while the GPU compiles and uploads.
+        done = await asyncio.gather(loading, self._tokenizer(entry, checkpoint), return_exceptions=True)
         self._mark("engine")
+        engine, tokenizer = done
+        failures = [result for result in done if isinstance(result, BaseException)]
+        if failures:
+            if engine not in failures:
+                await engine.close()
+            raise failures[0]
+        engine.tokenizer = tokenizer
         progress("ready", 1, 1)
         return Session(engine, entry.id, checkpoint, tokenizer, self._template)
+
+    async def _tokenizer(self, entry, checkpoint):
+        await asyncio.sleep(0)
+        began = time.perf_counter()
+        tokenizer = tokenizer_of(checkpoint, entry.id, self._backend(checkpoint))
+        self.load_ms["tokenizer"] = round((time.perf_counter() - began) * 1000, 1)
+        return tokenizer
 
     def _backend(self, checkpoint):
         from pyengine.text.tokenizer import JsBackend

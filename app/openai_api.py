@@ -11,7 +11,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 16
 # Accepted and without effect here: bookkeeping of OpenAI's service.
 TOLERATED = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
-COMMON = {"model", "stream", "stream_options", "stop", "max_tokens", "n", "logit_bias", *settings.SAMPLING}
+COMMON = {"model", "stream", "stream_options", "stop", "max_tokens", "n", "logit_bias",
+          "return_token_ids", *settings.SAMPLING}
 CHAT = COMMON | {"messages", "max_completion_tokens", "tools", "tool_choice", "response_format", "logprobs"}
 COMPLETION = COMMON | {"prompt", "echo", "best_of", "logprobs", "suffix"}
 STREAM_OPTIONS = {"include_usage", "continuous_usage_stats"}
@@ -29,6 +30,7 @@ class Request:
     stream: bool
     include_usage: bool
     continuous_usage: bool             # usage so far on every chunk
+    return_token_ids: bool             # as vLLM has it: `token_ids` beside the text
     model: str | None
     messages: list | None = None
     tools: list | None = None
@@ -83,7 +85,8 @@ def _common(body, generation_config):
         raise bad("model", model, "the id of the loaded model")
     return {"sampling": sampling, "max_tokens": _max_tokens(body), "stop": _stop(body.get("stop")), "stream": stream,
             "include_usage": _flag(options or {}, "include_usage"),
-            "continuous_usage": _flag(options or {}, "continuous_usage_stats"), "model": model}
+            "continuous_usage": _flag(options or {}, "continuous_usage_stats"),
+            "return_token_ids": _flag(body, "return_token_ids"), "model": model}
 
 
 def _flag(body, name):
@@ -219,9 +222,12 @@ class Responder:
             return None
         return self._envelope([self._choice("", None, {"role": "assistant", "content": ""})], True)
 
-    def chunk(self, text, so_far=None):
-        """A chunk with new text, and the usage so far where every chunk was asked to carry it."""
-        chunk = self._envelope([self._choice(text, None)], True)
+    def chunk(self, text, so_far=None, ids=()):
+        """A chunk with new text; its ids, and the usage so far, where the request asks for them."""
+        choice = self._choice(text, None)
+        if self.request.return_token_ids:
+            choice["token_ids"] = list(ids)
+        chunk = self._envelope([choice], True)
         return dict(chunk, usage=so_far) if self.request.continuous_usage else chunk
 
     def closing(self, finish_reason, usage, timings):
@@ -234,13 +240,15 @@ class Responder:
             return [last]
         return [last, dict(self._envelope([], True), usage=usage)]
 
-    def whole(self, text, finish_reason, usage, timings):
+    def whole(self, text, finish_reason, usage, timings, ids=()):
         """The response of a request that does not stream."""
         choice = {"index": 0, "finish_reason": finish_reason, "logprobs": None}
         if self.chat:
             choice["message"] = {"role": "assistant", "content": text}
         else:
             choice["text"] = text
+        if self.request.return_token_ids:
+            choice["token_ids"] = list(ids)
         return dict(self._envelope([choice], False), usage=usage, timings=timings)
 
 

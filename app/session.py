@@ -108,7 +108,7 @@ class Session:
         return self.tokenizer
 
     async def generate(self, request, cancel, outcome, ignore_eos=False):
-        """Yields the text pieces (str) of `request` and fills `outcome` as it goes. Errors as `prompt_ids`."""
+        """Yields the engine's pieces (text, ids) of `request` and fills `outcome` as it goes. Errors as `prompt_ids`."""
         start = self._clock()
         params = sampling_params(request.sampling)
         ids = await self.prompt_ids(request)
@@ -121,8 +121,7 @@ class Session:
             outcome.ids.extend(piece.ids)
             outcome.text += piece.text
             outcome.finish_reason = piece.finish_reason or outcome.finish_reason
-            if piece.text:
-                yield piece.text
+            yield piece
         outcome.finish_reason = outcome.finish_reason or "length"
         outcome.timings = self._timings(start, first, first_count if first else 0, outcome)
 

@@ -70,7 +70,7 @@ class Worker:
             self._loading[2].append(call.id)
             await asyncio.shield(self._loading[1])
         elif self._session is None or self._key != key:
-            if self._loading or self._cancels:
+            if self._loading or any(not token.cancelled for token in self._cancels.values()):
                 owner = "the model " + (self._session.model if self._session else "being loaded")
                 raise EngineError("E_BUSY", what="The engine", owner=owner)
             await self._load(key, call)
@@ -82,7 +82,7 @@ class Worker:
         self._loading = (key, future, watchers)
         progress = Progress(self._parts.now, lambda data: [self._post(i, "progress", data) for i in watchers])
         try:
-            async with self._changing:
+            async with self._turn, self._changing:  # a cancelled request may still be ending
                 await self._close()
                 self._session = await self._loader.load(call.params, progress)
                 self._key = key
@@ -166,18 +166,18 @@ class Worker:
         opened = False
         if not token.cancelled:
             try:
-                async for text in session.generate(request, token, outcome):
-                    if request.stream:
+                async for piece in session.generate(request, token, outcome):
+                    if request.stream and (piece.text or request.return_token_ids and piece.ids):
                         opened = opened or self._open(call, respond)
                         so_far = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
-                        self._post(call.id, "chunk", respond.chunk(text, so_far))
+                        self._post(call.id, "chunk", respond.chunk(piece.text, so_far, piece.ids))
             except EngineError as error:
                 if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
                     await self._close()  # its buffers are gone or must go: the next load starts afresh
                 raise
         usage = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
         if not request.stream:
-            whole = respond.whole(outcome.text, outcome.finish_reason, usage, outcome.timings)
+            whole = respond.whole(outcome.text, outcome.finish_reason, usage, outcome.timings, outcome.ids)
             self._post(call.id, "result", whole)
             return
         opened = opened or self._open(call, respond)

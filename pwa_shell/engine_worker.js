@@ -7,18 +7,18 @@ import { openSource } from "./js/http_source.js";
 import { event } from "./js/protocol.js";
 
 const SITE = new URL("./", import.meta.url).href;
-const ADAPTER_TRIES = 3;
-const ADAPTER_PAUSE_MS = 200;
 
 const waiting = [];            // messages that came before Python was up
 const opening = new Map();     // url -> Promise<source>, begun before Python asks for it
-let receive = (message) => waiting.push(message);
+const wait = (message) => waiting.push(message);
+let receive = wait;
 let indexText = null;
-let firstBinding = null;
+let binding = null;
+let bindingTaken = false;
 let checked = null;
 
 self.onmessage = ({ data }) => {
-  if (data.method === "load" && opening.size === 0) {
+  if (data.method === "load" && receive === wait) {
     preopen(data.params?.model).catch(() => {}); // a hint only: Python asks again and reports the failure
     progress(data.id, "boot");
   }
@@ -33,15 +33,14 @@ boot().then(start, (error) => {
 
 /** Everything that start-up needs, at once: the sum would be twice as long. */
 async function boot() {
-  firstBinding = createBinding();
-  firstBinding.catch(() => {}); // awaited where Python asks; checked below before Python is there to ask
-  const [, tokenizer, { loadPyodide }] = await Promise.all([
-    checkWebGPU(),
-    import("./tokenizer.js"),
-    import("./pyodide/pyodide.mjs"),
-  ]);
-  const pyodide = await loadPyodide({ indexURL: new URL("pyodide/", SITE).href, packages: ["jird"] });
+  binding = createBinding();
+  const [pyodide, tokenizer] = await Promise.all([bootPython(), import("./tokenizer.js"), binding]);
   return { pyodide, createTokenizer: tokenizer.createTokenizer };
+}
+
+async function bootPython() {
+  const { loadPyodide } = await import("./pyodide/pyodide.mjs");
+  return loadPyodide({ indexURL: new URL("pyodide/", SITE).href, packages: ["jird"] });
 }
 
 function start({ pyodide, createTokenizer }) {
@@ -69,31 +68,20 @@ function parts(pyodide, createTokenizer) {
   };
 }
 
+/** Refuses early, before megabytes are fetched for nothing: boot() fails as soon as this does. */
 async function createBinding() {
-  await checkWebGPU();
-  return (await import("./gpu_binding.js")).createBinding({ adapterOptions: { powerPreference: "high-performance" } });
-}
-
-/** The binding made during boot, once; later loads make their own, as a device may have been lost or closed. */
-function takeBinding() {
-  const binding = firstBinding ?? createBinding();
-  firstBinding = null;
-  return binding;
-}
-
-function checkWebGPU() {
-  return (checked ??= findAdapter());
-}
-
-/** Refuses early, before megabytes are fetched for nothing. A fresh headless Chromium may answer null at first. */
-async function findAdapter() {
   if (!self.isSecureContext) throw jirdError("E_INSECURE_CONTEXT", { url: SITE });
-  if (!navigator.gpu) throw jirdError("E_NO_WEBGPU", { reason: "navigator.gpu is missing" });
-  for (let tries = 0; tries < ADAPTER_TRIES; tries++) {
-    if (await navigator.gpu.requestAdapter()) return;
-    await new Promise((resolve) => setTimeout(resolve, ADAPTER_PAUSE_MS));
-  }
-  throw jirdError("E_NO_WEBGPU", { reason: `requestAdapter answered null ${ADAPTER_TRIES} times` });
+  const gpu = await import("./gpu_binding.js");
+  return gpu.createBinding({ adapterOptions: { powerPreference: "high-performance" } });
+}
+
+/** The binding made during boot, once; a later load ends it and makes its own, as its device may be lost. */
+async function takeBinding() {
+  const fresh = !bindingTaken;
+  bindingTaken = true;
+  if (fresh) return binding;
+  (await binding.catch(() => null))?.destroy();
+  return (binding = createBinding());
 }
 
 async function fetchText(url) {

@@ -38,8 +38,9 @@ export function jirdError(code, facts) {
   return new JirdError({ code, message, next_step, facts });
 }
 
-/** Any thrown value as a JirdError; what has no code is E_INTERNAL. */
+/** Any thrown value as a JirdError: {code, facts} of our other modules by the table, what has no code is E_INTERNAL. */
 export function asJirdError(error) {
   if (error instanceof JirdError) return error;
+  if (Object.hasOwn(MESSAGES, String(error?.code)) && error.facts) return jirdError(error.code, error.facts);
   return jirdError("E_INTERNAL", { detail: String(error?.message ?? error) });
 }

@@ -19,7 +19,7 @@ BAD_COMMON = [
     ({"stop": "\ud800"}, "stop"), ({"stream": "yes"}, "stream"), ({"stream_options": {}}, "stream_options"),
     ({"stream": True, "stream_options": {"x": 1}}, "stream_options"), ({"logit_bias": [1]}, "logit_bias"),
     ({"logit_bias": {"x": 1}}, "logit_bias[x]"), ({"logit_bias": {"5": 101}}, "logit_bias[5]"),
-    ({"model": 5}, "model"), ({"wibble": 1}, "wibble"), ({"logprobs": True}, "logprobs"),
+    ({"model": 5}, "model"), ({"return_token_ids": 1}, "return_token_ids"), ({"wibble": 1}, "wibble"), ({"logprobs": True}, "logprobs"),
 ]
 BAD_MESSAGES = [
     (None, "messages"), ([], "messages"), ("hi", "messages"), ([1], "messages[0]"),
@@ -103,7 +103,7 @@ def test_a_megabyte_of_text_is_a_legal_prompt():
 
 
 def responder(kind, **fields):
-    request = SimpleNamespace(kind=kind, include_usage=True, continuous_usage=False)
+    request = SimpleNamespace(kind=kind, include_usage=True, continuous_usage=False, return_token_ids=False)
     vars(request).update(fields)
     return openai_api.Responder(request, "m", clock=lambda: 1700000000.9, new_id=lambda: "7")
 

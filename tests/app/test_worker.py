@@ -61,6 +61,17 @@ def test_streams_are_chunks_and_an_empty_result():
     asyncio.run(run())
 
 
+def test_token_ids_on_request():
+    async def run():
+        worker, parts = await loaded()
+        body = {"prompt": [5], "max_tokens": 3, "return_token_ids": True}
+        await worker.handle(message("a", "complete", body))
+        assert parts.of("a", "result")[0]["choices"][0]["token_ids"] == [0, 1, 2]
+        await worker.handle(message("b", "complete", {**body, "stream": True}))
+        assert [c["choices"][0].get("token_ids") for c in parts.of("b", "chunk")] == [[0], [1], [2], None]
+    asyncio.run(run())
+
+
 def test_one_generation_at_a_time_in_order():
     async def run():
         engine = FakeEngine()
@@ -132,6 +143,22 @@ def test_another_model_is_refused_while_one_generates():
         engine.gate.set()
         await task
         assert parts.of("a", "result") and engine.closed == 0
+    asyncio.run(run())
+
+
+def test_a_cancelled_request_does_not_keep_the_next_model_out():
+    async def run():
+        engine = FakeEngine(gate=asyncio.Event())
+        worker, parts = await loaded(make=lambda: engine)
+        chat = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
+        await asyncio.sleep(0.01)
+        await worker.handle(message("c", "cancel", {"target": "a"}))
+        load = asyncio.ensure_future(worker.handle(message("b", "load", {"model": "other"})))
+        await asyncio.sleep(0.01)
+        assert engine.closed == 0  # it still runs a burst
+        engine.gate.set()
+        await asyncio.gather(chat, load)
+        assert engine.closed == 1 and parts.of("b", "result")[0]["model"] == "other"
     asyncio.run(run())
 
 
