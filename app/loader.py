@@ -104,7 +104,7 @@ class BrowserLoader:
 
     async def _source(self, url, name, optional=False):
         reader = await self._parts.open_source(url, name, optional)
-        return JsSource(reader) if reader else None
+        return None if reader is None else JsSource(reader)
 
     async def _load(self, entry, files, options, progress):
         from pyengine.device.web import WebDevice

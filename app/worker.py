@@ -2,7 +2,7 @@
 
 `parts` is one object of JavaScript (in tests, of Python) with
     post(json_text), log(text), now() -> ms since the worker began, site_url,
-    read_index() -> Promise<json_text>, open_source(url, name, optional) -> Promise<reader | null>,
+    read_index() -> Promise<json_text>, open_source(url, name, optional) -> Promise<reader | undefined>,
     need(package) -> Promise, make_tokenizer(json_text, config_text) -> object
     binding() -> Promise<GPU binding>, counts() -> json_text
 """

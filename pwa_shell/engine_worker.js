@@ -98,7 +98,8 @@ async function fetchText(url) {
 function open(url, name, optional) {
   const begun = opening.get(url);
   opening.delete(url);
-  return begun ?? openSource(url, { name, optional });
+  const source = begun ?? openSource(url, { name, optional });
+  return source.then((found) => found ?? undefined); // Python's None; a null would be another object
 }
 
 /** Opens the model that a load names while Python boots: the header is there when Python asks. */
