@@ -94,18 +94,29 @@ class Runner {
     this.#buffers = buffers;
     this.#lostReason = lostReason;
     this.#readback = buffers[header.readback];
-    let compiled = 0;
-    this.#compiling = header.pipelines.map(([label, code, access]) => this.#compile(label, code, access).then((pipeline) => {
-      compiled += 1;
-      if (!this.#closed) onCompiled(compiled, header.pipelines.length);
-      return pipeline;
-    }));
-    this.#compiling.forEach((promise) => promise.catch(() => {})); // reported by ready() or by the upload that needs it
+    this.#startCompiling(onCompiled);
     this.#programs = Object.values(header.programs).map(([at, count]) => this.#bindProgram(ints, at, count));
     device.onuncapturederror = ({ error }) => { this.#failed ??= error.message; };
   }
 
   // ---- set-up --------------------------------------------------------------------------------------------------
+
+  /** Begins all pipelines, those that the upload waits for first. */
+  #startCompiling(onCompiled) {
+    const { pipelines, uploads } = this.#header;
+    const first = new Set(uploads.flatMap(([, , , pieces]) => pieces.map(([pipeline]) => pipeline)).filter((i) => i >= 0));
+    const order = [...first, ...pipelines.keys()];
+    let compiled = 0;
+    this.#compiling = [];
+    for (const i of order) {
+      this.#compiling[i] ??= this.#compile(...pipelines[i]).then((pipeline) => {
+        compiled += 1;
+        if (!this.#closed) onCompiled(compiled, pipelines.length);
+        return pipeline;
+      });
+      this.#compiling[i].catch(() => {}); // reported by ready(), or by the upload that needs it
+    }
+  }
 
   #layout(access) {
     const key = access.join();

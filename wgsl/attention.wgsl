@@ -1,7 +1,7 @@
 {# Causal grouped-query attention over the KV cache, online softmax (Milakov and Gimelshein 2018).
    Inputs: q (T, HEADS D), k_cache, v_cache (KV_HEADS, CONTEXT, D), state; output o (T, HEADS D).
    One workgroup of 64 per (head, row t): each tile of 64 positions is scored one a thread, then each thread owns dims of the sum.
-   Constants: T, HEADS, KV_HEADS, D, CONTEXT, SCALE. D is even. #}
+   Constants: MANY (more than one row), HEADS, KV_HEADS, D, CONTEXT, SCALE. D is even. #}
 @group(0) @binding(0) var<storage, read_write> q: array<f32>;
 {% set element = "u32" if kv == "f16" else "vec2<f32>" %}
 @group(0) @binding(1) var<storage, read> k_cache: array<{{ element }}>;
@@ -23,7 +23,7 @@ fn v_pair(i: u32) -> vec2<f32> { return {{ "unpack2x16float(v_cache[i])" if kv =
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let head = group.x;
   let t = group.y;
-  if (state[2] != 0u || (T > 1u && t >= state[1])) { return; }
+  if (state[2] != 0u || (MANY && t >= state[1])) { return; }
   let length = min(state[0] + t + 1u, CONTEXT);
   let cache = head / (HEADS / KV_HEADS) * CONTEXT * PAIRS;
   let row = (t * HEADS + head) * D;

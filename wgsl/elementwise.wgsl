@@ -1,5 +1,5 @@
 {# add: z = x + y. silu_mul: z = silu(gate) * up with gate, up the halves of each row (SwiGLU).
-   take_last: z = row n - 1 of x. One thread per output element of T rows, WIDTH columns. #}
+   take_last: z = row n - 1 of x. One thread per output element of the rows, WIDTH columns (MANY: more than one row). #}
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 {% if op == "add" %}
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -11,7 +11,7 @@
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let i = id.x;
   let t = id.y;
-  if (state[2] != 0u || i >= WIDTH || (T > 1u && t >= state[1])) { return; }
+  if (state[2] != 0u || i >= WIDTH || (MANY && t >= state[1])) { return; }
   {% if op == "add" %}
   z[t * WIDTH + i] = x[t * WIDTH + i] + y[t * WIDTH + i];
   {% elif op == "silu_mul" %}

@@ -1,6 +1,6 @@
 {# x[t] = scale * table[tokens[t]].
    Inputs: tokens (T), w rows (V, K), state; output x (T, K). One thread per (row t, weight block).
-   Constants: T, K, V, SCALE, and those of common/weights.wgsl. #}
+   Constants: MANY (more than one row), K, V, SCALE, and those of common/weights.wgsl. #}
 @group(0) @binding(0) var<storage, read> tokens: array<u32>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> state: array<u32>;
@@ -12,7 +12,7 @@
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let t = id.y;
-  if (state[2] != 0u || id.x >= BLOCKS || (T > 1u && t >= state[1])) { return; }
+  if (state[2] != 0u || id.x >= BLOCKS || (MANY && t >= state[1])) { return; }
   let row = min(tokens[t], V - 1u);
   {{ load_block("row", "id.x") | indent(2) }}
   {% for j in range(vecs) %}

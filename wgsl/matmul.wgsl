@@ -1,15 +1,14 @@
 {# y = x W^T for T rows of activations (prefill).
    Inputs: x (T, K), w rows, state; output y (T, WIDTH) from column COL.
-   Workgroup: 64 weight rows (one a thread) by TILE rows of x; a weight block is dequantised once for TILE rows.
-   Constants: T, K, N, WIDTH, COL, and those of common/weights.wgsl. vec: K % 4 == 0, so rows of x are vec4 aligned. #}
+   Workgroup: 16 threads of 4 weight rows each, by TILE rows of x: a dequantised vec4 serves TILE rows, a load of x four.
+   Constants: K, N, WIDTH, COL, and those of common/weights.wgsl. vec: K % 4 == 0, so rows of x are vec4 aligned. #}
 @group(0) @binding(0) var<storage, read_write> x: array<{{ "vec4<f32>" if vec else "f32" }}>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding({{ 3 if into else 2 }}) var<storage, read> state: array<u32>;
 @group(0) @binding({{ 2 if into else 3 }}) var<storage, read_write> y: array<f32>;
 {% include "common/weights.wgsl" %}
-{% from "common/weights.wgsl" import load_block, block_vec with context %}
-{% set vecs = {"affine4": 8, "affine8": 4, "f16": 2, "bf16": 2, "f32": 1}[weights] %}
-{% set tile = 16 %}
+{% from "common/weights.wgsl" import load_block, unit_vec, units, unit_vecs with context %}
+{% set tile, rows, threads = 8, 4, 16 %}
 const TILE: u32 = {{ tile }}u;
 
 {% if vec %}
@@ -28,30 +27,47 @@ fn x_at(t: u32, i: u32) -> vec4<f32> {
 }
 {% endif %}
 
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(workgroup_id) group: vec3<u32>) {
+@compute @workgroup_size({{ threads }})
+fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let n = state[1];
   let t0 = group.y * TILE;
   if (state[2] != 0u || t0 >= n) { return; }
-  let row = min(id.x, N - 1u);
+  {% for r in range(rows) %}
+  let out{{ r }} = group.x * {{ rows * threads }}u + tid + {{ r * threads }}u;
+  let row{{ r }} = min(out{{ r }}, N - 1u);
   {% for t in range(tile) %}
-  var sum{{ t }} = 0.0;
-  let x_row{{ t }} = min(t0 + {{ t }}u, T - 1u);
+  var sum{{ r }}_{{ t }} = 0.0;
+  {% endfor %}
+  {% endfor %}
+  {% for t in range(tile) %}
+  let x_row{{ t }} = min(t0 + {{ t }}u, n - 1u);
   {% endfor %}
   for (var v = 0u; v < BLOCKS; v++) {
-    {{ load_block("row", "v") | indent(4) }}
-    {% for j in range(vecs) %}
-    {
-      let q = {{ block_vec(j) | trim }};
-      let i = v * {{ vecs }}u + {{ j }}u;
-      {% for t in range(tile) %}
-      sum{{ t }} += dot(q, x_at(x_row{{ t }}, i));
+    {% for r in range(rows) %}
+    {{ load_block("row" ~ r, "v", "_" ~ r) | indent(4) }}
+    {% endfor %}
+    for (var u = 0u; u < {{ units }}u; u++) {
+      {% for h in range(unit_vecs) %}
+      {
+        let i = v * {{ units * unit_vecs }}u + u * {{ unit_vecs }}u + {{ h }}u;
+        {% for r in range(rows) %}
+        let q{{ r }} = {{ unit_vec("u", h, "_" ~ r) | trim }};
+        {% endfor %}
+        {% for t in range(tile) %}
+        let x{{ t }} = x_at(x_row{{ t }}, i);
+        {% for r in range(rows) %}
+        sum{{ r }}_{{ t }} += dot(q{{ r }}, x{{ t }});
+        {% endfor %}
+        {% endfor %}
+      }
       {% endfor %}
     }
+  }
+  {% for r in range(rows) %}
+  if (out{{ r }} < N) {
+    {% for t in range(tile) %}
+    if (t0 + {{ t }}u < n) { y[(t0 + {{ t }}u) * WIDTH + COL + out{{ r }}] = sum{{ r }}_{{ t }}; }
     {% endfor %}
   }
-  if (id.x >= N) { return; }
-  {% for t in range(tile) %}
-  if (t0 + {{ t }}u < n) { y[(t0 + {{ t }}u) * WIDTH + COL + row] = sum{{ t }}; }
   {% endfor %}
 }

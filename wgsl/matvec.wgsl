@@ -1,6 +1,7 @@
 {# y = W x for one row of activations, with what surrounds it folded in.
    Inputs: x (K), [gain (K)], w rows, [residual (N)], state; output y (width, written from COL).
-   Workgroup: ROWS output rows, LANES threads each; the lanes of a row split K and are summed by a tree in workgroup memory.
+   Workgroup: ROWS * rows output rows; LANES threads share `rows` of them, so that each load of x serves several rows;
+   the lanes split K and are summed by a tree in workgroup memory.
    norm: x is RMS-normalised first (every workgroup does it: K is small, a round trip is not).
    glu: row r is the gate and row r + N the up projection of output r; y = silu(gate) * up (SwiGLU).
    Constants: K, N (outputs), COL, ROWS, LANES, EPS, and those of common/weights.wgsl. #}
@@ -28,9 +29,6 @@ const K4: u32 = (K + 3u) / 4u;
 const THREADS: u32 = ROWS * LANES;
 
 var<workgroup> partial: array<f32, THREADS>;
-{% if glu %}
-var<workgroup> partial_up: array<f32, THREADS>;
-{% endif %}
 {% if norm %}
 var<workgroup> xs: array<vec4<f32>, BLOCKS * {{ vecs }}u>;
 
@@ -67,15 +65,17 @@ fn x_at(i: u32) -> vec4<f32> {
 }
 {% endif %}
 
-fn row_dot(row: u32, lane: u32) -> f32 {
-  var sum = vec4<f32>(0.0);
-  for (var v = lane; v < BLOCKS; v += LANES) {
-    {{ load_block("row", "v") | indent(4) }}
-    {% for j in range(vecs) %}
-    sum += {{ block_vec(j) | trim }} * x_at(v * {{ vecs }}u + {{ j }}u);
-    {% endfor %}
+// the sum over the lanes of a row, in its lane 0
+fn reduce_lanes(tid: u32, lane: u32, value: f32) -> f32 {
+  if (LANES == 1u) { return value; }
+  workgroupBarrier();
+  partial[tid] = value;
+  workgroupBarrier();
+  for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { partial[tid] += partial[tid + stride]; }
+    workgroupBarrier();
   }
-  return dot(sum, vec4<f32>(1.0));
+  return partial[tid];
 }
 
 @compute @workgroup_size(THREADS)
@@ -85,36 +85,43 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   stage_normed(tid);
   {% endif %}
   let lane = tid % LANES;
-  let out = group.x * ROWS + tid / LANES;
-  let row = min(out, N - 1u);  // threads beyond the last row still reach every barrier
-  var sum = row_dot(row, lane);
+  let first = group.x * (ROWS * {{ rows }}u) + tid / LANES;
+  {% for r in range(rows) %}
+  let out{{ r }} = first + {{ r }}u * ROWS;
+  let row{{ r }} = min(out{{ r }}, N - 1u);  // threads beyond the last row still reach every barrier
+  var sum{{ r }} = vec4<f32>(0.0);
   {% if glu %}
-  var up = row_dot(row + N, lane);
+  var up{{ r }} = vec4<f32>(0.0);
   {% endif %}
-  if (LANES > 1u) {
-    partial[tid] = sum;
+  {% endfor %}
+  for (var v = lane; v < BLOCKS; v += LANES) {
+    {% for r in range(rows) %}
+    {{ load_block("row" ~ r, "v", "_" ~ r) | indent(4) }}
     {% if glu %}
-    partial_up[tid] = up;
+    {{ load_block("(row" ~ r ~ " + N)", "v", "_up" ~ r) | indent(4) }}
     {% endif %}
-    workgroupBarrier();
-    for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
-      if (lane < stride) {
-        partial[tid] += partial[tid + stride];
-        {% if glu %}
-        partial_up[tid] += partial_up[tid + stride];
-        {% endif %}
-      }
-      workgroupBarrier();
+    {% endfor %}
+    {% for j in range(vecs) %}
+    {
+      let x4 = x_at(v * {{ vecs }}u + {{ j }}u);
+      {% for r in range(rows) %}
+      sum{{ r }} += {{ block_vec(j, "_" ~ r) | trim }} * x4;
+      {% if glu %}
+      up{{ r }} += {{ block_vec(j, "_up" ~ r) | trim }} * x4;
+      {% endif %}
+      {% endfor %}
     }
-    sum = partial[tid];
-    {% if glu %}
-    up = partial_up[tid];
-    {% endif %}
+    {% endfor %}
   }
-  if (lane == 0u && out < N) {
+  {% for r in range(rows) %}
+  {
+    let sum = reduce_lanes(tid, lane, dot(sum{{ r }}, vec4<f32>(1.0)));
     {% if glu %}
-    sum = sum / (1.0 + exp(-sum)) * up;
+    let up = reduce_lanes(tid, lane, dot(up{{ r }}, vec4<f32>(1.0)));
     {% endif %}
-    y[COL + out] = sum{% if residual %} + residual[out]{% endif %};
+    if (lane == 0u && out{{ r }} < N) {
+      y[COL + out{{ r }}] = {{ "sum / (1.0 + exp(-sum)) * up" if glu else "sum" }}{{ " + residual[out" ~ r ~ "]" if residual }};
+    }
   }
+  {% endfor %}
 }

@@ -1,6 +1,6 @@
 {# y = gain * x / sqrt(mean(x^2) + eps), per row (Zhang and Sennrich 2019).
    Inputs: x (T, K), gain (K), state; output y (T, K). One workgroup of 64 per row.
-   Constants: T, K, EPS. #}
+   Constants: MANY (more than one row), K, EPS. #}
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read> gain: array<f32>;
 @group(0) @binding(2) var<storage, read> state: array<u32>;
@@ -10,7 +10,7 @@ var<workgroup> partial: array<f32, 64>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let t = group.x;
-  if (state[2] != 0u || (T > 1u && t >= state[1])) { return; }
+  if (state[2] != 0u || (MANY && t >= state[1])) { return; }
   var sum = 0.0;
   for (var k = tid; k < K; k += 64u) { let value = x[t * K + k]; sum += value * value; }
   partial[tid] = sum;

@@ -1,7 +1,7 @@
 {# Rotates q and k (NeoX halves; Su et al. 2021) and stores k and v in the caches at pos + t.
    Inputs: qkv (T, (HEADS + 2 KV_HEADS) D), coarse and fine rotation tables (cos, sin) by frequency (see ir/ops.py),
    k_cache, v_cache (KV_HEADS, CONTEXT, D) as f32 or as two f16 a word, state; output q (T, HEADS D).
-   One thread per (row t, head, pair of neighbouring dims). Constants: T, HEADS, KV_HEADS, D, HALF, CONTEXT, FINE. #}
+   One thread per (row t, head, pair of neighbouring dims). Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF, CONTEXT, FINE. #}
 @group(0) @binding(0) var<storage, read_write> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> coarse: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> fine: array<vec2<f32>>;
@@ -28,7 +28,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let t = id.y;
   let head = id.x / (D / 2u);
   let i = id.x % (D / 2u) * 2u;
-  if (state[2] != 0u || head >= HEADS + 2u * KV_HEADS || (T > 1u && t >= state[1])) { return; }
+  if (state[2] != 0u || head >= HEADS + 2u * KV_HEADS || (MANY && t >= state[1])) { return; }
   let position = state[0] + t;
   let base = t * WIDTH + head * D;
   if (head < HEADS) {

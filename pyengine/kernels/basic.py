@@ -9,7 +9,7 @@ def _launch_embed(node, values, caps):
     tokens, weight = view[0], view[1]
     kind = WeightKind.parse(weight.dtype)
     block = 128 // (kind.bits if kind.family == "affine" else 32 if kind.dtype == "f32" else 16)
-    constants = {**weight_constants(weight), "T": tokens.shape[0], "V": weight.shape[0],
+    constants = {**weight_constants(weight), "MANY": tokens.shape[0] > 1, "V": weight.shape[0],
                  "SCALE": float(view.attrs.get("scale", 1.0))}
     grid = (ceil_div(ceil_div(weight.shape[1], block), 64), tokens.shape[0], 1)
     return Launch(weight_variant(weight), constants, grid)
@@ -18,14 +18,14 @@ def _launch_embed(node, values, caps):
 def _launch_rmsnorm(node, values, caps):
     view = NodeView(node, values)
     rows, width = view[0].shape
-    return Launch({}, {"T": rows, "K": width, "EPS": float(view.attrs["eps"])}, (rows, 1, 1))
+    return Launch({}, {"MANY": rows > 1, "K": width, "EPS": float(view.attrs["eps"])}, (rows, 1, 1))
 
 
 def _launch_elementwise(op):
     def launch(node, values, caps):
         view = NodeView(node, values)
         rows, width = view[len(view.operands) - 1].shape
-        constants = {"T": view[0].shape[0], "WIDTH": width}
+        constants = {"MANY": view[0].shape[0] > 1, "WIDTH": width}
         return Launch({"op": op}, constants, (ceil_div(width, 64), rows, 1))
     return launch
 

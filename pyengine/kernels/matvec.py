@@ -15,11 +15,12 @@ FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual":
          "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True}}
 
 
-def _rows_and_lanes(caps, columns):
-    """A software device runs one row a thread (barriers are dear); a GPU splits a row over 32 lanes, 8 rows a workgroup."""
+def _tiling(caps, columns):
+    """(row groups a workgroup, lanes a row, rows a thread): a software device runs whole rows in one thread, because
+    barriers are dear there; a GPU splits a row over 32 lanes."""
     if caps.software:
-        return 64, 1
-    return 8, 32 if columns >= 256 else 8
+        return 16, 1, 4
+    return 8, 32 if columns >= 256 else 8, 1
 
 
 def _launch(op):
@@ -32,16 +33,17 @@ def _launch(op):
         if x.shape[0] != 1:
             return None
         columns = weight.shape[1]
-        rows, lanes = _rows_and_lanes(caps, columns)
-        if flags["norm"] and 4 * (columns + 64) + 8 * rows * lanes > caps.workgroup_memory:
+        groups, lanes, rows = _tiling(caps, columns)
+        if flags["norm"] and 4 * (columns + 64) + 4 * groups * lanes > caps.workgroup_memory:
             return None  # the normalised row must fit in workgroup memory
         outputs = weight.shape[0] // 2 if flags["glu"] else weight.shape[0]
         constants = {**weight_constants(weight), "N": outputs, "COL": view.attrs.get("col", 0),
-                     "ROWS": rows, "LANES": lanes}
+                     "ROWS": groups, "LANES": lanes}
         if flags["norm"]:
             constants["EPS"] = float(view.attrs["eps"])
-        return Launch({**weight_variant(weight), **flags}, constants, (ceil_div(outputs, rows), 1, 1))
-    return launch, tuple({**weight, **flags} for weight in WEIGHT_VARIANTS)
+        return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,
+                      (ceil_div(outputs, groups * rows), 1, 1))
+    return launch, tuple({**weight, **flags, "rows": rows} for weight in WEIGHT_VARIANTS for rows in (1, 4))
 
 
 def _spec(op):
@@ -51,6 +53,8 @@ def _spec(op):
 
 SPECS = tuple(_spec(op) for op in FLAGS)
 
+MATMUL_ROWS, MATMUL_TILE = 64, 8  # weight rows and rows of x of one workgroup of wgsl/matmul.wgsl
+
 
 def _launch_matmul(into):
     def launch(node, values, caps):
@@ -58,9 +62,9 @@ def _launch_matmul(into):
         x, weight, y = view[0], view[1], view[2] if into else view[3]
         rows, columns = x.shape[0], weight.shape[1]
         vec = columns % 4 == 0
-        constants = {**weight_constants(weight), "T": rows, "N": weight.shape[0], "WIDTH": y.shape[1],
+        constants = {**weight_constants(weight), "N": weight.shape[0], "WIDTH": y.shape[1],
                      "COL": view.attrs.get("col", 0)}
-        grid = (ceil_div(weight.shape[0], 64), ceil_div(rows, 16), 1)
+        grid = (ceil_div(weight.shape[0], MATMUL_ROWS), ceil_div(rows, MATMUL_TILE), 1)
         return Launch({**weight_variant(weight), "vec": vec, "into": into}, constants, grid)
     return launch
 

@@ -39,6 +39,8 @@ def _template_text(key, stem, variant_items):
 
 
 def _constant(name, value):
+    if isinstance(value, bool):
+        return f"const {name}: bool = {str(value).lower()};"
     if isinstance(value, float):
         return f"const {name}: f32 = {value!r};"
     return f"const {name}: u32 = {value}u;"

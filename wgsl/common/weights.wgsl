@@ -45,3 +45,15 @@ bitcast<vec4<f32>>(vec4<u32>(codes{{ id }}.{{ "xyzw"[2 * j] }} << 16u, codes{{ i
 bitcast<vec4<f32>>(codes{{ id }})
 {%- endif %}
 {% endmacro %}
+{# The same a word at a time, for loops that must stay small: `units` words (or whole dense blocks) of `unit_vecs` vec4 each. #}
+{% set units = 4 if weights in ("affine4", "affine8") else 1 %}
+{% set unit_vecs = vecs // units %}
+{% macro unit_vec(u, h, id="") %}
+{% if weights == "affine4" -%}
+(vec4<f32>((vec4<u32>(codes{{ id }}[{{ u }}]) >> vec4<u32>({{ 16 * h }}u, {{ 16 * h + 4 }}u, {{ 16 * h + 8 }}u, {{ 16 * h + 12 }}u)) & vec4<u32>(15u)) * select(sc{{ id }}.x, sb{{ id }}.x, {{ u }} < 2u) + select(sc{{ id }}.y, sb{{ id }}.y, {{ u }} < 2u))
+{%- elif weights == "affine8" -%}
+(vec4<f32>((vec4<u32>(codes{{ id }}[{{ u }}]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)) * sb{{ id }}.x + sb{{ id }}.y)
+{%- else -%}
+{{ block_vec(h, id) }}
+{%- endif %}
+{% endmacro %}
