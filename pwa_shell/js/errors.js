@@ -1,18 +1,35 @@
-/** Errors of the JavaScript side. The rows are those of pyengine/errors.py (a test compares them), for what can fail where Python is not. */
+/**
+ * Errors of the JavaScript side. The rows are those of pyengine/errors.py (a test compares them),
+ * for what can fail where Python is not.
+ */
 
 export const MESSAGES = {
-  "E_NO_WEBGPU": ["This browser offers no WebGPU adapter ({reason}).", "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."],
-  "E_INSECURE_CONTEXT": ["{url} is not a secure context, so the browser hides WebGPU and storage.", "Open the page over https or on localhost."],
-  "E_BUSY": ["{what} is in use by {owner}.", "Wait for it to finish, or close the other tab, and try again."],
-  "E_DEVICE_LOST": ["The GPU device was lost ({reason}).", "Load the model again; close other heavy tabs if it repeats."],
+  "E_NO_WEBGPU": ["This browser offers no WebGPU adapter ({reason}).",
+    "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."],
+  "E_INSECURE_CONTEXT": ["{url} is not a secure context, so the browser hides WebGPU and storage.",
+    "Open the page over https or on localhost."],
+  "E_BUSY": ["{what} is in use by {owner}.",
+    "Wait for it to finish, or close the other tab, and try again."],
+  "E_DEVICE_LOST": ["The GPU device was lost ({reason}).",
+    "Load the model again; close other heavy tabs if it repeats."],
+  "E_QUOTA": ["This browser's storage is full: needs {needed} bytes, {available} are free.",
+    "Delete a model or free disk space, then try again."],
   "E_CORRUPT_SHARD": ["{file} is damaged: {detail}.", "Delete this file and fetch it again."],
-  "E_TRUNCATED": ["{file} ends too early: wanted bytes {start} to {end}, it has {size}.", "The file is incomplete; fetch it again."],
+  "E_NOT_STORED": ["{model} is not whole in this browser's storage: {detail}.",
+    "Download it, or resume its download."],
+  "E_TRUNCATED": ["{file} ends too early: wanted bytes {start} to {end}, it has {size}.",
+    "The file is incomplete; fetch it again."],
   "E_NETWORK": ["{url} could not be fetched: {detail}.", "Check the connection and try again."],
-  "E_BAD_REQUEST": ["Parameter '{param}' is {got}; wanted {wanted}.", "Correct the request and send it again."],
-  "E_INTERNAL": ["Something failed inside Jird: {detail}.", "Reload the page; report it if it repeats."],
+  "E_BAD_REQUEST": ["Parameter '{param}' is {got}; wanted {wanted}.",
+    "Correct the request and send it again."],
+  "E_INTERNAL": ["Something failed inside Jird: {detail}.",
+    "Reload the page; report it if it repeats."],
 };
 
-/** What a person can meet: `code` for programs, `message` and `next_step` for people, `facts` (values). */
+/**
+ * What a person can meet: `code` for programs, `message` and `next_step` for people, `facts`
+ * (values).
+ */
 export class JirdError extends Error {
   constructor({ code, message, next_step, facts }) {
     super(message);
@@ -38,9 +55,13 @@ export function jirdError(code, facts) {
   return new JirdError({ code, message, next_step, facts });
 }
 
-/** Any thrown value as a JirdError: {code, facts} of our other modules by the table, what has no code is E_INTERNAL. */
+/**
+ * Any thrown value as a JirdError: {code, facts} of our other modules by the table, what has no
+ * code is E_INTERNAL.
+ */
 export function asJirdError(error) {
   if (error instanceof JirdError) return error;
-  if (Object.hasOwn(MESSAGES, String(error?.code)) && error.facts) return jirdError(error.code, error.facts);
+  if (Object.hasOwn(MESSAGES, String(error?.code)) && error.facts) return jirdError(error.code,
+    error.facts);
   return jirdError("E_INTERNAL", { detail: String(error?.message ?? error) });
 }
