@@ -1,0 +1,222 @@
+"""One op on a device: a graph of one node is planned, its operands written, and what comes back
+compared with the op's numpy reference, which is its definition."""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyengine.decode import state as st
+from pyengine.device.numpy_ref import DTYPES
+from pyengine.ir.graph import ELEMENT_BYTES, Graph, Node, Value
+from pyengine.ir.ops import OPS
+from pyengine.ir.verify import verify
+from pyengine.models.builder import Weights
+from pyengine.plan.schedule import make_plan
+from pyengine.quant import affine
+from pyengine.quant.kinds import WeightKind
+
+SENTINEL = np.float32(777.0)  # in outputs before the run
+STATE_WORDS = st.WORDS
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op at one size. `inputs`: {operand: (shape, dtype)} in order, less the state; dtype of a
+    weight is its kind's name, of a gain or table f32. `n` of T = `rows` rows are valid."""
+
+    op: str
+    attrs: tuple
+    inputs: tuple
+    rows: int = 1
+    n: int = 1
+    pos: int = 0
+
+    @property
+    def name(self):
+        shapes = " ".join(f"{k}:{d}{list(s)}" for k, s, d in self.inputs)
+        return f"{self.op} T={self.rows} n={self.n} pos={self.pos} {shapes} {dict(self.attrs)}"
+
+    def rng(self):
+        return np.random.default_rng(zlib.crc32(self.name.encode()))
+
+
+ROLES = {"weight": "weight", "table": "weight", "gain": "weight", "coarse": "const",
+         "fine": "const", "k_cache": "state", "v_cache": "state"}
+
+
+def graph_of(case, graph_name="op"):
+    """-> Graph, Weights: one node with every output in a buffer of its own."""
+    weights = Weights(lambda tensor, columns, embedding: WeightKind.parse(kinds[tensor]))
+    kinds = {name: dtype for name, _, dtype in case.inputs if dtype not in ELEMENT_BYTES}
+    kinds["gain"] = "dense_f32"
+    graph = Graph(graph_name, case.rows)
+    for name, shape, dtype in case.inputs:
+        role, buffer = ROLES.get(name, "io"), ""
+        if role == "weight":
+            found = (weights.vector(name, shape[0]) if name == "gain"
+                     else weights.matrix([(name, shape[0], 0)], shape[1])[0])
+            buffer = found.name
+        graph.add(Value(name, shape, dtype, role, buffer))
+    graph.add(Value("state", (STATE_WORDS,), "u32", "io"))
+    inputs = (*(name for name, _, _ in case.inputs), "state")
+    attrs = dict(case.attrs)
+    shapes = OPS[case.op].infer(attrs, *[graph.values[name] for name in inputs])
+    outputs = tuple(graph.add(Value(f"out{i}", shape, dtype, "io")).name
+                    for i, (shape, dtype) in enumerate(shapes))
+    graph.nodes = [Node(case.op, inputs, outputs, tuple(sorted(case.attrs)))]
+    graph.outputs = outputs
+    return verify(graph), weights
+
+
+def plan_of(case, caps):
+    graph, weights = graph_of(case)
+    return make_plan([graph], weights, {}, caps), graph
+
+
+# ---- operands ----------------------------------------------------------------------------------
+
+
+def packed_weight(kind, shape, rng):
+    """u32 rows of a random matrix whose rows have about unit length."""
+    size = np.float32(1 / np.sqrt(shape[1]))
+    if kind.family == "dense":
+        return affine.pack_dense((rng.normal(size=shape) * size).astype(np.float32), kind)
+    groups = (shape[0], shape[1] // kind.group)
+    steps = (1 << kind.bits) - 1
+    scales = (rng.uniform(0.5, 2, groups) * rng.choice([-1, 1], groups) * size * 3 / steps)
+    scales = np.where(np.abs(scales) < 2.0**-14, 2.0**-14, scales).astype(np.float32)
+    biases = (-scales * rng.uniform(0.3, 0.7, groups) * steps).astype(np.float32)
+    return affine.pack(rng.integers(0, steps + 1, shape).astype(np.uint8), scales, biases, kind)
+
+
+def tables(name, shape, rng):
+    """cos and sin pairs: what makes a rotation table is only that they are of unit length."""
+    angles = rng.uniform(0, 2 * np.pi, shape[:2])
+    return np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
+
+
+def operand(case, name, shape, dtype, rng):
+    """-> (bytes for the device, array for the reference)."""
+    if name in ("weight", "table"):
+        kind = WeightKind.parse(dtype)
+        packed = packed_weight(kind, shape, rng)
+        return packed.tobytes(), affine.unpack(packed, kind, shape[1])
+    if name in ("coarse", "fine"):
+        array = tables(name, shape, rng)
+    elif dtype == "u32":
+        array = rng.integers(0, next(s for k, s, _ in case.inputs if k == "table")[0], shape)
+    else:
+        array = 2 * rng.normal(size=shape)
+    array = array.astype(DTYPES[dtype])
+    return _poison(case, name, array), array
+
+
+def _poison(case, name, array):
+    """The device's copy: NaN where a kernel must not look, that is in rows that are not valid, in
+    cache entries to come and in the slack after the last element."""
+    array = array.copy()
+    bad = 0xFFFFFFFF if array.dtype.kind == "u" else np.nan
+    if name.endswith("_cache"):
+        array[:, case.pos + case.n:] = bad
+    elif name not in ("gain", "coarse", "fine", "y") and len(array) == case.rows > case.n:
+        array[case.n:] = bad
+    slack = -array.nbytes % 16 // array.itemsize
+    return array.tobytes() + np.full(slack, bad, array.dtype).tobytes()
+
+
+def state_bytes(case, stopped=False):
+    words = np.zeros(STATE_WORDS, np.uint32)
+    words[[st.POS, st.N, st.STOPPED]] = case.pos, case.n, stopped
+    return words.tobytes()
+
+
+# ---- running -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Outcome:
+    """What the device and the reference made of each written operand, by name, with what the
+    device's held before."""
+
+    got: dict
+    want: dict
+    before: dict
+
+
+async def run(case, device, caps, stopped=False):
+    """The case on a device -> Outcome."""
+    plan, graph = plan_of(case, caps)
+    rng, node = case.rng(), graph.nodes[0]
+    given = {name: operand(case, name, shape, dtype, rng) for name, shape, dtype in case.inputs}
+    written = [case.inputs[i][0] for i in OPS[case.op].mutates] + list(node.outputs)
+    runner = await device.prepare(plan)
+    try:
+        for name, (data, _) in given.items():
+            runner.write(plan.buffer(name), 0, data)
+        for name in node.outputs:
+            values = np.full(np.prod(graph.values[name].shape), SENTINEL)
+            runner.write(plan.buffer(name), 0, values.tobytes())
+        runner.write(plan.buffer("state"), 0, state_bytes(case, stopped))
+        before, got = {}, {}
+        for into in (before, got):
+            for name in written:
+                value = graph.values[name]
+                data = await runner.read(plan.buffer(name), 0, value.nbytes // 4 * 4)
+                into[name] = np.frombuffer(data, DTYPES[value.dtype]).reshape(value.shape)
+            if into is before:
+                await runner.run([(("op",), 1)])
+    finally:
+        runner.close()
+    return Outcome(got, reference(case, given, node.outputs), before)
+
+
+def reference(case, given, outputs):
+    """{written operand: array} by the op's reference."""
+    arrays = {name: array.copy() for name, (_, array) in given.items()}
+    state = np.frombuffer(state_bytes(case), np.uint32)
+    results = OPS[case.op].reference(dict(case.attrs), *arrays.values(), state)
+    mutated = {case.inputs[i][0]: arrays[case.inputs[i][0]] for i in OPS[case.op].mutates}
+    return {**mutated, **dict(zip(outputs, results, strict=True))}
+
+
+# ---- judging -----------------------------------------------------------------------------------
+
+
+def written_part(case, name, array):
+    """The elements that the op defines, and a mask of them over `array`."""
+    mask = np.zeros(array.shape, bool)
+    attrs = dict(case.attrs)
+    if name.endswith("_cache"):
+        mask[:, case.pos:case.pos + case.n] = True
+    elif case.op in ("linear", "linear_into"):
+        rows = next(shape for key, shape, _ in case.inputs if key == "weight")[0]
+        col = attrs.get("col", 0)
+        mask[:case.n, col:col + rows] = True
+    elif case.op == "take_last":
+        mask[:] = True
+    else:
+        mask[:case.n] = True
+    return mask
+
+
+def faults(case, outcome):
+    """[what is wrong]: values beyond the op's tolerance, and elements changed that are not its."""
+    found = []
+    for name, got in outcome.got.items():
+        want, mask = outcome.want[name], written_part(case, name, got)
+        untouched = got[~mask].tobytes() == outcome.before[name][~mask].tobytes()
+        if not untouched:
+            found.append(f"{case.name}: {name} changed outside its part")
+        tolerance = OPS[case.op].tolerance
+        # one rounding to f16 in the cache; the op's own error can push a value over its edge
+        rtol = tolerance.rtol + (2.0**-10 if got.dtype == np.float16 else 0)
+        a, b = got.astype(np.float64), want.astype(np.float64)
+        diff = np.where(mask, np.abs(a - b), 0)
+        limit = tolerance.atol + rtol * np.abs(b)
+        if not (diff <= limit).all():
+            worst = np.unravel_index(np.argmax(np.nan_to_num(diff - limit, nan=np.inf)), a.shape)
+            found.append(f"{case.name}: {name} max {np.nanmax(diff):.3g} mean {diff[mask].mean():.3g},"
+                         f" worst at {tuple(map(int, worst))}: {a[worst]!r}, wanted {b[worst]!r},"
+                         f" tolerance {tolerance.atol} + {rtol} |x|")
+    return found

@@ -1,0 +1,117 @@
+"""The matrix of op cases: {group: [Case]}, in which every template variant and awkward size occurs."""
+
+import random
+from itertools import product
+
+from pyengine.quant.kinds import WeightKind
+from tests.kernels.one_op import Case
+
+SIZES = (1, 7, 83, 769)
+ROWS = ((2, 1), (16, 16), (16, 7), (17, 17), (128, 83))  # T and n
+AFFINE = tuple(f"affine{bits}_g{group}_{scale}" for bits, group, scale
+               in product((4, 8), (16, 32, 64, 128), ("f16", "f32")))
+KINDS = (*AFFINE, "dense_f32", "dense_f16", "dense_bf16")
+# (positions, n, T): around the rotation tables' step of 64 and attention's tiles of 64
+PLACES = ((0, 1, 1), (6, 1, 1), (62, 1, 1), (63, 1, 1), (64, 1, 1), (82, 1, 1), (127, 1, 1),
+          (128, 1, 1), (0, 2, 2), (0, 16, 16), (63, 2, 16), (64, 7, 16), (0, 83, 128),
+          (45, 83, 128), (128, 17, 17))
+HEADS = ((1, 1), (2, 1), (3, 1), (8, 1), (6, 2), (4, 4), (16, 2))  # heads, KV heads
+HEAD_DIMS = (16, 36, 64, 128, 256)
+
+
+def widths(kind):
+    """Columns that the kind allows: one group, an odd number of groups, and about 769."""
+    kind = WeightKind.parse(kind)
+    if kind.family == "dense":
+        return (1, 7, 36, 83, 769)
+    return tuple(kind.group * n for n in (1, 3, 769 // kind.group, 1024 // kind.group + 1))
+
+
+def outputs(glu):
+    return tuple(2 * n if glu else n for n in (*SIZES, 64))
+
+
+def weight_cases(op, kind):
+    """Every size of a matrix op of one row: x, gain, weight, and what the op adds."""
+    for width, rows in product(widths(kind), outputs(op == "norm_gate_up")):
+        x, weight = ("x", (1, width), "f32"), ("weight", (rows, width), kind)
+        if op == "linear_add":
+            yield Case(op, (), (x, weight, ("residual", (1, rows), "f32")))
+        elif op.startswith("norm"):
+            yield Case(op, (("eps", 1e-5),), (x, ("gain", (width,), "f32"), weight))
+        else:
+            yield from _linear(op, x, weight, 1, 1)
+
+
+def _linear(op, x, weight, rows, n):
+    """The whole output; or columns from 5 on of a wider one, which `linear_into` finds filled."""
+    if op == "linear_into":
+        y = ("y", (rows, weight[1][0] + 12), "f32")
+        yield Case(op, (("col", 5),), (x, weight, y), rows, n)
+    else:
+        yield Case(op, (), (x, weight), rows, n)
+        yield Case(op, (("width", weight[1][0] + 7),), (x, weight), rows, n)
+
+
+def rows_cases(op, kind):
+    """Prefill: matrices times T rows."""
+    for width, count, (rows, n) in product(widths(kind), (1, 7, 64, 83, 130), ROWS):
+        x, weight = ("x", (rows, width), "f32"), ("weight", (count, width), kind)
+        yield from _linear(op, x, weight, rows, n)
+
+
+def embed_cases(kind):
+    for width, vocab, (rows, n) in product(widths(kind), SIZES, ((1, 1), *ROWS)):
+        inputs = (("tokens", (rows,), "u32"), ("table", (vocab, width), kind))
+        yield Case("embed", (("scale", 1.0 if vocab % 2 else 27.7),), inputs, rows, n)
+
+
+def narrow_cases(op):
+    """Norms and element-wise ops."""
+    for width, (rows, n) in product((*SIZES, 64, 576), ((1, 1), *ROWS)):
+        x = ("x", (rows, 2 * width if op == "silu_mul" else width), "f32")
+        extra = {"rmsnorm": (("gain", (width,), "f32"),), "add": (("y", (rows, width), "f32"),)}
+        attrs = (("eps", 1e-6),) if op == "rmsnorm" else ()
+        yield Case(op, attrs, (x, *extra.get(op, ())), rows, n)
+
+
+def rope_cases(kv):
+    for (pos, n, rows), (heads, kv_heads), d in product(PLACES, HEADS, HEAD_DIMS):
+        for half in {d // 2, d // 4 if d % 4 == 0 else d // 2}:  # all dims or a part of them rotate
+            context = max(pos + n, 83)
+            cache = (kv_heads, context, d)
+            inputs = (("qkv", (rows, (heads + 2 * kv_heads) * d), "f32"),
+                      ("coarse", (-(-context // 64), half, 2), "f32"), ("fine", (64, half, 2), "f32"),
+                      ("k_cache", cache, kv), ("v_cache", cache, kv))
+            attrs = (("head_dim", d), ("heads", heads), ("kv_heads", kv_heads))
+            yield Case("rope_kv", attrs, inputs, rows, n, pos)
+
+
+def attention_cases(kv):
+    for (pos, n, rows), (heads, kv_heads), d in product(PLACES, HEADS, HEAD_DIMS):
+        for context in {pos + n, pos + n + 83}:
+            cache = (kv_heads, context, d)
+            inputs = (("q", (rows, heads * d), "f32"), ("k_cache", cache, kv), ("v_cache", cache, kv))
+            yield Case("attention", (("scale", 0.5 * d**-0.5),), inputs, rows, n, pos)
+
+
+def groups():
+    """{group name: [Case]}."""
+    found = {}
+    for kind in KINDS:
+        for op in ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up"):
+            found[f"{op}-{kind}"] = list(weight_cases(op, kind))
+        for op in ("linear", "linear_into"):
+            found[f"{op}-rows-{kind}"] = list(rows_cases(op, kind))
+        found[f"embed-{kind}"] = list(embed_cases(kind))
+    for op in ("rmsnorm", "add", "silu_mul", "take_last"):
+        found[op] = list(narrow_cases(op))
+    for kv in ("f16x2", "f32"):
+        found[f"rope_kv-{kv}"] = list(rope_cases(kv))
+        found[f"attention-{kv}"] = list(attention_cases(kv))
+    return found
+
+
+def sample(name, cases, count):
+    """`count` of a group's cases, always the same ones."""
+    return random.Random(name).sample(cases, min(count, len(cases)))

@@ -1,0 +1,153 @@
+"""Every op's kernels on a GPU against the op's numpy reference, at awkward sizes."""
+
+import asyncio
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pyengine import kernels
+from pyengine.decode import state as st
+from pyengine.device.native import NativeDevice
+from pyengine.errors import EngineError
+from pyengine.ir.verify import verify
+from pyengine.kernels.spec import Caps
+from pyengine.models.builder import Builder, Weights
+from pyengine.plan.schedule import make_plan
+from pyengine.quant import affine
+from pyengine.quant.kinds import WeightKind
+from tests.kernels import op_cases
+from tests.kernels.one_op import Case, faults, graph_of, packed_weight, run
+
+GROUPS = op_cases.groups()
+QUICK = {"rope_kv": 8, "attention": 8, "rmsnorm": 4, "add": 3, "silu_mul": 3, "take_last": 3}
+
+
+@pytest.fixture(scope="module")
+def device():
+    try:
+        return asyncio.run(NativeDevice.create())
+    except EngineError as error:
+        pytest.skip(str(error))
+
+
+def both_caps(device):
+    """As on this machine, and as on the other sort: a CPU that pretends to be a GPU gets other lanes."""
+    return [device.caps, replace(device.caps, software=not device.caps.software)]
+
+
+async def check(device, cases, every_caps):
+    """Cases of one row run with both sorts of caps, or with the two in turn."""
+    found = []
+    for i, case in enumerate(cases):
+        caps = both_caps(device)
+        if case.rows > 1:
+            caps = caps[:1]
+        elif not every_caps:
+            caps = [caps[i % 2]]
+        for one in caps:
+            found += [f"software={one.software} {text}"
+                      for text in faults(case, await run(case, device, one))]
+    assert not found, "\n".join([f"{len(found)} faults", *found[:5]])
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_op(device, group):
+    count = QUICK.get(group.split("-")[0], 1 if "-rows-" in group or "embed" in group else 2)
+    asyncio.run(check(device, op_cases.sample(group, GROUPS[group], count), False))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("group", GROUPS)
+def test_op_at_every_size(device, group):
+    asyncio.run(check(device, GROUPS[group], True))
+
+
+@pytest.mark.parametrize("group", [g for g in GROUPS if "-" not in g or "affine4_g32_f16" in g
+                                   or g.endswith(("-f32", "f16x2"))])
+def test_a_stopped_op_writes_nothing(device, group):
+    case, = op_cases.sample(group + "stopped", GROUPS[group], 1)
+    outcome = asyncio.run(run(case, device, device.caps, stopped=True))
+    for name, before in outcome.before.items():
+        assert outcome.got[name].tobytes() == before.tobytes(), f"{case.name}: {name} changed"
+
+
+# ---- what the harness itself would miss -----------------------------------------------------------
+
+
+def test_faults_are_seen(device):
+    """A wrong value, a value that is not a number and a write outside the op's part."""
+    case = Case("linear", (("width", 14),),
+                (("x", (1, 36), "f32"), ("weight", (7, 36), "dense_f32")))
+    outcome = asyncio.run(run(case, device, device.caps))
+    assert faults(case, outcome) == []
+    for index, value in (((0, 3), 5.0), ((0, 3), np.nan), ((0, 9), 0.0)):
+        outcome.got["out0"] = outcome.got["out0"].copy()
+        kept, outcome.got["out0"][index] = outcome.got["out0"][index], value
+        assert faults(case, outcome), value
+        outcome.got["out0"][index] = kept
+
+
+# ---- limits ------------------------------------------------------------------------------------
+
+
+NORM = Case("norm_linear", (("eps", 1e-5),), (
+    ("x", (1, 4096), "f32"), ("gain", (4096,), "f32"), ("weight", (7, 4096), "dense_f32")))
+
+
+@pytest.mark.parametrize("software", [True, False])
+@pytest.mark.parametrize("memory, supported", [(16384, False), (32768, True)])
+def test_a_norm_is_folded_in_only_where_its_row_fits(software, memory, supported):
+    graph, _ = graph_of(NORM)
+    caps = Caps(software=software, workgroup_memory=memory)
+    assert kernels.supported(graph.nodes[0], graph, caps) is supported
+
+
+@pytest.mark.parametrize("op", ["linear_add", "norm_linear", "norm_gate_up"])
+def test_fused_matrices_are_for_one_row(op):
+    case = next(c for c in GROUPS[f"{op}-affine4_g32_f16"])
+    graph, _ = graph_of(case)
+    values = {name: replace(value, shape=(16, *value.shape[1:])) if name == "x" else value
+              for name, value in graph.values.items()}
+    graph.values = values
+    assert not kernels.supported(graph.nodes[0], graph, Caps())
+
+
+def test_a_grid_beyond_the_limit_is_refused():
+    graph, _ = graph_of(next(c for c in GROUPS["rmsnorm"] if c.rows == 128))
+    with pytest.raises(EngineError) as caught:
+        kernels.choose(graph.nodes[0], graph.values, Caps(max_grid=127))
+    assert caught.value.code == "E_UNSUPPORTED_CONFIG" and "[128, 1, 1]" in str(caught.value)
+
+
+async def sliced_linear(device, kind, rows, max_binding):
+    """A matrix larger than a binding, as the builder cuts it -> (columns of y, reference, nodes)."""
+    columns, count, rng = 96, 83, np.random.default_rng(rows)
+    weights = Weights(lambda tensor, width, embedding: kind)
+    b = Builder("op", rows, None, weights, max_binding=max_binding)
+    x = b._io("x", (rows, columns), "f32")
+    b.linear(x, ("w", count), into=b._io("y", (rows, count), "f32"))
+    fits = replace(device.caps, max_binding=max(max_binding, 4 * rows * columns))
+    plan = make_plan([verify(b.graph)], weights, {}, fits)
+    packed = packed_weight(kind, (count, columns), rng)
+    values = rng.normal(size=(rows, columns)).astype(np.float32)
+    runner = await device.prepare(plan)
+    runner.write(plan.buffer("w"), 0, packed.tobytes())
+    runner.write(plan.buffer("x"), 0, values.tobytes())
+    runner.write(plan.buffer("state"), 0, struct.pack(f"<{st.WORDS}I", 0, rows, *[0] * 30))
+    data = await runner.run([(("op",), 1)], read=(plan.buffer("y"), 0, 4 * rows * count))
+    runner.close()
+    got = np.frombuffer(data, np.float32).reshape(rows, count)
+    return got, values @ affine.unpack(packed, kind, columns).T, b.graph.nodes
+
+
+@pytest.mark.parametrize("kind", ["affine4_g32_f16", "affine8_g16_f32", "dense_bf16"])
+@pytest.mark.parametrize("rows", [1, 17])
+def test_a_matrix_beyond_one_binding_is_cut_by_rows(device, kind, rows):
+    kind = WeightKind.parse(kind)
+    limit = 40 * 4 * kind.row_words(96)  # 40 rows fit, so that 32 are taken
+    got, want, nodes = asyncio.run(sliced_linear(device, kind, rows, limit))
+    assert [node.op for node in nodes] == ["linear", "linear_into", "linear_into"]
+    np.testing.assert_allclose(got, want, atol=2e-5, rtol=2e-5)
