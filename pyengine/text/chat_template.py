@@ -1,4 +1,6 @@
-"""Messages to prompt text through the model's own jinja2 template, in a sandbox with a budget (`sandbox.py`)."""
+"""Messages to prompt text through the model's own jinja2 template, in a sandbox with a budget
+(`sandbox.py`)."""
+
 import json
 
 from pyengine.errors import EngineError
@@ -12,30 +14,42 @@ MAX_TEMPLATE = 1_000_000  # characters of source
 class ChatTemplate:
     """A model's chat template, rendered as transformers renders it.
 
-    `source`: the jinja2 text, or several named ones ({name: text}, or a list of {"name", "template"} as
-    tokenizer_config.json has them); None when the model has none. `special_tokens`: tokenizer_config's `bos_token`
-    and so on (strings or objects with `content`); other entries are ignored.
+    `source`: the jinja2 text, or several named ones ({name: text}, or a list of {"name",
+    "template"} as tokenizer_config.json has them); None when the model has none. `special_tokens`:
+    tokenizer_config's `bos_token` and so on (strings or objects with `content`); other entries are
+    ignored.
     """
 
     def __init__(self, source, special_tokens=None):
         self._sources = _named(source)
         self._compiled = {}
         self._environment = None
-        self._special = {key: token_name(value) for key, value in (special_tokens or {}).items()
-                         if key.endswith("_token") and isinstance(token_name(value), str)}
+        self._special = {
+            key: token_name(value)
+            for key, value in (special_tokens or {}).items()
+            if key.endswith("_token") and isinstance(token_name(value), str)
+        }
 
     def render(self, messages, tools=None, add_generation_prompt=True, template=None, **kwargs):
-        """Prompt text of OpenAI-style `messages`; `kwargs` reach the template as variables (`enable_thinking=False`).
+        """Prompt text of OpenAI-style `messages`; `kwargs` reach the template as variables
+        (`enable_thinking=False`).
 
-        Named templates: `template`, else "tool_use" when there are tools and it exists, else "default". Raises
-        E_BAD_REQUEST for malformed messages or tools, E_BAD_TEMPLATE when there is no template or it fails.
+        Named templates: `template`, else "tool_use" when there are tools and it exists, else
+        "default". Raises E_BAD_REQUEST for malformed messages or tools, E_BAD_TEMPLATE when there
+        is no template or it fails.
         """
-        variables = {**self._special, **kwargs, "messages": check_messages(messages), "tools": check_tools(tools),
-                     "documents": kwargs.get("documents"), "add_generation_prompt": bool(add_generation_prompt)}
+        variables = {
+            **self._special,
+            **kwargs,
+            "messages": check_messages(messages),
+            "tools": check_tools(tools),
+            "documents": kwargs.get("documents"),
+            "add_generation_prompt": bool(add_generation_prompt),
+        }
         name = self._choose(template, tools)
         try:
             return self._run(name, variables)
-        except Exception as error:  # a stranger's code: whatever it raises is the template's failure
+        except Exception as error:  # a stranger's code, which may raise anything
             detail = f"{type(error).__name__}: {error}"[:300]
             raise EngineError("E_BAD_TEMPLATE", detail=detail, template=name) from error
 
@@ -43,7 +57,11 @@ class ChatTemplate:
         name = template or ("tool_use" if tools and "tool_use" in self._sources else "default")
         if name not in self._sources:
             known = ", ".join(self._sources)
-            detail = f"there is none named '{name}', only: {known}" if known else "this model has no chat template"
+            detail = (
+                f"there is none named '{name}', only: {known}"
+                if known
+                else "this model has no chat template"
+            )
             raise EngineError("E_BAD_TEMPLATE", detail=detail, template=name)
         return name
 
@@ -69,8 +87,14 @@ def _named(source):
     if isinstance(source, str):
         return {"default": source}
     if isinstance(source, list):
-        source = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
-    return {name: text for name, text in (source or {}).items() if isinstance(name, str) and isinstance(text, str)}
+        source = {
+            entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)
+        }
+    return {
+        name: text
+        for name, text in (source or {}).items()
+        if isinstance(name, str) and isinstance(text, str)
+    }
 
 
 def _refuse(param, got, wanted):
@@ -78,12 +102,17 @@ def _refuse(param, got, wanted):
 
 
 def check_messages(messages):
-    """OpenAI-style messages as templates expect them: contents as text, tool-call arguments as objects.
+    """OpenAI-style messages as templates expect them: contents as text, tool-call arguments as
+    objects.
 
     A new list; raises E_BAD_REQUEST naming the message at fault.
     """
     if not isinstance(messages, list) or not messages:
-        _refuse("messages", "an empty list" if messages == [] else type(messages).__name__, "a list of messages")
+        _refuse(
+            "messages",
+            "an empty list" if messages == [] else type(messages).__name__,
+            "a list of messages",
+        )
     return [_message(message, f"messages[{i}]") for i, message in enumerate(messages)]
 
 
@@ -110,9 +139,17 @@ def _content(content, where):
         _refuse(where, type(content).__name__, "a string or a list of text parts")
     texts = []
     for i, part in enumerate(content):
-        text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
+        text = (
+            part.get("text")
+            if isinstance(part, dict) and part.get("type", "text") == "text"
+            else None
+        )
         if not isinstance(text, str):
-            got = f"a part of type {part.get('type')!r}" if isinstance(part, dict) else type(part).__name__
+            got = (
+                f"a part of type {part.get('type')!r}"
+                if isinstance(part, dict)
+                else type(part).__name__
+            )
             _refuse(f"{where}[{i}]", got, "a part {type: 'text', text: '...'}")
         texts.append(text)
     return "".join(texts)
@@ -125,10 +162,15 @@ def _tool_calls(calls, where):
     for i, call in enumerate(calls):
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            _refuse(f"{where}[{i}]", repr(call)[:80], "an object with function.name and function.arguments")
+            _refuse(
+                f"{where}[{i}]",
+                repr(call)[:80],
+                "an object with function.name and function.arguments",
+            )
         arguments = function.get("arguments", {})
         if isinstance(arguments, str):
-            # OpenAI sends a string of JSON; templates print the object, and would escape a string once more.
+            # OpenAI sends a string of JSON; templates print the object, and would escape a string
+            # once more.
             try:
                 arguments = json.loads(arguments)
             except ValueError:
@@ -146,5 +188,9 @@ def check_tools(tools):
     for i, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            _refuse(f"tools[{i}]", repr(tool)[:80], "an object {type: 'function', function: {name, ...}}")
+            _refuse(
+                f"tools[{i}]",
+                repr(tool)[:80],
+                "an object {type: 'function', function: {name, ...}}",
+            )
     return tools

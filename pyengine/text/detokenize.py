@@ -1,9 +1,11 @@
-"""Token strings to text, one token at a time, exactly as the decoder of a tokenizer.json does it at once.
+"""Token strings to text, one token at a time, exactly as the decoder of a tokenizer.json does it at
+once.
 
-Both back ends decode here, so that streamed, one-shot, native and browser text cannot differ. Source of the
-rules: the `decoders` of Hugging Face's `tokenizers` (ByteLevel, Metaspace, WordPiece, BPEDecoder, Replace,
-ByteFallback, Fuse, Strip, Sequence).
+Both back ends decode here, so that streamed, one-shot, native and browser text cannot differ.
+Source of the rules: the `decoders` of Hugging Face's `tokenizers` (ByteLevel, Metaspace, WordPiece,
+BPEDecoder, Replace, ByteFallback, Fuse, Strip, Sequence).
 """
+
 import codecs
 import re
 
@@ -13,7 +15,8 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def byte_of_char():
-    """GPT-2's byte alphabet as {character: byte}: printable Latin-1 stands for itself, the rest follow U+0100."""
+    """GPT-2's byte alphabet as {character: byte}: printable Latin-1 stands for itself, the rest
+    follow U+0100."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [b for b in range(256) if b not in set(shown)]
     return {chr(b): b for b in shown} | {chr(0x100 + i): b for i, b in enumerate(hidden)}
@@ -23,7 +26,8 @@ _BYTE_OF_CHAR = byte_of_char()
 
 
 def byte_level_bytes(token):
-    """Bytes of a byte-level token; a token outside the alphabet (an added one) stands for its own UTF-8."""
+    """Bytes of a byte-level token; a token outside the alphabet (an added one) stands for its own
+    UTF-8."""
     try:
         return bytes([_BYTE_OF_CHAR[c] for c in token])
     except KeyError:
@@ -31,7 +35,8 @@ def byte_level_bytes(token):
 
 
 class _Stage:
-    """`push(token) -> [text]` for what is certain now, `flush() -> [text]` for what was held at the end."""
+    """`push(token) -> [text]` for what is certain now, `flush() -> [text]` for what was held at the
+    end."""
 
     def flush(self):
         return []
@@ -71,8 +76,19 @@ class _Metaspace(_Stage):
 
 
 class _WordPiece(_Stage):
-    _CLEANUP = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
-                (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))
+    _CLEANUP = (
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" do not", " don't"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    )
 
     def __init__(self, config, continues):
         self._prefix = config.get("prefix", "##")
@@ -81,7 +97,11 @@ class _WordPiece(_Stage):
 
     def push(self, token):
         if not self._first:
-            token = token.replace(self._prefix, "", 1) if token.startswith(self._prefix) else " " + token
+            token = (
+                token.replace(self._prefix, "", 1)
+                if token.startswith(self._prefix)
+                else " " + token
+            )
         self._first = False
         for old, new in self._cleanup:
             token = token.replace(old, new)
@@ -113,7 +133,8 @@ class _Replace(_Stage):
 
 
 class _ByteFallback(_Stage):
-    """A run of byte tokens is text if the *whole* run is UTF-8, else one U+FFFD a byte: so the run is held."""
+    """A run of byte tokens is text if the *whole* run is UTF-8, else one U+FFFD a byte: so the run
+    is held."""
 
     def __init__(self):
         self._run = bytearray()
@@ -134,7 +155,8 @@ class _ByteFallback(_Stage):
 
 
 class _Strip(_Stage):
-    """Up to `start` leading and `stop` trailing characters; of the whole text when the tokens are fused."""
+    """Up to `start` leading and `stop` trailing characters; of the whole text when the tokens are
+    fused."""
 
     def __init__(self, config, fused, continues):
         self._char, self._start, self._stop = config["content"], config["start"], config["stop"]
@@ -152,7 +174,7 @@ class _Strip(_Stage):
     def push(self, token):
         if not self._fused:
             start = self._cut_start(token, self._start)
-            return [token[start:max(start, len(token) - self._end_run(token))]]
+            return [token[start : max(start, len(token) - self._end_run(token))]]
         cut = self._cut_start(token, self._left)
         if token:
             self._left = self._left - cut if cut == len(token) else 0
@@ -177,21 +199,35 @@ def _stages(config, continues, fused=False):
         return [], True
     if kind == "Strip":
         return [_Strip(config, fused, continues)], fused
-    if kind == "Replace" and "String" in config["pattern"] and (not fused or len(config["pattern"]["String"]) == 1):
+    if (
+        kind == "Replace"
+        and "String" in config["pattern"]
+        and (not fused or len(config["pattern"]["String"]) == 1)
+    ):
         return [_Replace(config)], fused
-    makers = {"ByteLevel": _ByteLevel, "ByteFallback": _ByteFallback, "WordPiece": lambda: _WordPiece(config, continues),
-              "Metaspace": lambda: _Metaspace(config, continues), "BPEDecoder": lambda: _WordSuffix(config)}
+    makers = {
+        "ByteLevel": _ByteLevel,
+        "ByteFallback": _ByteFallback,
+        "WordPiece": lambda: _WordPiece(config, continues),
+        "Metaspace": lambda: _Metaspace(config, continues),
+        "BPEDecoder": lambda: _WordSuffix(config),
+    }
     if kind not in makers or fused:
-        raise EngineError("E_NO_TOKENIZER", model="The checkpoint", detail=f"its decoder {config} is not supported")
+        raise EngineError(
+            "E_NO_TOKENIZER",
+            model="The checkpoint",
+            detail=f"its decoder {config} is not supported",
+        )
     return [makers[kind]()], kind == "ByteLevel"
 
 
 class Detokenizer:
-    """`push(token) -> text` then `flush() -> text`: the concatenation is the decoder's text of all tokens.
+    """`push(token) -> text` then `flush() -> text`: the concatenation is the decoder's text of all
+    tokens.
 
-    `config` is the `decoder` entry of a tokenizer.json (a dict or None). With `continues`, the tokens follow
-    earlier text, and the rules for the first token of a text do not apply. Raises E_NO_TOKENIZER for a decoder
-    that is not known.
+    `config` is the `decoder` entry of a tokenizer.json (a dict or None). With `continues`, the
+    tokens follow earlier text, and the rules for the first token of a text do not apply. Raises
+    E_NO_TOKENIZER for a decoder that is not known.
     """
 
     def __init__(self, config, continues=False):
@@ -211,7 +247,8 @@ class Detokenizer:
 
 
 def token_bytes(config, token):
-    """Bytes that `token` stands for in the middle of a text, under a tokenizer.json's decoder `config`."""
+    """Bytes that `token` stands for in the middle of a text, under a tokenizer.json's decoder
+    `config`."""
     stages = [stage for stage in _stages(config, True)[0] if not isinstance(stage, _Strip)]
     if any(isinstance(stage, _ByteLevel) for stage in stages):
         return byte_level_bytes(token)
@@ -219,6 +256,9 @@ def token_bytes(config, token):
     if match and any(isinstance(stage, _ByteFallback) for stage in stages):
         return bytes([int(match[1], 16)])
     for stage in stages:
-        # A word suffix is a space unless the text ends here: pushing an empty token says that it goes on.
-        token = "".join(stage.push(token) + (stage.push("") if isinstance(stage, _WordSuffix) else []))
+        # A word suffix is a space unless the text ends here: pushing an empty token says that it
+        # goes on.
+        token = "".join(
+            stage.push(token) + (stage.push("") if isinstance(stage, _WordSuffix) else [])
+        )
     return token.encode("utf-8", "surrogatepass")

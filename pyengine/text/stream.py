@@ -1,4 +1,5 @@
 """Ids to text while they arrive: whole code points only, and nothing of a stop string."""
+
 from bisect import bisect_left
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ MAX_STOP_LENGTH = 1024
 
 @dataclass(frozen=True)
 class TextPiece:
-    """`text` is safe to show; `stopped` says that a stop string was met; `kept_ids` counts the ids, from the first,
-    that produced the text shown so far (the id that completes its last character included)."""
+    """`text` is safe to show; `stopped` says that a stop string was met; `kept_ids` counts the ids,
+    from the first, that produced the text shown so far (the id that completes its last character
+    included)."""
 
     text: str
     stopped: bool
@@ -19,12 +21,14 @@ class TextPiece:
 
 
 class TextStream:
-    """Streamed text equals `tokenizer.decode(all ids)` up to the first stop string, for every split of the ids.
+    """Streamed text equals `tokenizer.decode(all ids)` up to the first stop string, for every split
+    of the ids.
 
-    The first stop string is the one that begins first: when one is complete while an earlier beginning of another
-    is still open, the decision waits. With `continues`, the ids follow a prompt (rules for the first token of a
-    text, such as a dropped leading space, do not apply). Raises E_BAD_REQUEST for a stop list that is not up to 16
-    non-empty strings of up to 1024 characters.
+    The first stop string is the one that begins first: when one is complete while an earlier
+    beginning of another is still open, the decision waits. With `continues`, the ids follow a
+    prompt (rules for the first token of a text, such as a dropped leading space, do not apply).
+    Raises E_BAD_REQUEST for a stop list that is not up to 16 non-empty strings of up to 1024
+    characters.
     """
 
     def __init__(self, tokenizer, stop=(), continues=False):
@@ -43,7 +47,8 @@ class TextStream:
         return bisect_left(self._ends, self._shown) + 1 if self._shown else 0
 
     def push(self, ids):
-        """Takes the next ids; returns the `TextPiece` that is certain now. After a stop, pieces are empty."""
+        """Takes the next ids; returns the `TextPiece` that is certain now. After a stop, pieces are
+        empty."""
         if self.stopped:
             return TextPiece("", True, self.kept_ids)
         new = []
@@ -55,7 +60,8 @@ class TextStream:
         return self._emit("".join(new), last=False)
 
     def finish(self):
-        """The rest of the text once no id follows: what was held, cut at a stop string if one is there."""
+        """The rest of the text once no id follows: what was held, cut at a stop string if one is
+        there."""
         if self.stopped:
             return ""
         text = self._decoder.flush()

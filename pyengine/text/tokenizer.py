@@ -1,7 +1,10 @@
-"""Text to ids and back: one facade over the Rust library natively and its JavaScript counterpart in the browser.
+"""Text to ids and back: one facade over the Rust library natively and its JavaScript counterpart in
+the browser.
 
-A back end only encodes and looks tokens up; decoding is `detokenize.py` in both, so text cannot differ by platform.
+A back end only encodes and looks tokens up; decoding is `detokenize.py` in both, so text cannot
+differ by platform.
 """
+
 import json
 
 from pyengine.errors import EngineError
@@ -34,10 +37,11 @@ class NativeBackend:
 
 
 class JsBackend:
-    """The object of `createTokenizer` in `pwa_shell/tokenizer.js`, reached by duck typing (a proxy in the browser).
+    """The object of `createTokenizer` in `pwa_shell/tokenizer.js`, reached by duck typing (a proxy
+    in the browser).
 
-    It has `encode(text, addSpecial) -> Int32Array`, `tokenToId`, `idToToken` (undefined when absent), `vocabSize`,
-    `specialIds` (Int32Array) and `decoderJson`.
+    It has `encode(text, addSpecial) -> Int32Array`, `tokenToId`, `idToToken` (undefined when
+    absent), `vocabSize`, `specialIds` (Int32Array) and `decoderJson`.
     """
 
     def __init__(self, js_object):
@@ -57,7 +61,8 @@ class JsBackend:
 
 
 def _ints(array):
-    """A typed array's proxy as a list of ints; the proxy is released, else each call would leak one."""
+    """A typed array's proxy as a list of ints; the proxy is released, else each call would leak
+    one."""
     if not hasattr(array, "to_py"):
         return list(array)
     values = list(array.to_py())
@@ -67,10 +72,12 @@ def _ints(array):
 
 
 class Tokenizer:
-    """Facade over a back end: an object with `encode(text, add_special_tokens) -> [int]`, `token_to_id`,
-    `id_to_token` (None when absent), `vocab_size`, `special_ids` and `decoder` (the tokenizer.json entry).
+    """Facade over a back end: an object with `encode(text, add_special_tokens) -> [int]`,
+    `token_to_id`, `id_to_token` (None when absent), `vocab_size`, `special_ids` and `decoder` (the
+    tokenizer.json entry).
 
-    `config` is the checkpoint's tokenizer_config.json (a dict). Raises E_NO_TOKENIZER when the decoder is unknown.
+    `config` is the checkpoint's tokenizer_config.json (a dict). Raises E_NO_TOKENIZER when the
+    decoder is unknown.
     """
 
     def __init__(self, backend, config=None):
@@ -83,14 +90,16 @@ class Tokenizer:
         self.detokenizer()
 
     def encode(self, text, add_special_tokens=False):
-        """Ids of `text`. Special tokens written out in the text are recognised either way; `add_special_tokens`
-        adds what the post-processor and `add_bos_token` say. Raises E_BAD_REQUEST for text that is not Unicode."""
+        """Ids of `text`. Special tokens written out in the text are recognised either way;
+        `add_special_tokens` adds what the post-processor and `add_bos_token` say. Raises
+        E_BAD_REQUEST for text that is not Unicode."""
         check_text(text)
         ids = self._backend.encode(text, bool(add_special_tokens))
         return self._with_bos(ids) if add_special_tokens else ids
 
     def decode(self, ids, skip_special_tokens=True):
-        """Text of `ids`; bytes that are not UTF-8 become U+FFFD, ids outside the vocabulary nothing."""
+        """Text of `ids`; bytes that are not UTF-8 become U+FFFD, ids outside the vocabulary
+        nothing."""
         stream = self.detokenizer()
         tokens = self.tokens(ids, skip_special_tokens)
         return "".join([stream.push(token) for token in tokens]) + stream.flush()
@@ -109,27 +118,36 @@ class Tokenizer:
         return self._backend.token_to_id(token)
 
     def id_to_token(self, token_id):
-        """Token string of an id, or None; kept, because in the browser each lookup crosses to JavaScript."""
+        """Token string of an id, or None; kept, because in the browser each lookup crosses to
+        JavaScript."""
         if token_id not in self._tokens:
             known = 0 <= token_id < self.vocab_size
             self._tokens[token_id] = self._backend.id_to_token(token_id) if known else None
         return self._tokens[token_id]
 
     def token_bytes(self, token_id):
-        """Raw bytes of a token in the middle of a text: byte-level alphabet, `<0xNN>` and U+2581 undone.
+        """Raw bytes of a token in the middle of a text: byte-level alphabet, `<0xNN>` and U+2581
+        undone.
 
-        A special token gives the bytes of its name. Raises E_BAD_REQUEST for an id outside the vocabulary.
+        A special token gives the bytes of its name. Raises E_BAD_REQUEST for an id outside the
+        vocabulary.
         """
         token = self.id_to_token(token_id)
         if token is None:
-            raise EngineError("E_BAD_REQUEST", param="token id", got=token_id, wanted=f"0 to {self.vocab_size - 1}")
+            raise EngineError(
+                "E_BAD_REQUEST",
+                param="token id",
+                got=token_id,
+                wanted=f"0 to {self.vocab_size - 1}",
+            )
         if token_id in self.special_ids:
             return token.encode("utf-8", "surrogatepass")
         return token_bytes(self._backend.decoder, token)
 
     def eos_ids(self, generation_config=None, tokenizer_config=None):
-        """Sorted ids that end a generation: generation_config's `eos_token_id` (an id or a list) and the end tokens
-        that tokenizer_config names (`eot_token` and `eom_token` come from GGUF)."""
+        """Sorted ids that end a generation: generation_config's `eos_token_id` (an id or a list)
+        and the end tokens that tokenizer_config names (`eot_token` and `eom_token` come from
+        GGUF)."""
         found = (generation_config or {}).get("eos_token_id")
         ids = set(found if isinstance(found, list) else [] if found is None else [found])
         config = self._config if tokenizer_config is None else tokenizer_config
@@ -158,20 +176,30 @@ def token_name(entry):
 
 
 def check_text(text, param="text"):
-    """Raises E_BAD_REQUEST unless `text` is a str without lone surrogates (JavaScript strings may hold them)."""
+    """Raises E_BAD_REQUEST unless `text` is a str without lone surrogates (JavaScript strings may
+    hold them)."""
     if not isinstance(text, str):
         raise EngineError("E_BAD_REQUEST", param=param, got=type(text).__name__, wanted="a string")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise EngineError("E_BAD_REQUEST", param=param, position=error.start, wanted="well-formed Unicode",
-                          got=f"a lone surrogate U+{ord(text[error.start]):04X} at position {error.start}") from None
+        raise EngineError(
+            "E_BAD_REQUEST",
+            param=param,
+            position=error.start,
+            wanted="well-formed Unicode",
+            got=f"a lone surrogate U+{ord(text[error.start]):04X} at position {error.start}",
+        ) from None
 
 
-def open_tokenizer(tokenizer_json, tokenizer_config=None, make_backend=NativeBackend, model="The checkpoint"):
-    """A `Tokenizer` from the text of a tokenizer.json (None when the checkpoint has none) and its config dict.
+def open_tokenizer(
+    tokenizer_json, tokenizer_config=None, make_backend=NativeBackend, model="The checkpoint"
+):
+    """A `Tokenizer` from the text of a tokenizer.json (None when the checkpoint has none) and its
+    config dict.
 
-    `make_backend(tokenizer_json) -> back end`. Raises E_NO_TOKENIZER when there is none or the library refuses it.
+    `make_backend(tokenizer_json) -> back end`. Raises E_NO_TOKENIZER when there is none or the
+    library refuses it.
     """
     if tokenizer_json is None:
         raise EngineError("E_NO_TOKENIZER", model=model, detail="there is no tokenizer.json")

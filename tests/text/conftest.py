@@ -1,0 +1,29 @@
+"""`in_js(kind)`: the fixture tokenizer of that name in Node, over pwa_shell/tokenizer.js."""
+
+import pytest
+
+from tests.text import backends
+
+
+@pytest.fixture(scope="session")
+def node():
+    process, folder = backends.start_node()
+    yield process
+    process.stdin.close()
+    process.wait(timeout=20)
+    process.stdout.close()
+    folder.cleanup()
+
+
+@pytest.fixture(scope="session")
+def in_js(node):
+    made = {}
+
+    def make(kind):
+        # One process holds one tokenizer: opening another replaces it.
+        if list(made) != [kind]:
+            made.clear()
+            made[kind] = backends.in_node(node, backends.tokenizer_json(kind))
+        return made[kind]
+
+    return make
