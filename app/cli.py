@@ -1,4 +1,6 @@
-"""The native command line: `python -m app.cli generate | chat | inspect | tokenize`. The same engine as the browser's."""
+"""The native command line: `python -m app.cli generate | chat | inspect | tokenize`. The same
+engine as the browser's."""
+
 import argparse
 import array
 import asyncio
@@ -19,25 +21,36 @@ class _Parser(argparse.ArgumentParser):
     """Reports a bad command line as every other error is reported."""
 
     def error(self, message):
-        raise EngineError("E_BAD_REQUEST", param="command line", got=f"wrong ({message})",
-                          wanted=f"what {self.prog} --help lists")
+        raise EngineError(
+            "E_BAD_REQUEST",
+            param="command line",
+            got=f"wrong ({message})",
+            wanted=f"what {self.prog} --help lists",
+        )
 
 
 def make_parser():
     """The whole command line."""
     parser = _Parser(prog="python -m app.cli", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
-    for name, text in (("generate", "one answer"), ("chat", "a conversation, until an empty line or Ctrl-D")):
+    for name, text in (
+        ("generate", "one answer"),
+        ("chat", "a conversation, until an empty line or Ctrl-D"),
+    ):
         command = commands.add_parser(name, help=text)
         _add_model_flags(command)
         _add_sampling_flags(command)
         if name == "generate":
             _add_prompt_flags(command)
-    inspect = commands.add_parser("inspect", help="dispatches and bytes of a model; no weights are read")
+    inspect = commands.add_parser(
+        "inspect", help="dispatches and bytes of a model; no weights are read"
+    )
     source = inspect.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", metavar="FILE", help="a config.json")
     source.add_argument("--model", metavar="PATH", help="a .gguf file or a model folder")
-    inspect.add_argument("--caps", default="webgpu-min", metavar="webgpu-min|FILE", help="what the device can do")
+    inspect.add_argument(
+        "--caps", default="webgpu-min", metavar="webgpu-min|FILE", help="what the device can do"
+    )
     _add_shape_flags(inspect)
     tokenize = commands.add_parser("tokenize", help="token ids of a text")
     tokenize.add_argument("--model", required=True, metavar="PATH")
@@ -54,53 +67,73 @@ def _add_shape_flags(command):
 
 
 def _add_model_flags(command):
-    command.add_argument("--model", required=True, metavar="PATH", help="a .gguf file or a model folder")
+    command.add_argument(
+        "--model", required=True, metavar="PATH", help="a .gguf file or a model folder"
+    )
     command.add_argument("--device", choices=("native", "numpy"), default="native")
     command.add_argument("--burst", default="auto", metavar="auto|K", help=settings.BURST.help)
-    command.add_argument("--ignore-eos", action="store_true", help="go on after the model's own end")
+    command.add_argument(
+        "--ignore-eos", action="store_true", help="go on after the model's own end"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_shape_flags(command)
 
 
 def _add_sampling_flags(command):
     command.add_argument("--max-tokens", type=int, metavar="N", help=settings.MAX_TOKENS.help)
-    command.add_argument("--temperature", type=float, default=0.0, help="0 (the default here) is greedy")
+    command.add_argument(
+        "--temperature", type=float, default=0.0, help="0 (the default here) is greedy"
+    )
     for name in SAMPLING_FLAGS:
         row = settings.SAMPLING[name]
         command.add_argument("--" + name.replace("_", "-"), type=row.type, help=row.help)
-    command.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be repeated")
+    command.add_argument(
+        "--stop", action="append", metavar="TEXT", help="end before this text; may be repeated"
+    )
 
 
 def _add_prompt_flags(command):
     prompt = command.add_mutually_exclusive_group(required=True)
     prompt.add_argument("--prompt", metavar="TEXT", help="text to continue")
-    prompt.add_argument("--chat", metavar="TEXT", help="a message to answer, through the model's chat template")
+    prompt.add_argument(
+        "--chat", metavar="TEXT", help="a message to answer, through the model's chat template"
+    )
     prompt.add_argument("--ids", metavar="1,2,3", help="token ids to continue")
-    command.add_argument("--logits", action="store_true", help="also the logits that choose the first new token")
+    command.add_argument(
+        "--logits", action="store_true", help="also the logits that choose the first new token"
+    )
 
 
 def request_of(args, messages=None):
     """The checked Request of the arguments. Raises E_BAD_REQUEST."""
-    body = {name: getattr(args, name) for name in ("temperature", "max_tokens", "stop", *SAMPLING_FLAGS)}
+    body = {
+        name: getattr(args, name) for name in ("temperature", "max_tokens", "stop", *SAMPLING_FLAGS)
+    }
     if messages is None and args.chat is not None:
         messages = [{"role": "user", "content": args.chat}]
     if messages is not None:
         return openai_api.parse_chat(dict(body, messages=messages))
-    return openai_api.parse_completion(dict(body, prompt=args.prompt if args.ids is None else _ids(args.ids)))
+    return openai_api.parse_completion(
+        dict(body, prompt=args.prompt if args.ids is None else _ids(args.ids))
+    )
 
 
 def _ids(text):
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise openai_api.bad("--ids", text, "token ids with commas between, such as 1,2,3") from None
+        raise openai_api.bad(
+            "--ids", text, "token ids with commas between, such as 1,2,3"
+        ) from None
 
 
 async def _make_device(name):
     if name == "numpy":
         from pyengine.device.numpy_ref import NumpyDevice
+
         return NumpyDevice()
     from pyengine.device.native import NativeDevice
+
     try:
         return await NativeDevice.create()
     except EngineError as error:
@@ -113,8 +146,15 @@ async def open_session(args):
     """The Session of the arguments' model and device."""
     from pyengine.engine import load
     from pyengine.formats.checkpoint import open_path
-    options = settings.load_options({"quant": args.quant, "kv": args.kv, "context": args.context,
-                                     "burst": args.burst if args.burst == "auto" else _burst(args.burst)})
+
+    options = settings.load_options(
+        {
+            "quant": args.quant,
+            "kv": args.kv,
+            "context": args.context,
+            "burst": args.burst if args.burst == "auto" else _burst(args.burst),
+        }
+    )
     checkpoint = await open_path(args.model)
     try:
         tokenizer = tokenizer_of(checkpoint, args.model)
@@ -126,7 +166,10 @@ async def open_session(args):
 
     async def make_template(checkpoint):
         return template_of(checkpoint)
-    return Session(engine, os.path.basename(args.model.rstrip("/")), checkpoint, tokenizer, make_template)
+
+    return Session(
+        engine, os.path.basename(args.model.rstrip("/")), checkpoint, tokenizer, make_template
+    )
 
 
 def _burst(text):
@@ -150,11 +193,17 @@ async def generate(args):
         async for piece in session.generate(request, None, outcome, args.ignore_eos):
             if not args.json:
                 print(piece.text, end="", flush=True)
-        answer = {"tokens": outcome.ids, "text": outcome.text if session.tokenizer else None,
-                  "finish_reason": outcome.finish_reason, "stats": {**session.engine.stats(), **outcome.timings}}
+        answer = {
+            "tokens": outcome.ids,
+            "text": outcome.text if session.tokenizer else None,
+            "finish_reason": outcome.finish_reason,
+            "stats": {**session.engine.stats(), **outcome.timings},
+        }
         if args.logits:
             ids = await session.prompt_ids(request)
-            answer["first_logits"] = array.array("f", await session.engine.first_logits(ids)).tolist()
+            answer["first_logits"] = array.array(
+                "f", await session.engine.first_logits(ids)
+            ).tolist()
     finally:
         await _close(session)
     if not args.json:
@@ -183,8 +232,17 @@ async def chat(args):
                     print(piece.text, end="", flush=True)
             messages.append({"role": "assistant", "content": outcome.text})
             if args.json:
-                print(json.dumps({"tokens": outcome.ids, "text": outcome.text,
-                                  "finish_reason": outcome.finish_reason, "stats": session.engine.stats()}), flush=True)
+                print(
+                    json.dumps(
+                        {
+                            "tokens": outcome.ids,
+                            "text": outcome.text,
+                            "finish_reason": outcome.finish_reason,
+                            "stats": session.engine.stats(),
+                        }
+                    ),
+                    flush=True,
+                )
             else:
                 print()
                 _print_rates(outcome)
@@ -201,12 +259,14 @@ def _ask():
 async def inspect(args):
     """-> {dispatches_per_token, passes_per_token, bytes: {...}, plan_text}"""
     from pyengine import engine
+
     options = settings.load_options({"quant": args.quant, "kv": args.kv, "context": args.context})
     options["caps"] = None if args.caps == "webgpu-min" else _caps(_read_json(args.caps))
     if args.config is not None:
         report = engine.inspect(_read_json(args.config), **options)
     else:
         from pyengine.formats.checkpoint import open_path
+
         checkpoint = await open_path(args.model)
         try:
             report = engine.inspect(checkpoint.config, checkpoint.tensors, **options)
@@ -214,7 +274,9 @@ async def inspect(args):
             checkpoint.close()
     if not args.json:
         print(report["plan_text"])
-        print(f"{report['dispatches_per_token']} dispatches and {report['passes_per_token']} pass per token")
+        print(
+            f"{report['dispatches_per_token']} dispatches, {report['passes_per_token']} pass a token"
+        )
         for part, count in report["bytes"].items():
             print(f"{part:>12} {count:>15,} bytes")
     return report
@@ -222,12 +284,15 @@ async def inspect(args):
 
 def _caps(fields):
     from pyengine.kernels.spec import Caps
+
     known = Caps.__dataclass_fields__
     for name, value in fields.items():
         if name not in known:
             raise openai_api.bad(f"caps.{name}", value, "one of " + ", ".join(known))
         if type(value) is not known[name].type:
-            raise openai_api.bad(f"caps.{name}", value, f"a value of type {known[name].type.__name__}")
+            raise openai_api.bad(
+                f"caps.{name}", value, f"a value of type {known[name].type.__name__}"
+            )
     return Caps(**fields)
 
 
@@ -240,13 +305,16 @@ def _read_json(path):
     except ValueError as error:
         raise EngineError("E_BAD_FILE", file=path, format="JSON", detail=str(error)) from None
     if not isinstance(value, dict):
-        raise EngineError("E_BAD_FILE", file=path, format="JSON", detail="wanted an object at the top")
+        raise EngineError(
+            "E_BAD_FILE", file=path, format="JSON", detail="wanted an object at the top"
+        )
     return value
 
 
 async def tokenize(args):
     """-> {ids, tokens}"""
     from pyengine.formats.checkpoint import open_path
+
     openai_api.check_text("--text", args.text)
     checkpoint = await open_path(args.model)
     try:
@@ -275,9 +343,13 @@ def main(argv=None):
         return 130
     except EngineError as error:
         return _report(error, as_json)
-    except Exception as error:  # a bug: the trace for whoever mends it, the object for whoever reads --json
+    except (
+        Exception
+    ) as error:  # a bug: the trace for whoever mends it, the object for whoever reads --json
         traceback.print_exc()
-        return _report(EngineError("E_INTERNAL", detail=f"{type(error).__name__}: {error}"), as_json)
+        return _report(
+            EngineError("E_INTERNAL", detail=f"{type(error).__name__}: {error}"), as_json
+        )
     if as_json and answer is not None:
         print(json.dumps(answer))
     return 0

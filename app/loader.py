@@ -1,4 +1,6 @@
-"""Loads a model in the browser: catalogue -> readers -> checkpoint -> tokenizer and engine -> Session."""
+"""Loads a model in the browser: catalogue -> readers -> checkpoint -> tokenizer and engine ->
+Session."""
+
 import asyncio
 import json
 import time
@@ -7,13 +9,21 @@ from app import catalog, settings
 from app.session import Session, template_of, tokenizer_of
 from pyengine.errors import MESSAGES, EngineError
 
-LABELS = {"boot": "Starting Python", "download": "Downloading the model", "read": "Reading the model",
-          "upload": "Uploading to the GPU", "compile": "Compiling kernels", "warmup": "Warming up", "ready": "Ready"}
+LABELS = {
+    "boot": "Starting Python",
+    "download": "Downloading the model",
+    "read": "Reading the model",
+    "upload": "Uploading to the GPU",
+    "compile": "Compiling kernels",
+    "warmup": "Warming up",
+    "ready": "Ready",
+}
 REPORT_EVERY_MS = 50
 
 
 class Progress:
-    """Engine progress -> protocol data `{stage, label, bytes_done, bytes_total, rate, ms}`; rate in bytes per second.
+    """Engine progress -> protocol data `{stage, label, bytes_done, bytes_total, rate, ms}`; rate in
+    bytes per second.
 
     At most one event per 50 ms, but each stage's first and last always pass.
     """
@@ -32,12 +42,21 @@ class Progress:
         self._last = now
         elapsed = now - self._since
         rate = done * 1000 / elapsed if done and elapsed > 0 else 0
-        self._post({"stage": stage, "label": LABELS.get(stage, stage), "bytes_done": int(done),
-                    "bytes_total": int(total), "rate": rate, "ms": now})
+        self._post(
+            {
+                "stage": stage,
+                "label": LABELS.get(stage, stage),
+                "bytes_done": int(done),
+                "bytes_total": int(total),
+                "rate": rate,
+                "ms": now,
+            }
+        )
 
 
 class JsSource:
-    """A ByteSource over `http_source.js`; `reader` goes to the GPU binding, which uploads weights past Python."""
+    """A ByteSource over `http_source.js`; `reader` goes to the GPU binding, which uploads weights
+    past Python."""
 
     def __init__(self, reader):
         self.reader, self.name, self.size = reader, reader.name, int(reader.size)
@@ -45,7 +64,9 @@ class JsSource:
     async def read(self, offset, length):
         """Exactly `length` bytes at `offset`, copied into Python. Raises E_TRUNCATED, E_NETWORK."""
         if offset < 0 or length < 0 or offset + length > self.size:
-            raise EngineError("E_TRUNCATED", file=self.name, start=offset, end=offset + length, size=self.size)
+            raise EngineError(
+                "E_TRUNCATED", file=self.name, start=offset, end=offset + length, size=self.size
+            )
         data = await self.reader.read(offset, length)
         return data.to_bytes()
 
@@ -55,7 +76,8 @@ class JsSource:
 
 
 class BrowserLoader:
-    """`load(params, progress)` with the JavaScript `parts` of `app/worker.py`; keeps the catalogue and the timings."""
+    """`load(params, progress)` with the JavaScript `parts` of `app/worker.py`; keeps the catalogue
+    and the timings."""
 
     def __init__(self, parts):
         self._parts = parts
@@ -110,12 +132,15 @@ class BrowserLoader:
         from pyengine.device.web import WebDevice
         from pyengine.engine import load
         from pyengine.formats.checkpoint import open_checkpoint
+
         checkpoint = await open_checkpoint(files)
         self._mark("read")
         device = WebDevice(await self._parts.binding())
         loading = load(checkpoint, device, on_progress=progress, **options)
         # The tokenizer is made while the GPU compiles and uploads.
-        done = await asyncio.gather(loading, self._tokenizer(entry, checkpoint), return_exceptions=True)
+        done = await asyncio.gather(
+            loading, self._tokenizer(entry, checkpoint), return_exceptions=True
+        )
         self._mark("engine")
         engine, tokenizer = done
         failures = [result for result in done if isinstance(result, BaseException)]
@@ -136,6 +161,7 @@ class BrowserLoader:
 
     def _backend(self, checkpoint):
         from pyengine.text.tokenizer import JsBackend
+
         config = json.dumps(checkpoint.tokenizer_config)
         return lambda text: JsBackend(self._parts.make_tokenizer(text, config))
 
@@ -148,7 +174,8 @@ class BrowserLoader:
         self.load_ms[name], self._began = round((now - self._began) * 1000, 1), now
 
     def translate(self, error):
-        """The EngineError of `error`: itself, or one that a JavaScript part threw; None for anything else."""
+        """The EngineError of `error`: itself, or one that a JavaScript part threw; None for
+        anything else."""
         if isinstance(error, EngineError):
             return error
         code, facts = getattr(error, "code", None), getattr(error, "facts", None)

@@ -1,4 +1,5 @@
 """OpenAI request bodies in, OpenAI responses out: checks every parameter, never touches a model."""
+
 import math
 import secrets
 import time
@@ -11,30 +12,55 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 16
 # Accepted and without effect here: bookkeeping of OpenAI's service.
 TOLERATED = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
-COMMON = {"model", "stream", "stream_options", "stop", "max_tokens", "n", "logit_bias",
-          "return_token_ids", *settings.SAMPLING}
-CHAT = COMMON | {"messages", "max_completion_tokens", "tools", "tool_choice", "response_format", "logprobs"}
+COMMON = {
+    "model",
+    "stream",
+    "stream_options",
+    "stop",
+    "max_tokens",
+    "n",
+    "logit_bias",
+    "return_token_ids",
+    *settings.SAMPLING,
+}
+CHAT = COMMON | {
+    "messages",
+    "max_completion_tokens",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "logprobs",
+}
 COMPLETION = COMMON | {"prompt", "echo", "best_of", "logprobs", "suffix"}
 STREAM_OPTIONS = {"include_usage", "continuous_usage_stats"}
 # Parameters that have one legal value for now.
-ONLY = {"n": 1, "best_of": 1, "echo": False, "logprobs": False, "suffix": "", "response_format": {"type": "text"}}
+ONLY = {
+    "n": 1,
+    "best_of": 1,
+    "echo": False,
+    "logprobs": False,
+    "suffix": "",
+    "response_format": {"type": "text"},
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request. `sampling` has every field of SamplingParams; `max_tokens` None is what the context leaves."""
-    kind: str                          # "chat" | "complete"
+    """A checked request. `sampling` has every field of SamplingParams; `max_tokens` None is what
+    the context leaves."""
+
+    kind: str  # "chat" | "complete"
     sampling: dict
     max_tokens: int | None
     stop: list
     stream: bool
     include_usage: bool
-    continuous_usage: bool             # usage so far on every chunk
-    return_token_ids: bool             # as vLLM has it: `token_ids` beside the text
+    continuous_usage: bool  # usage so far on every chunk
+    return_token_ids: bool  # as vLLM has it: `token_ids` beside the text
     model: str | None
     messages: list | None = None
     tools: list | None = None
-    prompt: str | list | None = None   # text, or token ids
+    prompt: str | list | None = None  # text, or token ids
 
 
 def bad(param, got, wanted):
@@ -56,7 +82,9 @@ def parse_chat(body, generation_config=None):
 def parse_completion(body, generation_config=None):
     """A completion's body -> Request. Raises E_BAD_REQUEST naming the parameter."""
     _known(body, COMPLETION)
-    return Request("complete", prompt=_prompt(body.get("prompt")), **_common(body, generation_config))
+    return Request(
+        "complete", prompt=_prompt(body.get("prompt")), **_common(body, generation_config)
+    )
 
 
 def _known(body, known):
@@ -67,7 +95,11 @@ def _known(body, known):
             raise bad(name, value, "no such parameter: remove it")
         if name in ONLY and value is not None and value != ONLY[name]:
             raise bad(name, value, f"{ONLY[name]!r}, the one value supported")
-        if name in ONLY and isinstance(value, bool) is not isinstance(ONLY[name], bool) and value is not None:
+        if (
+            name in ONLY
+            and isinstance(value, bool) is not isinstance(ONLY[name], bool)
+            and value is not None
+        ):
             raise bad(name, value, f"{ONLY[name]!r}, the one value supported")
 
 
@@ -78,15 +110,27 @@ def _common(body, generation_config):
     sampling["logit_bias"] = _logit_bias(body.get("logit_bias"))
     stream = _flag(body, "stream")
     options = body.get("stream_options")
-    if options is not None and (not isinstance(options, dict) or set(options) - STREAM_OPTIONS or not stream):
-        raise bad("stream_options", options, "{'include_usage': bool, 'continuous_usage_stats': bool}, with stream")
+    if options is not None and (
+        not isinstance(options, dict) or set(options) - STREAM_OPTIONS or not stream
+    ):
+        raise bad(
+            "stream_options",
+            options,
+            "{'include_usage': bool, 'continuous_usage_stats': bool}, with stream",
+        )
     model = body.get("model")
     if model is not None and not isinstance(model, str):
         raise bad("model", model, "the id of the loaded model")
-    return {"sampling": sampling, "max_tokens": _max_tokens(body), "stop": _stop(body.get("stop")), "stream": stream,
-            "include_usage": _flag(options or {}, "include_usage"),
-            "continuous_usage": _flag(options or {}, "continuous_usage_stats"),
-            "return_token_ids": _flag(body, "return_token_ids"), "model": model}
+    return {
+        "sampling": sampling,
+        "max_tokens": _max_tokens(body),
+        "stop": _stop(body.get("stop")),
+        "stream": stream,
+        "include_usage": _flag(options or {}, "include_usage"),
+        "continuous_usage": _flag(options or {}, "continuous_usage_stats"),
+        "return_token_ids": _flag(body, "return_token_ids"),
+        "model": model,
+    }
 
 
 def _flag(body, name):
@@ -107,14 +151,19 @@ def _max_tokens(body):
 
 
 def check_text(param, text):
-    """`text` when it is a string of whole code points. Raises E_BAD_REQUEST: a lone surrogate has no UTF-8."""
+    """`text` when it is a string of whole code points. Raises E_BAD_REQUEST: a lone surrogate has
+    no UTF-8."""
     if not isinstance(text, str):
         raise bad(param, text, "a string")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise EngineError("E_BAD_REQUEST", param=param, wanted="text of whole Unicode characters",
-                          got=f"a lone surrogate U+{ord(text[error.start]):04X} at index {error.start}") from None
+        raise EngineError(
+            "E_BAD_REQUEST",
+            param=param,
+            wanted="text of whole Unicode characters",
+            got=f"a lone surrogate U+{ord(text[error.start]):04X} at index {error.start}",
+        ) from None
     return text
 
 
@@ -123,7 +172,9 @@ def _prompt(prompt):
         prompt = prompt[0]
     wanted = "a non-empty string or list of token ids"
     if isinstance(prompt, list):
-        if not prompt or any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in prompt):
+        if not prompt or any(
+            isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in prompt
+        ):
             raise bad("prompt", prompt, wanted)
         return prompt
     if not isinstance(prompt, str) or not prompt:
@@ -165,7 +216,11 @@ def _tools(tools):
         return None
     for i, tool in enumerate(tools if isinstance(tools, list) else [tools]):
         function = tool.get("function") if isinstance(tool, dict) else None
-        if not isinstance(tools, list) or not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        if (
+            not isinstance(tools, list)
+            or not isinstance(function, dict)
+            or not isinstance(function.get("name"), str)
+        ):
             raise bad(f"tools[{i}]", tool, "{'type': 'function', 'function': {'name': ...}}")
     return tools or None
 
@@ -174,7 +229,11 @@ def _stop(stop):
     if stop is None:
         return []
     stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or len(stops) > MAX_STOPS or any(not isinstance(s, str) or not s for s in stops):
+    if (
+        not isinstance(stops, list)
+        or len(stops) > MAX_STOPS
+        or any(not isinstance(s, str) or not s for s in stops)
+    ):
         raise bad("stop", stop, f"a non-empty string, or up to {MAX_STOPS} of them")
     return [check_text("stop", s) for s in stops]
 
@@ -187,7 +246,9 @@ def _logit_bias(bias):
         raise bad("logit_bias", bias, wanted)
     tidy = {}
     for key, value in bias.items():
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        number = (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        )
         if not str(key).isdecimal() or not number or not -100 <= value <= 100:
             raise bad(f"logit_bias[{key}]", value, wanted)
         tidy[int(key)] = float(value)
@@ -195,7 +256,8 @@ def _logit_bias(bias):
 
 
 class Responder:
-    """Builds the responses of one request; `created` in Unix seconds, the same id and model in each."""
+    """Builds the responses of one request; `created` in Unix seconds, the same id and model in
+    each."""
 
     def __init__(self, request, model, clock=time.time, new_id=lambda: secrets.token_hex(12)):
         self.request, self.model = request, model
@@ -208,7 +270,13 @@ class Responder:
             kind = "chat.completion.chunk" if chunk else "chat.completion"
         else:
             kind = "text_completion"
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
 
     def _choice(self, text, finish_reason, delta=None):
         choice = {"index": 0, "finish_reason": finish_reason, "logprobs": None}
@@ -231,7 +299,8 @@ class Responder:
         return dict(chunk, usage=so_far) if self.request.continuous_usage else chunk
 
     def closing(self, finish_reason, usage, timings):
-        """The last chunks: the finish reason with our `timings`, then the usage when it was asked for."""
+        """The last chunks: the finish reason with our `timings`, then the usage when it was asked
+        for."""
         last = self._envelope([self._choice("", finish_reason, {})], True)
         last["timings"] = timings
         if self.request.continuous_usage:
@@ -254,5 +323,8 @@ class Responder:
 
 def usage(prompt_tokens, completion_tokens):
     """OpenAI's usage block."""
-    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens}
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }

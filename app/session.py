@@ -1,4 +1,6 @@
-"""A loaded model with its text line: checked requests in, pieces of text out. Shared by the worker and the CLI."""
+"""A loaded model with its text line: checked requests in, pieces of text out. Shared by the worker
+and the CLI."""
+
 import time
 from dataclasses import dataclass, field
 
@@ -11,6 +13,7 @@ SEED_BITS = 32
 @dataclass
 class Outcome:
     """What a generation came to; `timings` is our block in the response."""
+
     text: str = ""
     ids: list = field(default_factory=list)
     finish_reason: str | None = None
@@ -19,8 +22,10 @@ class Outcome:
 
 
 def sampling_params(sampling):
-    """The engine's SamplingParams of a checked `Request.sampling`; any integer seed is folded to 32 bits."""
-    from pyengine.decode.sampling import SamplingParams  # here: requests are parsed and refused without the engine
+    """The engine's SamplingParams of a checked `Request.sampling`; any integer seed is folded to 32
+    bits."""
+    from pyengine.decode.sampling import SamplingParams  # late: parsing needs no engine
+
     fields = dict(sampling)
     if fields.get("seed") is not None:
         fields["seed"] %= 1 << SEED_BITS
@@ -28,9 +33,11 @@ def sampling_params(sampling):
 
 
 def tokenizer_of(checkpoint, model, make_backend=None):
-    """The checkpoint's Tokenizer, or None where it carries none: then only token ids can be sent. Raises E_NO_TOKENIZER."""
+    """The checkpoint's Tokenizer, or None where it carries none: then only token ids can be sent.
+    Raises E_NO_TOKENIZER."""
     from pyengine.text.gguf_tokenizer import tokenizer_json_from_gguf
     from pyengine.text.tokenizer import NativeBackend, open_tokenizer
+
     text, config = checkpoint.tokenizer_json, checkpoint.tokenizer_config
     if text is None and "tokenizer.ggml.tokens" in checkpoint.metadata:
         text, config = tokenizer_json_from_gguf(checkpoint.metadata)
@@ -40,26 +47,33 @@ def tokenizer_of(checkpoint, model, make_backend=None):
 
 
 def template_of(checkpoint):
-    """The checkpoint's ChatTemplate; it refuses every render where the checkpoint has none. Imports jinja2."""
+    """The checkpoint's ChatTemplate; it refuses every render where the checkpoint has none. Imports
+    jinja2."""
     from pyengine.text.chat_template import ChatTemplate
+
     return ChatTemplate(checkpoint.chat_template, checkpoint.tokenizer_config)
 
 
 @dataclass(frozen=True)
 class IdsPiece:
     """A piece of a generation whose ids nothing can turn into text."""
+
     ids: list
     finish_reason: str | None
     text: str = ""
 
 
 class Session:
-    """Joins one engine with its tokenizer and chat template; `tokenizer` and `template` may be None.
+    """Joins one engine with its tokenizer and chat template; `tokenizer` and `template` may be
+    None.
 
-    `make_template` is called for the first chat: building one imports jinja2, which start-up must not wait for.
+    `make_template` is called for the first chat: building one imports jinja2, which start-up must
+    not wait for.
     """
 
-    def __init__(self, engine, model, checkpoint, tokenizer, make_template, clock=time.perf_counter):
+    def __init__(
+        self, engine, model, checkpoint, tokenizer, make_template, clock=time.perf_counter
+    ):
         self.engine, self.model, self.checkpoint = engine, model, checkpoint
         self.tokenizer, self._make_template, self._clock = tokenizer, make_template, clock
         self._template = None
@@ -75,7 +89,8 @@ class Session:
         return self.checkpoint.generation_config
 
     async def prompt_ids(self, request):
-        """The request's prompt as token ids. Raises E_NO_TOKENIZER, E_BAD_TEMPLATE, E_CONTEXT_FULL, E_BAD_REQUEST."""
+        """The request's prompt as token ids. Raises E_NO_TOKENIZER, E_BAD_TEMPLATE, E_CONTEXT_FULL,
+        E_BAD_REQUEST."""
         if isinstance(request.prompt, list):
             ids = self._checked_ids(request.prompt)
         elif request.kind == "complete":
@@ -100,15 +115,22 @@ class Session:
         self._need_tokenizer()
         if self._template is None:
             self._template = await self._make_template(self.checkpoint)
-        return self._template.render(request.messages, tools=request.tools, add_generation_prompt=True)
+        return self._template.render(
+            request.messages, tools=request.tools, add_generation_prompt=True
+        )
 
     def _need_tokenizer(self):
         if self.tokenizer is None:
-            raise EngineError("E_NO_TOKENIZER", model=self.model, detail="it has no tokenizer.json; send token ids")
+            raise EngineError(
+                "E_NO_TOKENIZER",
+                model=self.model,
+                detail="it has no tokenizer.json; send token ids",
+            )
         return self.tokenizer
 
     async def generate(self, request, cancel, outcome, ignore_eos=False):
-        """Yields the engine's pieces (text, ids) of `request` and fills `outcome` as it goes. Errors as `prompt_ids`."""
+        """Yields the engine's pieces (text, ids) of `request` and fills `outcome` as it goes.
+        Errors as `prompt_ids`."""
         start = self._clock()
         params = sampling_params(request.sampling)
         ids = await self.prompt_ids(request)
@@ -126,7 +148,8 @@ class Session:
         outcome.timings = self._timings(start, first, first_count if first else 0, outcome)
 
     def stop_ids(self):
-        """Ids that end an answer: the generation_config's, and those that the tokenizer's config names."""
+        """Ids that end an answer: the generation_config's, and those that the tokenizer's config
+        names."""
         if self.tokenizer is not None:
             return self.tokenizer.eos_ids(self.generation_config)
         found = self.generation_config.get("eos_token_id")
@@ -143,11 +166,16 @@ class Session:
             yield IdsPiece(batch.ids, batch.finish_reason)
 
     def _timings(self, start, first, first_count, outcome):
-        """ttft_ms from the request to its first token; rates in tokens per second, None where not measurable."""
+        """ttft_ms from the request to its first token; rates in tokens per second, None where not
+        measurable."""
         stats = self.engine.stats()
         decode = stats.get("decode_tps")
         if first is not None and decode is None and len(outcome.ids) > first_count:
             decode = (len(outcome.ids) - first_count) / max(self._clock() - first, 1e-9)
         ttft = None if first is None else (first - start) * 1000
-        return {"ttft_ms": ttft, "prefill_tps": stats.get("prefill_tps"), "decode_tps": decode,
-                "tokens": len(outcome.ids)}
+        return {
+            "ttft_ms": ttft,
+            "prefill_tps": stats.get("prefill_tps"),
+            "decode_tps": decode,
+            "tokens": len(outcome.ids),
+        }

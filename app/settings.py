@@ -1,4 +1,6 @@
-"""The registry of sampling parameters: one row each, from which requests are checked, defaults taken and forms drawn."""
+"""The registry of sampling parameters: one row each, from which requests are checked, defaults
+taken and forms drawn."""
+
 import math
 from dataclasses import asdict, dataclass
 
@@ -7,10 +9,12 @@ from pyengine.errors import EngineError
 
 @dataclass(frozen=True)
 class Setting:
-    """One parameter: `type` is int or float, `low` and `high` are inclusive unless `open_low`, None has no bound.
+    """One parameter: `type` is int or float, `low` and `high` are inclusive unless `open_low`, None
+    has no bound.
 
     `default` is Jird's own; a model's generation_config overrides it under the key `model_key`.
     """
+
     name: str
     type: type
     low: float | None
@@ -31,14 +35,17 @@ class Setting:
         return f"{noun} {lower} to {self.high:g}"
 
     def check(self, value):
-        """`value` as this parameter's type. Raises E_BAD_REQUEST with the name, the value and the accepted range."""
+        """`value` as this parameter's type. Raises E_BAD_REQUEST with the name, the value and the
+        accepted range."""
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and self.type is int and isinstance(value, float):
             number = math.isfinite(value) and value == int(value)
         elif number:
             number = math.isfinite(value)
         if not number or not self._in_range(value):
-            raise EngineError("E_BAD_REQUEST", param=self.name, got=shown(value), wanted=self.wanted())
+            raise EngineError(
+                "E_BAD_REQUEST", param=self.name, got=shown(value), wanted=self.wanted()
+            )
         return self.type(value)
 
     def _in_range(self, value):
@@ -48,38 +55,104 @@ class Setting:
 
 
 # OpenAI's ranges where it has the parameter; those of the common local servers for the others.
-SAMPLING = {row.name: row for row in (
-    Setting("temperature", float, 0, 2, 1.0, "How freely words are chosen: 0 always takes the likeliest.",
-            model_key="temperature"),
-    Setting("top_p", float, 0, 1, 1.0, "Keep the likeliest words whose probabilities add up to this.",
-            open_low=True, model_key="top_p"),
-    Setting("top_k", int, 0, 2**31 - 1, 0, "Keep this many of the likeliest words; 0 keeps all.", model_key="top_k"),
-    Setting("min_p", float, 0, 1, 0.0, "Drop words less likely than this share of the likeliest one.",
-            model_key="min_p"),
-    Setting("repetition_penalty", float, 0, 10, 1.0, "Above 1, words already in the text become less likely.",
-            open_low=True, model_key="repetition_penalty"),
-    Setting("frequency_penalty", float, -2, 2, 0.0, "Above 0, each use of a word makes it less likely."),
-    Setting("presence_penalty", float, -2, 2, 0.0, "Above 0, words used once become less likely."),
-    Setting("seed", int, -2**63, 2**64 - 1, None, "The same seed gives the same text; empty draws a new one."),
-)}
+SAMPLING = {
+    row.name: row
+    for row in (
+        Setting(
+            "temperature",
+            float,
+            0,
+            2,
+            1.0,
+            "How freely words are chosen: 0 always takes the likeliest.",
+            model_key="temperature",
+        ),
+        Setting(
+            "top_p",
+            float,
+            0,
+            1,
+            1.0,
+            "Keep the likeliest words whose probabilities add up to this.",
+            open_low=True,
+            model_key="top_p",
+        ),
+        Setting(
+            "top_k",
+            int,
+            0,
+            2**31 - 1,
+            0,
+            "Keep this many of the likeliest words; 0 keeps all.",
+            model_key="top_k",
+        ),
+        Setting(
+            "min_p",
+            float,
+            0,
+            1,
+            0.0,
+            "Drop words less likely than this share of the likeliest one.",
+            model_key="min_p",
+        ),
+        Setting(
+            "repetition_penalty",
+            float,
+            0,
+            10,
+            1.0,
+            "Above 1, words already in the text become less likely.",
+            open_low=True,
+            model_key="repetition_penalty",
+        ),
+        Setting(
+            "frequency_penalty",
+            float,
+            -2,
+            2,
+            0.0,
+            "Above 0, each use of a word makes it less likely.",
+        ),
+        Setting(
+            "presence_penalty", float, -2, 2, 0.0, "Above 0, words used once become less likely."
+        ),
+        Setting(
+            "seed",
+            int,
+            -(2**63),
+            2**64 - 1,
+            None,
+            "The same seed gives the same text; empty draws a new one.",
+        ),
+    )
+}
 
-MAX_TOKENS = Setting("max_tokens", int, 1, None, None, "The most tokens to write; empty is what the context leaves.")
+MAX_TOKENS = Setting(
+    "max_tokens", int, 1, None, None, "The most tokens to write; empty is what the context leaves."
+)
 
 
 QUANTS = ("keep", "affine4-g32", "affine4-g64", "affine8-g64", "mixed4")
 KV = ("f16", "f32")
-CONTEXT = Setting("context", int, 1, None, None, "How many tokens a conversation holds; empty is what fits.")
-BURST = Setting("burst", int, 1, 1024, None, "Tokens per GPU submission; auto keeps the stream smooth.")
+CONTEXT = Setting(
+    "context", int, 1, None, None, "How many tokens a conversation holds; empty is what fits."
+)
+BURST = Setting(
+    "burst", int, 1, 1024, None, "Tokens per GPU submission; auto keeps the stream smooth."
+)
 
 
 def load_options(params):
-    """{quant, kv, context, burst}: those of `params` that are given, checked. Raises E_BAD_REQUEST."""
+    """{quant, kv, context, burst}: those of `params` that are given, checked. Raises
+    E_BAD_REQUEST."""
     chosen = {}
     for name, legal in (("quant", QUANTS), ("kv", KV)):
         if params.get(name) is None:
             continue
         if params[name] not in legal:
-            raise EngineError("E_BAD_REQUEST", param=name, got=shown(params[name]), wanted=", ".join(legal))
+            raise EngineError(
+                "E_BAD_REQUEST", param=name, got=shown(params[name]), wanted=", ".join(legal)
+            )
         chosen[name] = params[name]
     if params.get("context") is not None:
         chosen["context"] = CONTEXT.check(params["context"])
@@ -111,7 +184,8 @@ def defaults(generation_config=None):
 
 
 def merged(given, generation_config=None):
-    """{name: value}: `given` (None means absent) checked over the defaults. Raises E_BAD_REQUEST."""
+    """{name: value}: `given` (None means absent) checked over the defaults. Raises
+    E_BAD_REQUEST."""
     chosen = defaults(generation_config)
     for name, row in SAMPLING.items():
         if given.get(name) is not None:
@@ -120,7 +194,8 @@ def merged(given, generation_config=None):
 
 
 def as_json():
-    """The registry as JSON-able rows, for forms: {name, type, low, high, default, help, open_low}."""
+    """The registry as JSON-able rows, for forms: {name, type, low, high, default, help,
+    open_low}."""
     rows = []
     for row in (*SAMPLING.values(), MAX_TOKENS):
         fields = asdict(row)

@@ -1,11 +1,14 @@
-"""The composition root in the browser: joins the engine with the JavaScript parts and speaks the page's protocol.
+"""The composition root in the browser: joins the engine with the JavaScript parts and speaks the
+page's protocol.
 
 `parts` is one object of JavaScript (in tests, of Python) with
     post(json_text), log(text), now() -> ms since the worker began, site_url,
-    read_index() -> Promise<json_text>, open_source(url, name, optional) -> Promise<reader | undefined>,
+    read_index() -> Promise<json_text>, open_source(url, name, optional) -> Promise<reader |
+    undefined>,
     need(package) -> Promise, make_tokenizer(json_text, config_text) -> object
     binding() -> Promise<GPU binding>, counts() -> json_text
 """
+
 import asyncio
 import json
 import sys
@@ -24,20 +27,22 @@ def create(parts):
 
 
 class Worker:
-    """Handles protocol messages: one generation at a time in the order of arrival, loads shared by key."""
+    """Handles protocol messages: one generation at a time in the order of arrival, loads shared by
+    key."""
 
     def __init__(self, parts, loader):
         self._parts, self._loader = parts, loader
-        self._session = None               # the loaded model, with
-        self._key = None                   # what `load` was asked for
-        self._loading = None               # (key, future, [ids that watch its progress])
-        self._cancels = {}                 # request id -> CancelToken, queued and running alike
-        self._turn = asyncio.Lock()        # FIFO: asyncio wakes waiters in order
-        self._changing = asyncio.Lock()    # one load or unload at a time
-        self._tasks = set()                # strong references, as the loop keeps weak ones
+        self._session = None  # the loaded model, with
+        self._key = None  # what `load` was asked for
+        self._loading = None  # (key, future, [ids that watch its progress])
+        self._cancels = {}  # request id -> CancelToken, queued and running alike
+        self._turn = asyncio.Lock()  # FIFO: asyncio wakes waiters in order
+        self._changing = asyncio.Lock()  # one load or unload at a time
+        self._tasks = set()  # strong references, as the loop keeps weak ones
 
     def receive(self, text):
-        """A message as JSON text. Returns nothing, so that no coroutine proxy is left in JavaScript."""
+        """A message as JSON text. Returns nothing, so that no coroutine proxy is left in
+        JavaScript."""
         task = asyncio.ensure_future(self.handle(json.loads(text)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -80,7 +85,9 @@ class Worker:
         watchers = [call.id]
         future = asyncio.get_running_loop().create_future()
         self._loading = (key, future, watchers)
-        progress = Progress(self._parts.now, lambda data: [self._post(i, "progress", data) for i in watchers])
+        progress = Progress(
+            self._parts.now, lambda data: [self._post(i, "progress", data) for i in watchers]
+        )
         try:
             async with self._turn, self._changing:  # a cancelled request may still be ending
                 await self._close()
@@ -96,9 +103,15 @@ class Worker:
 
     def _loaded(self):
         session = self._session
-        return {"model": session.model, "context": session.engine.context, "settings": settings.as_json(),
-                "defaults": settings.defaults(session.generation_config), "chat": session.can_chat,
-                "catalog": catalog.as_json(self._loader.entries), "stats": self._stats()}
+        return {
+            "model": session.model,
+            "context": session.engine.context,
+            "settings": settings.as_json(),
+            "defaults": settings.defaults(session.generation_config),
+            "chat": session.can_chat,
+            "catalog": catalog.as_json(self._loader.entries),
+            "stats": self._stats(),
+        }
 
     async def _close(self):
         session, self._session, self._key = self._session, None, None
@@ -126,12 +139,18 @@ class Worker:
 
     def _stats(self):
         if self._session is None:
-            raise EngineError("E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model")
+            raise EngineError(
+                "E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model"
+            )
         stats = dict(self._session.engine.stats())
         stats["load_ms"] = {**self._loader.load_ms, **stats.get("load_ms", {})}
         stats["model"] = self._session.model
-        stats["live"] = {"requests": len(self._cancels), "tasks": len(self._tasks), "modules": len(sys.modules),
-                         **json.loads(self._parts.counts())}
+        stats["live"] = {
+            "requests": len(self._cancels),
+            "tasks": len(self._tasks),
+            "modules": len(sys.modules),
+            **json.loads(self._parts.counts()),
+        }
         return stats
 
     async def _do_chat(self, call):
@@ -153,12 +172,16 @@ class Worker:
     def _session_for(self, request):
         session = self._session
         if session is None:
-            raise EngineError("E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model")
+            raise EngineError(
+                "E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model"
+            )
         if request.model in (None, session.model):
             return session
         if request.model in self._loader.entries or catalog.is_url(request.model):
             raise EngineError("E_BUSY", what="The engine", owner=f"the model {session.model}")
-        raise openai_api.bad("model", request.model, f"'{session.model}', the loaded model, or nothing")
+        raise openai_api.bad(
+            "model", request.model, f"'{session.model}', the loaded model, or nothing"
+        )
 
     async def _generate(self, call, session, request, token):
         respond = openai_api.Responder(request, session.model)
@@ -173,11 +196,15 @@ class Worker:
                         self._post(call.id, "chunk", respond.chunk(piece.text, so_far, piece.ids))
             except EngineError as error:
                 if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
-                    await self._close()  # its buffers are gone or must go: the next load starts afresh
+                    await (
+                        self._close()
+                    )  # its buffers are gone or must go: the next load starts afresh
                 raise
         usage = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
         if not request.stream:
-            whole = respond.whole(outcome.text, outcome.finish_reason, usage, outcome.timings, outcome.ids)
+            whole = respond.whole(
+                outcome.text, outcome.finish_reason, usage, outcome.timings, outcome.ids
+            )
             self._post(call.id, "result", whole)
             return
         opened = opened or self._open(call, respond)

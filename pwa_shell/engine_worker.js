@@ -1,12 +1,14 @@
 /**
- * The engine's Web Worker: boots Pyodide, checks WebGPU and opens the model's file meanwhile, then hands every message of
- * js/protocol.js to app/worker.py. Python decides; what is here only starts it and gives it the browser's functions.
+ * The engine's Web Worker: boots Pyodide, checks WebGPU and opens the model's file meanwhile, then
+ * hands every message of js/protocol.js to app/worker.py. Python decides; what is here only starts
+ * it and gives it the browser's functions.
  */
 import { asJirdError, jirdError } from "./js/errors.js";
 import { openSource } from "./js/http_source.js";
 import { event } from "./js/protocol.js";
 
 const SITE = new URL("./", import.meta.url).href;
+const GPU_ANSWERS_MS = 150;
 
 const waiting = [];            // messages that came before Python was up
 const opening = new Map();     // url -> Promise<source>, begun before Python asks for it
@@ -19,7 +21,8 @@ let checked = null;
 
 self.onmessage = ({ data }) => {
   if (data.method === "load" && receive === wait) {
-    preopen(data.params?.model).catch(() => {}); // a hint only: Python asks again and reports the failure
+    // A hint only: Python asks again and reports the failure.
+    preopen(data.params?.model).catch(() => {});
     progress(data.id, "boot");
   }
   receive(data);
@@ -40,6 +43,8 @@ async function boot() {
 
 async function bootPython() {
   const { loadPyodide } = await import("./pyodide/pyodide.mjs");
+  // Once Python boots, it holds this thread for seconds: a browser without WebGPU hears of it first.
+  await Promise.race([binding, new Promise((resolve) => setTimeout(resolve, GPU_ANSWERS_MS))]);
   return loadPyodide({ indexURL: new URL("pyodide/", SITE).href, packages: ["jird"] });
 }
 
@@ -61,7 +66,9 @@ function parts(pyodide, createTokenizer) {
     now: () => performance.now(),
     read_index: () => (indexText ??= fetchText(new URL("models/index.json", SITE))),
     open_source: open,
-    need: async (name) => void (pyodide.loadedPackages[name] ?? (await pyodide.loadPackage(name, { messageCallback() {} }))),
+    need: async (name) => {
+      if (!pyodide.loadedPackages[name]) await pyodide.loadPackage(name, { messageCallback() {} });
+    },
     make_tokenizer: createTokenizer,
     binding: takeBinding,
     counts: () => JSON.stringify({ js_refs: pyodide._module._hiwire_num_refs() }),
@@ -75,7 +82,10 @@ async function createBinding() {
   return gpu.createBinding({ adapterOptions: { powerPreference: "high-performance" } });
 }
 
-/** The binding made during boot, once; a later load ends it and makes its own, as its device may be lost. */
+/**
+ * The binding made during boot, once; a later load ends it and makes its own, as its device may be
+ * lost.
+ */
 async function takeBinding() {
   const fresh = !bindingTaken;
   bindingTaken = true;
@@ -99,7 +109,8 @@ function open(url, name, optional) {
   const begun = opening.get(url);
   opening.delete(url);
   const source = begun ?? openSource(url, { name, optional });
-  return source.then((found) => found ?? undefined); // Python's None; a null would be another object
+  // Undefined is Python's None; a null would be another object.
+  return source.then((found) => found ?? undefined);
 }
 
 /** Opens the model that a load names while Python boots: the header is there when Python asks. */
@@ -120,6 +131,7 @@ function begin(url, name) {
 }
 
 function progress(id, stage) {
-  const data = { stage, label: "Starting Python", bytes_done: 0, bytes_total: 0, rate: 0, ms: performance.now() };
+  const none = { bytes_done: 0, bytes_total: 0, rate: 0 };
+  const data = { stage, label: "Starting Python", ...none, ms: performance.now() };
   self.postMessage(event(id, "progress", data));
 }

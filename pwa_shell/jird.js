@@ -6,8 +6,9 @@
  *     for await (const chunk of await engine.completions.create({ prompt, stream: true })) ...
  *     await engine.stats(); await engine.unload();
  *
- * Requests and responses have OpenAI's shapes; failures are JirdErrors {code, message, next_step, facts}. An AbortSignal may be
- * given in the body or as `create(body, { signal })`; an aborted call rejects with the signal's reason, an aborted stream just ends.
+ * Requests and responses have OpenAI's shapes; failures are JirdErrors {code, message, next_step,
+ * facts}. An AbortSignal may be given in the body or as `create(body, { signal })`; an aborted call
+ * rejects with the signal's reason, an aborted stream just ends.
  */
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
@@ -16,12 +17,16 @@ export { JirdError };
 
 const LOAD_OPTIONS = ["quant", "kv", "context", "burst"];
 
-/** `createEngine` for one worker script and one app `scope`; the app's own is below, tests make theirs. */
+/**
+ * `createEngine` for one worker script and one app `scope`; the app's own is below, tests make
+ * theirs.
+ */
 export function makeCreateEngine(hub) {
   return async function createEngine({ model, onProgress, signal, ...options } = {}) {
     for (const name of Object.keys(options)) {
       if (!LOAD_OPTIONS.includes(name)) {
-        throw jirdError("E_BAD_REQUEST", { param: name, got: "given", wanted: `model, onProgress, signal, ${LOAD_OPTIONS.join(", ")}` });
+        const wanted = `model, onProgress, signal, ${LOAD_OPTIONS.join(", ")}`;
+        throw jirdError("E_BAD_REQUEST", { param: name, got: "given", wanted });
       }
     }
     const engine = new Engine(hub, { ...options, model: absolute(model) }, onProgress);
@@ -30,9 +35,13 @@ export function makeCreateEngine(hub) {
   };
 }
 
-/** A path or URL as an absolute URL, since the worker's base is not the page's; ids stay as they are. */
+/**
+ * A path or URL as an absolute URL, since the worker's base is not the page's; ids stay as they
+ * are.
+ */
 function absolute(model) {
-  const path = typeof model === "string" && (/^\.{0,2}\//.test(model) || /^[a-z][a-z0-9+.-]*:\/\//i.test(model));
+  const path = typeof model === "string"
+    && (/^\.{0,2}\//.test(model) || /^[a-z][a-z0-9+.-]*:\/\//i.test(model));
   return path ? new URL(model, globalThis.document?.baseURI ?? location.href).href : model;
 }
 
@@ -61,7 +70,7 @@ class Engine {
   async open(signal) {
     this.#hub.use();
     try {
-      this.#info = await this.#hub.request("load", this.#load, { onEvent: this.#onLoadEvent, signal });
+      this.#info = await this.#loaded(signal);
     } catch (error) {
       this.#ending.abort(error);
       await this.#hub.drop();
@@ -69,10 +78,17 @@ class Engine {
     }
   }
 
-  /** {device, dispatches_per_token, submits_per_token, ttft_ms, prefill_tps, decode_tps, load_ms, bytes, ...} */
+  /**
+   * {device, dispatches_per_token, submits_per_token, ttft_ms, prefill_tps, decode_tps, load_ms,
+   * bytes, ...}
+   */
   async stats({ signal } = {}) {
     this.#ending.signal.throwIfAborted();
     return this.#hub.request("stats", {}, { signal });
+  }
+
+  #loaded(signal) {
+    return this.#hub.request("load", this.#load, { onEvent: this.#onLoadEvent, signal });
   }
 
   /** Ends this engine's requests; the last engine's end unloads the model. Idempotent. */
@@ -82,11 +98,14 @@ class Engine {
     await this.#hub.drop();
   }
 
-  /** Sends a request to this engine's model, which is loaded again where a tab was closed or another model took over. */
+  /**
+   * Sends a request to this engine's model, which is loaded again where a tab was closed or another
+   * model took over.
+   */
   async #request(method, params, { onEvent, signal } = {}) {
     const either = anySignal([this.#ending.signal, signal]);
     try {
-      await this.#hub.request("load", this.#load, { onEvent: this.#onLoadEvent, signal: either.signal });
+      await this.#loaded(either.signal);
       return await this.#hub.request(method, params, { onEvent, signal: either.signal });
     } finally {
       either.release();
@@ -111,10 +130,14 @@ class Engine {
   }
 }
 
-/** A stream of chunks, to be read once. Leaving the loop, or `controller.abort()`, cancels the generation. */
+/**
+ * A stream of chunks, to be read once. Leaving the loop, or `controller.abort()`, cancels the
+ * generation.
+ */
 class ChatStream {
   controller = new AbortController();
-  #chunks = []; #ended = false; #error = null; #wake = null; #start = Promise.withResolvers?.() ?? withResolvers();
+  #chunks = []; #ended = false; #error = null; #wake = null;
+  #start = Promise.withResolvers?.() ?? withResolvers();
 
   get started() {
     return this.#start.promise;
@@ -166,12 +189,15 @@ function anySignal(signals) {
     if (signal.aborted) controller.abort(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
   }
-  return { signal: controller.signal, release: () => given.forEach((s) => s.removeEventListener("abort", abort)) };
+  const release = () => given.forEach((signal) => signal.removeEventListener("abort", abort));
+  return { signal: controller.signal, release };
 }
 
 const here = new URL("./", import.meta.url);
 
+const hub = new Hub(new URL("./engine_worker.js", here), here.pathname);
+
 /** A client of the one engine of this origin's app. */
-export const createEngine = makeCreateEngine(new Hub(new URL("./engine_worker.js", here), here.pathname));
+export const createEngine = makeCreateEngine(hub);
 
 if (typeof window !== "undefined") window.jird = { createEngine, JirdError };

@@ -1,13 +1,20 @@
 /**
- * One engine for an origin's app, whatever the number of tabs: the tab that holds the Web Lock owns the worker, the others
- * relay their messages to it over a BroadcastChannel. `Hub.request` hides which of both this tab is.
+ * One engine for an origin's app, whatever the number of tabs: the tab that holds the Web Lock owns
+ * the worker, the others relay their messages to it over a BroadcastChannel. `Hub.request` hides
+ * which of both this tab is.
  */
-import { asJirdError, jirdError, JirdError } from "./errors.js";
-import { isEvent, request as message } from "./protocol.js";
+import { jirdError, JirdError } from "./errors.js";
+import { event, isEvent, request as message } from "./protocol.js";
 
 const UNLOAD_WAIT_MS = 2000;
 
-/** A tab's link to the engine. `scope` names the app, so that two apps on one origin do not meet. */
+const ownerGone = () => jirdError("E_DEVICE_LOST", {
+  reason: "the tab that ran the engine was closed",
+});
+
+/**
+ * A tab's link to the engine. `scope` names the app, so that two apps on one origin do not meet.
+ */
 export class Hub {
   #workerURL; #name; #tab = null; #count = 0;
   #role = null;                 // null | "owner" | "client"
@@ -29,8 +36,9 @@ export class Hub {
 
   /** Counts of what is alive, for tests: nothing of it may grow. */
   get live() {
-    return { pending: this.#pending.size, relayed: this.#relayed.size, guests: this.#guests.size, handles: this.#handles,
-      worker: this.#worker ? 1 : 0 };
+    const worker = this.#worker ? 1 : 0;
+    return { pending: this.#pending.size, relayed: this.#relayed.size, guests: this.#guests.size,
+      handles: this.#handles, worker };
   }
 
   /** One more user of the engine in this tab; each needs one `drop`. */
@@ -44,7 +52,10 @@ export class Hub {
     await this.#leaveIfIdle();
   }
 
-  /** Sends one message; resolves with its `result` data. `onEvent(name, data)` hears of progress and chunks. */
+  /**
+   * Sends one message; resolves with its `result` data. `onEvent(name, data)` hears of progress and
+   * chunks.
+   */
   async request(method, params, { onEvent, signal } = {}) {
     signal?.throwIfAborted();
     message("check", method, params); // a bad request must not start an engine
@@ -72,8 +83,11 @@ export class Hub {
   }
 
   async #claim() {
-    if (!globalThis.isSecureContext) throw jirdError("E_INSECURE_CONTEXT", { url: String(globalThis.location) });
-    this.#tab = crypto.randomUUID(); // new each time: the old one's lock may still be on its way to the owner
+    if (!globalThis.isSecureContext) {
+      throw jirdError("E_INSECURE_CONTEXT", { url: String(globalThis.location) });
+    }
+    // New each time: the old one's lock may still be on its way to the owner.
+    this.#tab = crypto.randomUUID();
     this.#channel = new BroadcastChannel(this.#name);
     this.#channel.onmessage = ({ data }) => this.#heard(data);
     await this.#holdTabLock();
@@ -84,7 +98,9 @@ export class Hub {
     this.#lock({ signal: waiting.signal }).catch(() => {}); // granted when the owner is gone
   }
 
-  /** Asks for the engine's lock; resolves to whether it was granted. It is held until `#release()`. */
+  /**
+   * Asks for the engine's lock; resolves to whether it was granted. It is held until `#release()`.
+   */
   #lock(options) {
     return new Promise((resolve, reject) => {
       navigator.locks.request(this.#name, options, (lock) => {
@@ -100,7 +116,7 @@ export class Hub {
     for (const [id, entry] of this.#pending) {
       // The tab that ran it is gone. A load starts again here; half an answer cannot.
       if (entry.acked && entry.message.method !== "load") {
-        this.#settle(id, "reject", jirdError("E_DEVICE_LOST", { reason: "the tab that ran the engine was closed" }));
+        this.#settle(id, "reject", ownerGone());
       } else {
         this.#toWorker(entry.message);
       }
@@ -134,9 +150,10 @@ export class Hub {
   }
 
   #heard(data) {
+    const mine = data.tab === this.#tab;
     if (data.kind === "call" && this.#role === "owner") this.#serve(data);
-    else if (data.kind === "ack" && data.tab === this.#tab) this.#acked(data.id);
-    else if (data.kind === "event" && data.tab === this.#tab && isEvent(data.message)) this.#deliver(data.message);
+    else if (data.kind === "ack" && mine) this.#acked(data.id);
+    else if (data.kind === "event" && mine && isEvent(data.message)) this.#deliver(data.message);
     else if (data.kind === "owner" && this.#role === "client") this.#newOwner();
   }
 
@@ -145,7 +162,7 @@ export class Hub {
     if (call.method === "load" && !this.#guests.has(tab)) this.#welcome(tab);
     if (call.method === "unload") {
       this.#goodbye(tab);
-      this.#channel.postMessage({ kind: "event", tab, message: { v: 1, id: call.id, event: "result", data: {} } });
+      this.#channel.postMessage({ kind: "event", tab, message: event(call.id, "result", {}) });
       return;
     }
     this.#relayed.set(call.id, tab);
@@ -154,7 +171,8 @@ export class Hub {
 
   #welcome(tab) {
     this.#guests.add(tab);
-    navigator.locks.request(`${this.#name}:${tab}`, () => this.#goodbye(tab)); // granted when the tab is gone
+    // Granted when the tab is gone.
+    navigator.locks.request(`${this.#name}:${tab}`, () => this.#goodbye(tab));
   }
 
   #goodbye(tab) {
@@ -172,11 +190,14 @@ export class Hub {
     if (entry) entry.acked = true;
   }
 
-  /** Another tab took the lock before this one: what the old owner had taken is lost, the rest is asked again. */
+  /**
+   * Another tab took the lock before this one: what the old owner had taken is lost, the rest is
+   * asked again.
+   */
   #newOwner() {
     for (const [id, entry] of this.#pending) {
       if (!entry.acked || entry.message.method === "load") this.#send(entry.message);
-      else this.#settle(id, "reject", jirdError("E_DEVICE_LOST", { reason: "the tab that ran the engine was closed" }));
+      else this.#settle(id, "reject", ownerGone());
     }
   }
 
@@ -187,12 +208,12 @@ export class Hub {
     this.#channel.postMessage({ kind: "event", tab, message: reply });
   }
 
-  #deliver({ id, event, data }) {
+  #deliver({ id, event: name, data }) {
     const entry = this.#pending.get(id);
     if (!entry) return;
-    if (event === "result") this.#settle(id, "resolve", data);
-    else if (event === "error") this.#settle(id, "reject", new JirdError(data));
-    else entry.onEvent?.(event, data);
+    if (name === "result") this.#settle(id, "resolve", data);
+    else if (name === "error") this.#settle(id, "reject", new JirdError(data));
+    else entry.onEvent?.(name, data);
   }
 
   #settle(id, how, value) {
@@ -202,23 +223,29 @@ export class Hub {
     entry[how](value);
   }
 
-  /** The worker itself failed (its script, or the browser killed it): everything under way fails, the next call starts anew. */
+  /**
+   * The worker itself failed (its script, or the browser killed it): everything under way fails,
+   * the next call starts anew.
+   */
   #lost(error) {
-    const failure = jirdError("E_INTERNAL", { detail: error.message || "the engine's worker could not start" });
+    const detail = error.message || "the engine's worker could not start";
+    const failure = jirdError("E_INTERNAL", { detail });
     this.#worker?.terminate();
     this.#worker = null;
-    for (const id of [...this.#relayed.keys()]) this.#answer({ v: 1, id, event: "error", data: failure.toJSON() });
-    for (const id of [...this.#pending.keys()]) this.#settle(id, "reject", asJirdError(failure));
+    for (const id of [...this.#relayed.keys()]) this.#answer(event(id, "error", failure.toJSON()));
+    for (const id of [...this.#pending.keys()]) this.#settle(id, "reject", failure);
   }
 
   async #leaveIfIdle() {
     if (this.#handles > 0 || this.#guests.size > 0 || this.#role === null) return;
     if (this.#role === "client") {
-      this.#channel.postMessage({ kind: "call", tab: this.#tab, message: message(`${this.#tab}:bye`, "unload", {}) });
+      this.#send(message(`${this.#tab}:bye`, "unload"));
     } else if (this.#worker) {
-      const timeout = AbortSignal.timeout(UNLOAD_WAIT_MS); // a worker that hangs is ended all the same
+      // A worker that hangs is ended all the same.
+      const timeout = AbortSignal.timeout(UNLOAD_WAIT_MS);
       await this.request("unload", {}, { signal: timeout }).catch(() => {});
-      if (this.#handles > 0 || this.#guests.size > 0) return; // someone came meanwhile: their load starts it again
+      // Someone came meanwhile: their load starts it again.
+      if (this.#handles > 0 || this.#guests.size > 0) return;
       this.#worker?.terminate();
       this.#worker = null;
     }

@@ -5,7 +5,7 @@
 
 export const MESSAGES = {
   "E_NO_WEBGPU": ["This browser offers no WebGPU adapter ({reason}).",
-    "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."],
+  "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."],
   "E_INSECURE_CONTEXT": ["{url} is not a secure context, so the browser hides WebGPU and storage.",
     "Open the page over https or on localhost."],
   "E_BUSY": ["{what} is in use by {owner}.",
@@ -61,7 +61,7 @@ export function jirdError(code, facts) {
  */
 export function asJirdError(error) {
   if (error instanceof JirdError) return error;
-  if (Object.hasOwn(MESSAGES, String(error?.code)) && error.facts) return jirdError(error.code,
-    error.facts);
+  const known = Object.hasOwn(MESSAGES, String(error?.code)) && error.facts;
+  if (known) return jirdError(error.code, error.facts);
   return jirdError("E_INTERNAL", { detail: String(error?.message ?? error) });
 }

@@ -1,4 +1,7 @@
-/** The closed union of messages between page and worker, version 1; the twin of app/protocol.py, which describes it. */
+/**
+ * The closed union of messages between page and worker, version 1; the twin of app/protocol.py,
+ * which describes it.
+ */
 import { jirdError } from "./errors.js";
 
 export const VERSION = 1;
@@ -6,10 +9,14 @@ export const METHODS = ["load", "chat", "complete", "stats", "unload", "cancel"]
 export const EVENTS = ["progress", "chunk", "result", "error"];
 export const STAGES = ["boot", "download", "read", "upload", "compile", "warmup", "ready"];
 
-/** A page -> worker message. Throws E_BAD_REQUEST for a method outside the union or params that JSON cannot hold. */
+/**
+ * A page -> worker message. Throws E_BAD_REQUEST for a method outside the union or params that JSON
+ * cannot hold.
+ */
 export function request(id, method, params = {}) {
   if (!METHODS.includes(method)) {
-    throw jirdError("E_BAD_REQUEST", { param: "method", got: String(method), wanted: METHODS.join(", ") });
+    throw jirdError("E_BAD_REQUEST", { param: "method", got: String(method),
+      wanted: METHODS.join(", ") });
   }
   return { v: VERSION, id, method, params: jsonable(params, "params") };
 }
@@ -25,19 +32,27 @@ export function isEvent(message) {
   return message?.v === VERSION && typeof message.id === "string" && EVENTS.includes(message.event);
 }
 
-/** A copy of `value` as JSON means it: undefined members are dropped; anything JSON would change is refused by name. */
+/**
+ * A copy of `value` as JSON means it: undefined members are dropped; anything JSON would change is
+ * refused by name.
+ */
 export function jsonable(value, path, depth = 0) {
   if (value === null || typeof value === "string" || typeof value === "boolean") return value;
   if (typeof value === "number" && Number.isFinite(value)) return value;
-  const plain = typeof value === "object" && [Object.prototype, null].includes(Object.getPrototypeOf(value));
-  if (depth < 64 && Array.isArray(value)) return value.map((v, i) => jsonable(v, `${path}[${i}]`, depth + 1));
+  const plain = typeof value === "object" && [Object.prototype,
+    null].includes(Object.getPrototypeOf(value));
+  if (depth < 64 && Array.isArray(value)) return value.map((v, i) => jsonable(v, `${path}[${i}]`,
+    depth + 1));
   if (depth < 64 && plain) {
     const copy = {};
     for (const [key, member] of Object.entries(value)) {
-      if (member !== undefined) copy[key] = jsonable(member, path === "params" ? key : `${path}.${key}`, depth + 1);
+      if (member !== undefined) copy[key] = jsonable(member, path === "params" ? key
+        : `${path}.${key}`, depth + 1);
     }
     return copy;
   }
-  const got = typeof value === "number" ? String(value) : `a value of type ${value?.constructor?.name ?? typeof value}`;
-  throw jirdError("E_BAD_REQUEST", { param: path, got, wanted: "plain JSON: text, finite numbers, lists and objects" });
+  const got = typeof value === "number" ? String(value)
+    : `a value of type ${value?.constructor?.name ?? typeof value}`;
+  throw jirdError("E_BAD_REQUEST", { param: path, got,
+    wanted: "plain JSON: text, finite numbers, lists and objects" });
 }

@@ -1,4 +1,6 @@
-"""An engine, a tokenizer and JavaScript parts without a model: an answer is words, a word is a token."""
+"""An engine, a tokenizer and JavaScript parts without a model: an answer is words, a word is a
+token."""
+
 import asyncio
 import json
 import struct
@@ -27,7 +29,11 @@ class FakeEngine:
         self.calls, self.running, self.most_running, self.closed = [], 0, 0, 0
 
     async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None):
-        self.calls.append(SimpleNamespace(ids=ids, params=params, max_tokens=max_tokens, stop=stop, stop_ids=stop_ids))
+        self.calls.append(
+            SimpleNamespace(
+                ids=ids, params=params, max_tokens=max_tokens, stop=stop, stop_ids=stop_ids
+            )
+        )
         max_tokens = max_tokens or len(WORDS)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -51,7 +57,12 @@ class FakeEngine:
             yield piece
 
     def stats(self):
-        return {"device": {"backend": "fake"}, "prefill_tps": 100.0, "decode_tps": 10.0, "load_ms": {"upload": 1.0}}
+        return {
+            "device": {"backend": "fake"},
+            "prefill_tps": 100.0,
+            "decode_tps": 10.0,
+            "load_ms": {"upload": 1.0},
+        }
 
     async def first_logits(self, ids):
         return struct.pack("<2f", 0.5, len(ids))
@@ -88,11 +99,15 @@ def fake_checkpoint(**fields):
 def fake_session(engine=None, model="m", **fields):
     async def make_template(checkpoint):
         return FakeTemplate()
-    return Session(engine or FakeEngine(), model, fake_checkpoint(**fields), FakeTokenizer(), make_template)
+
+    return Session(
+        engine or FakeEngine(), model, fake_checkpoint(**fields), FakeTokenizer(), make_template
+    )
 
 
 class FakeParts:
     """What JavaScript gives the worker; `events` are the posted messages."""
+
     site_url = "https://site.example/app/"
 
     def __init__(self):
@@ -137,4 +152,5 @@ class FakeLoader:
 
     def translate(self, error):
         from pyengine.errors import EngineError
+
         return error if isinstance(error, EngineError) else None

@@ -1,10 +1,20 @@
 import pytest
+
 from app import catalog, settings
 from pyengine.errors import EngineError
 
 SITE = "https://site.example/app/"
-INDEX = {"models": [{"id": "smollm2-135m-instruct", "name": "SmolLM2", "license": "Apache-2.0", "bytes": 98,
-                     "files": [{"name": "model.gguf", "bytes": 98, "sha256": "0"}]}]}
+INDEX = {
+    "models": [
+        {
+            "id": "smollm2-135m-instruct",
+            "name": "SmolLM2",
+            "license": "Apache-2.0",
+            "bytes": 98,
+            "files": [{"name": "model.gguf", "bytes": 98, "sha256": "0"}],
+        }
+    ]
+}
 
 
 @pytest.fixture
@@ -15,8 +25,13 @@ def entries():
 def test_the_default_model_and_its_file(entries):
     entry = catalog.resolve(None, entries, SITE)
     assert entry is catalog.resolve("smollm2-135m-instruct", entries, SITE)
-    assert entry.files == {"model.gguf": SITE + "models/smollm2-135m-instruct/model.gguf"} and entry.nbytes == 98
-    assert catalog.as_json(entries) == [{"id": entry.id, "name": "SmolLM2", "license": "Apache-2.0", "bytes": 98}]
+    assert (
+        entry.files == {"model.gguf": SITE + "models/smollm2-135m-instruct/model.gguf"}
+        and entry.nbytes == 98
+    )
+    assert catalog.as_json(entries) == [
+        {"id": entry.id, "name": "SmolLM2", "license": "Apache-2.0", "bytes": 98}
+    ]
 
 
 def test_urls_of_this_site(entries):
@@ -26,8 +41,18 @@ def test_urls_of_this_site(entries):
     assert folder.folder == "https://site.example/m/llama/" and folder.files == {}
 
 
-@pytest.mark.parametrize("model", ["", 5, "gpt-4", "org/name", "https://else.example/a.gguf", "http://site.example/a.gguf",
-                                   "https://site.example/a.bin"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "",
+        5,
+        "gpt-4",
+        "org/name",
+        "https://else.example/a.gguf",
+        "http://site.example/a.gguf",
+        "https://site.example/a.bin",
+    ],
+)
 def test_other_models_are_refused(entries, model):
     with pytest.raises(EngineError) as caught:
         catalog.resolve(model, entries, SITE)
@@ -36,7 +61,9 @@ def test_other_models_are_refused(entries, model):
         assert "smollm2-135m-instruct" in caught.value.message
 
 
-@pytest.mark.parametrize("index", [None, {}, {"models": [{}]}, {"models": 5}, {"models": [{"id": "x", "files": [5]}]}])
+@pytest.mark.parametrize(
+    "index", [None, {}, {"models": [{}]}, {"models": 5}, {"models": [{"id": "x", "files": [5]}]}]
+)
 def test_a_broken_index_is_a_bad_file(index):
     with pytest.raises(EngineError) as caught:
         catalog.parse_index(index, SITE)
@@ -44,8 +71,9 @@ def test_a_broken_index_is_a_bad_file(index):
 
 
 def test_shards_are_file_names():
-    assert catalog.shards_of(b'{"weight_map": {"a": "2.safetensors", "b": "1.safetensors", "c": "1.safetensors"}}') == [
-        "1.safetensors", "2.safetensors"]
+    assert catalog.shards_of(
+        b'{"weight_map": {"a": "2.safetensors", "b": "1.safetensors", "c": "1.safetensors"}}'
+    ) == ["1.safetensors", "2.safetensors"]
     for bad in (b"", b"[]", b"{}", b'{"weight_map": {"a": "../x"}}', b'{"weight_map": {"a": 5}}'):
         with pytest.raises(EngineError) as caught:
             catalog.shards_of(bad)
@@ -54,9 +82,21 @@ def test_shards_are_file_names():
 
 def test_load_options():
     given = {"quant": "keep", "kv": "f32", "context": 83, "burst": "auto", "model": "x"}
-    assert settings.load_options(given) == {"quant": "keep", "kv": "f32", "context": 83, "burst": "auto"}
+    assert settings.load_options(given) == {
+        "quant": "keep",
+        "kv": "f32",
+        "context": 83,
+        "burst": "auto",
+    }
     assert settings.load_options({"quant": None, "burst": 7}) == {"burst": 7}
-    for name, value in (("quant", "q9"), ("kv", "f64"), ("context", 0), ("burst", 0), ("burst", True), ("quant", [])):
+    for name, value in (
+        ("quant", "q9"),
+        ("kv", "f64"),
+        ("context", 0),
+        ("burst", 0),
+        ("burst", True),
+        ("quant", []),
+    ):
         with pytest.raises(EngineError) as caught:
             settings.load_options({name: value})
         assert caught.value.facts["param"] == name
@@ -64,6 +104,7 @@ def test_load_options():
 
 def test_the_registry_describes_every_sampling_parameter():
     from pyengine.decode.sampling import SamplingParams
+
     fields = set(SamplingParams.__dataclass_fields__) - {"logit_bias"}
     assert set(settings.SAMPLING) == fields
     for row in settings.as_json():

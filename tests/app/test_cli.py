@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from app import cli
 
+from app import cli
 from tests.app.fakes import WORDS, FakeEngine, fake_session
 
 TINY = "models-tiny/llama"
@@ -39,6 +39,7 @@ def faked(monkeypatch):
 
     async def open_session(args):
         return fake_session(engine)
+
     monkeypatch.setattr(cli, "open_session", open_session)
     return engine
 
@@ -46,9 +47,31 @@ def faked(monkeypatch):
 def test_generate_on_a_real_tiny_model_is_its_golden(capsys, tiny):
     golden = np.load(tiny / "golden.npz")
     ids = ",".join(str(i) for i in golden["ids"].ravel())
-    status, answer = run_json(capsys, "generate", "--model", str(tiny), "--ids", ids, "--max-tokens", "4", "--device",
-                              "numpy", "--quant", "keep", "--kv", "f32", "--logits", "--ignore-eos")
-    assert status == 0 and set(answer) == {"tokens", "text", "finish_reason", "stats", "first_logits"}
+    status, answer = run_json(
+        capsys,
+        "generate",
+        "--model",
+        str(tiny),
+        "--ids",
+        ids,
+        "--max-tokens",
+        "4",
+        "--device",
+        "numpy",
+        "--quant",
+        "keep",
+        "--kv",
+        "f32",
+        "--logits",
+        "--ignore-eos",
+    )
+    assert status == 0 and set(answer) == {
+        "tokens",
+        "text",
+        "finish_reason",
+        "stats",
+        "first_logits",
+    }
     assert answer["tokens"] == golden["greedy32"][:4].tolist()
     assert answer["text"] is None and answer["finish_reason"] == "length"
     assert answer["stats"]["device"]["backend"] == "numpy"
@@ -58,11 +81,17 @@ def test_generate_on_a_real_tiny_model_is_its_golden(capsys, tiny):
 def test_inspect_needs_no_weights(capsys, tiny, tmp_path):
     config = tmp_path / "config.json"
     config.write_text((tiny / "config.json").read_text())
-    status, report = run_json(capsys, "inspect", "--config", str(config), "--quant", "affine4-g64", "--context", "83")
+    status, report = run_json(
+        capsys, "inspect", "--config", str(config), "--quant", "affine4-g64", "--context", "83"
+    )
     parts = dict(report["bytes"])
     assert status == 0 and parts.pop("total") == sum(parts.values())
     assert {"weights", "kv", "state", "activations", "staging"} == set(parts)
-    assert report["dispatches_per_token"] > 0 and report["passes_per_token"] == 1 and report["plan_text"]
+    assert (
+        report["dispatches_per_token"] > 0
+        and report["passes_per_token"] == 1
+        and report["plan_text"]
+    )
 
 
 def test_inspect_takes_caps_from_a_file(capsys, tiny, tmp_path):
@@ -86,14 +115,42 @@ def test_generate_prints_text_as_it_comes(capsys, faked):
 
 
 def test_flags_reach_the_engine(capsys, faked):
-    status, answer = run_json(capsys, "generate", "--model", "x", "--chat", "hi", "--max-tokens", "3", "--temperature",
-                              "0.5", "--seed", "-1", "--top-k", "7", "--top-p", "0.9", "--min-p", "0.1",
-                              "--repetition-penalty", "1.1", "--ignore-eos", "--logits")
+    status, answer = run_json(
+        capsys,
+        "generate",
+        "--model",
+        "x",
+        "--chat",
+        "hi",
+        "--max-tokens",
+        "3",
+        "--temperature",
+        "0.5",
+        "--seed",
+        "-1",
+        "--top-k",
+        "7",
+        "--top-p",
+        "0.9",
+        "--min-p",
+        "0.1",
+        "--repetition-penalty",
+        "1.1",
+        "--ignore-eos",
+        "--logits",
+    )
     (call,) = faked.calls
     assert status == 0 and answer["first_logits"] == [0.5, float(len(call.ids))]
     assert call.max_tokens == 3 and call.stop_ids == ()
     p = call.params
-    assert (p.temperature, p.seed, p.top_k, p.top_p, p.min_p, p.repetition_penalty) == (0.5, 2**32 - 1, 7, 0.9, 0.1, 1.1)
+    assert (p.temperature, p.seed, p.top_k, p.top_p, p.min_p, p.repetition_penalty) == (
+        0.5,
+        2**32 - 1,
+        7,
+        0.9,
+        0.1,
+        1.1,
+    )
     assert bytes(call.ids) == b"<user>hi<assistant>"
 
 
@@ -105,20 +162,26 @@ def test_chat_keeps_the_conversation(capsys, faked, monkeypatch):
     assert bytes(faked.calls[1].ids) == b"<user>one<assistant>one <user>two<assistant>"
 
 
-@pytest.mark.parametrize(("argv", "code"), [
-    (["generate", "--model", "no/such.gguf", "--prompt", "x"], "E_NO_FILE"),
-    (["generate", "--model", "x", "--prompt", ""], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--ids", "1,b"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--prompt", "x", "--max-tokens", "0"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--prompt", "x", "--temperature", "-1"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--prompt", "a\udc80"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--prompt", "x", "--burst", "0"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--prompt", "x", "--burst", "fast"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x", "--prompt", "x", "--context", "0"], "E_BAD_REQUEST"),
-    (["generate", "--model", "x"], "E_BAD_REQUEST"), (["generate", "--prompt", "x"], "E_BAD_REQUEST"),
-    (["inspect", "--config", "no/such.json"], "E_NO_FILE"), (["inspect"], "E_BAD_REQUEST"), ([], "E_BAD_REQUEST"),
-    (["tokenize", "--model", "no/such.gguf", "--text", "x"], "E_NO_FILE"),
-])
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["generate", "--model", "no/such.gguf", "--prompt", "x"], "E_NO_FILE"),
+        (["generate", "--model", "x", "--prompt", ""], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--ids", "1,b"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--prompt", "x", "--max-tokens", "0"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--prompt", "x", "--temperature", "-1"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--prompt", "a\udc80"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--prompt", "x", "--burst", "0"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--prompt", "x", "--burst", "fast"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x", "--prompt", "x", "--context", "0"], "E_BAD_REQUEST"),
+        (["generate", "--model", "x"], "E_BAD_REQUEST"),
+        (["generate", "--prompt", "x"], "E_BAD_REQUEST"),
+        (["inspect", "--config", "no/such.json"], "E_NO_FILE"),
+        (["inspect"], "E_BAD_REQUEST"),
+        ([], "E_BAD_REQUEST"),
+        (["tokenize", "--model", "no/such.gguf", "--text", "x"], "E_NO_FILE"),
+    ],
+)
 def test_errors_are_one_json_object_or_two_lines(capsys, argv, code):
     status, answer = run_json(capsys, *argv)
     assert status == 2 and answer["error"]["code"] == code and answer["error"]["next_step"]
@@ -132,6 +195,7 @@ def test_no_adapter_names_the_numpy_device(capsys, tiny, monkeypatch):
 
     async def create():
         raise EngineError("E_NO_WEBGPU", reason="none here")
+
     monkeypatch.setattr(NativeDevice, "create", create)
     status, answer = run_json(capsys, "generate", "--model", str(tiny), "--ids", "1")
     assert status == 2 and answer["error"]["code"] == "E_NO_ADAPTER"
@@ -139,8 +203,10 @@ def test_no_adapter_names_the_numpy_device(capsys, tiny, monkeypatch):
 
 
 def test_a_model_without_a_tokenizer_says_so(capsys, tiny):
-    for argv in (["tokenize", "--model", str(tiny), "--text", "x"],
-                 ["generate", "--model", str(tiny), "--prompt", "x", "--device", "numpy"]):
+    for argv in (
+        ["tokenize", "--model", str(tiny), "--text", "x"],
+        ["generate", "--model", str(tiny), "--prompt", "x", "--device", "numpy"],
+    ):
         status, answer = run_json(capsys, *argv)
         assert status == 2 and answer["error"]["code"] == "E_NO_TOKENIZER"
 

@@ -3,6 +3,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+
 from app.loader import BrowserLoader, JsSource, Progress
 from pyengine.errors import MESSAGES, EngineError
 
@@ -20,14 +21,16 @@ class Reader:
         self.name, self.data, self.size, self.closed = name, data, len(data), 0
 
     async def read(self, offset, length):
-        return Bytes(self.data[offset:offset + length])
+        return Bytes(self.data[offset : offset + length])
 
     def close(self):
         self.closed += 1
 
 
 class Parts:
-    """`files`: {url: bytes}; what is absent answers None when optional, else fails as http_source.js does."""
+    """`files`: {url: bytes}; what is absent answers None when optional, else fails as
+    http_source.js does."""
+
     site_url = "https://s/app/"
 
     def __init__(self, files):
@@ -65,10 +68,22 @@ def test_errors_of_javascript_become_engine_errors():
 
 def test_a_folder_is_read_file_by_file():
     index = b'{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'
-    files = {"https://s/m/" + name: data for name, data in {
-        "config.json": b"{}", "model.safetensors.index.json": index, "1.safetensors": b"1", "2.safetensors": b"22"}.items()}
+    files = {
+        "https://s/m/" + name: data
+        for name, data in {
+            "config.json": b"{}",
+            "model.safetensors.index.json": index,
+            "1.safetensors": b"1",
+            "2.safetensors": b"22",
+        }.items()
+    }
     found = asyncio.run(BrowserLoader(Parts(files))._open_folder("https://s/m/"))
-    assert sorted(found) == ["1.safetensors", "2.safetensors", "config.json", "model.safetensors.index.json"]
+    assert sorted(found) == [
+        "1.safetensors",
+        "2.safetensors",
+        "config.json",
+        "model.safetensors.index.json",
+    ]
     del files["https://s/m/2.safetensors"]
     with pytest.raises(JsError):
         asyncio.run(BrowserLoader(Parts(files))._open_folder("https://s/m/"))
@@ -77,7 +92,11 @@ def test_a_folder_is_read_file_by_file():
 def test_a_failed_load_closes_its_files():
     parts = Parts({"https://s/bad.gguf": b"not a gguf"})
     with pytest.raises((EngineError, ImportError)):
-        asyncio.run(BrowserLoader(parts).load({"model": "https://s/bad.gguf"}, Progress(parts.now, lambda data: None)))
+        asyncio.run(
+            BrowserLoader(parts).load(
+                {"model": "https://s/bad.gguf"}, Progress(parts.now, lambda data: None)
+            )
+        )
     assert [r.closed for r in parts.readers] == [1]
 
 
@@ -97,7 +116,11 @@ def test_progress_is_thinned_but_ends_are_kept():
     for i in range(101):
         progress("upload", i * 10, 1000)
     progress("compile", 0, 7)
-    assert events[0]["bytes_done"] == 0 and events[-2]["bytes_done"] == 1000 and events[-1]["stage"] == "compile"
+    assert (
+        events[0]["bytes_done"] == 0
+        and events[-2]["bytes_done"] == 1000
+        and events[-1]["stage"] == "compile"
+    )
     assert 15 < len(events) < 30
     assert events[-2]["rate"] == pytest.approx(1000) and events[-2]["bytes_total"] == 1000
     assert set(events[0]) == {"stage", "label", "bytes_done", "bytes_total", "rate", "ms"}
@@ -113,10 +136,13 @@ def test_bad_options_are_refused_before_anything_is_fetched():
 def test_javascript_shares_pythons_table():
     import re
     from pathlib import Path
+
     text = (Path(__file__).parents[2] / "pwa_shell/js/errors.js").read_text(encoding="utf-8")
-    table = re.search(r"MESSAGES = (\{.*?\n\});", text, re.S).group(1)
+    table = re.search(r"MESSAGES = (\{.*?\n\});", text, re.DOTALL).group(1)
     rows = json.loads(re.sub(r",\s*}\s*$", "}", table))
-    assert rows and {code: tuple(row) for code, row in rows.items()} == {code: MESSAGES[code] for code in rows}
+    assert rows and {code: tuple(row) for code, row in rows.items()} == {
+        code: MESSAGES[code] for code in rows
+    }
 
 
 def test_javascript_shares_pythons_protocol():
@@ -124,6 +150,7 @@ def test_javascript_shares_pythons_protocol():
     from pathlib import Path
 
     from app import protocol
+
     text = (Path(__file__).parents[2] / "pwa_shell/js/protocol.js").read_text(encoding="utf-8")
     for name in ("METHODS", "EVENTS", "STAGES"):
         listed = json.loads(re.search(rf"{name} = (\[.*?\]);", text).group(1))

@@ -2,28 +2,57 @@ import json
 from types import SimpleNamespace
 
 import pytest
+
 from app import openai_api
 from pyengine.errors import EngineError
 
 USER = [{"role": "user", "content": "hi"}]
 
 BAD_COMMON = [
-    ({"temperature": -1}, "temperature"), ({"temperature": 2.1}, "temperature"), ({"temperature": "1"}, "temperature"),
-    ({"temperature": True}, "temperature"), ({"temperature": float("nan")}, "temperature"),
-    ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
-    ({"max_tokens": -7}, "max_tokens"), ({"n": 2}, "n"), ({"n": True}, "n"), ({"top_p": 0}, "top_p"),
-    ({"top_p": 1.01}, "top_p"), ({"top_k": -1}, "top_k"), ({"top_k": 2.5}, "top_k"), ({"min_p": -0.1}, "min_p"),
-    ({"repetition_penalty": 0}, "repetition_penalty"), ({"frequency_penalty": 2.5}, "frequency_penalty"),
-    ({"presence_penalty": -3}, "presence_penalty"), ({"seed": "7"}, "seed"), ({"seed": 1.5}, "seed"),
-    ({"stop": ""}, "stop"), ({"stop": ["a", ""]}, "stop"), ({"stop": [1]}, "stop"), ({"stop": ["x"] * 17}, "stop"),
-    ({"stop": "\ud800"}, "stop"), ({"stream": "yes"}, "stream"), ({"stream_options": {}}, "stream_options"),
-    ({"stream": True, "stream_options": {"x": 1}}, "stream_options"), ({"logit_bias": [1]}, "logit_bias"),
-    ({"logit_bias": {"x": 1}}, "logit_bias[x]"), ({"logit_bias": {"5": 101}}, "logit_bias[5]"),
-    ({"model": 5}, "model"), ({"return_token_ids": 1}, "return_token_ids"), ({"wibble": 1}, "wibble"), ({"logprobs": True}, "logprobs"),
+    ({"temperature": -1}, "temperature"),
+    ({"temperature": 2.1}, "temperature"),
+    ({"temperature": "1"}, "temperature"),
+    ({"temperature": True}, "temperature"),
+    ({"temperature": float("nan")}, "temperature"),
+    ({"max_tokens": 0}, "max_tokens"),
+    ({"max_tokens": 1.5}, "max_tokens"),
+    ({"max_tokens": True}, "max_tokens"),
+    ({"max_tokens": -7}, "max_tokens"),
+    ({"n": 2}, "n"),
+    ({"n": True}, "n"),
+    ({"top_p": 0}, "top_p"),
+    ({"top_p": 1.01}, "top_p"),
+    ({"top_k": -1}, "top_k"),
+    ({"top_k": 2.5}, "top_k"),
+    ({"min_p": -0.1}, "min_p"),
+    ({"repetition_penalty": 0}, "repetition_penalty"),
+    ({"frequency_penalty": 2.5}, "frequency_penalty"),
+    ({"presence_penalty": -3}, "presence_penalty"),
+    ({"seed": "7"}, "seed"),
+    ({"seed": 1.5}, "seed"),
+    ({"stop": ""}, "stop"),
+    ({"stop": ["a", ""]}, "stop"),
+    ({"stop": [1]}, "stop"),
+    ({"stop": ["x"] * 17}, "stop"),
+    ({"stop": "\ud800"}, "stop"),
+    ({"stream": "yes"}, "stream"),
+    ({"stream_options": {}}, "stream_options"),
+    ({"stream": True, "stream_options": {"x": 1}}, "stream_options"),
+    ({"logit_bias": [1]}, "logit_bias"),
+    ({"logit_bias": {"x": 1}}, "logit_bias[x]"),
+    ({"logit_bias": {"5": 101}}, "logit_bias[5]"),
+    ({"model": 5}, "model"),
+    ({"return_token_ids": 1}, "return_token_ids"),
+    ({"wibble": 1}, "wibble"),
+    ({"logprobs": True}, "logprobs"),
 ]
 BAD_MESSAGES = [
-    (None, "messages"), ([], "messages"), ("hi", "messages"), ([1], "messages[0]"),
-    ([{"role": "king", "content": ""}], "messages[0].role"), ([{"role": "user"}], "messages[0].content"),
+    (None, "messages"),
+    ([], "messages"),
+    ("hi", "messages"),
+    ([1], "messages[0]"),
+    ([{"role": "king", "content": ""}], "messages[0].role"),
+    ([{"role": "user"}], "messages[0].content"),
     ([{"role": "assistant", "content": None}], "messages[0].content"),
     ([*USER, {"role": "user", "content": "a\udc00"}], "messages[1].content"),
     ([{"role": "user", "content": [{"type": "image_url"}]}], "messages[0].content[0]"),
@@ -67,27 +96,63 @@ def test_bad_tools_are_refused():
             assert openai_api.parse_chat({"messages": USER, "tools": tools}).tools is None
         else:
             assert refused(openai_api.parse_chat, {"messages": USER, "tools": tools}) == "tools[0]"
-    assert refused(openai_api.parse_chat, {"messages": USER, "tool_choice": "required"}) == "tool_choice"
+    assert (
+        refused(openai_api.parse_chat, {"messages": USER, "tool_choice": "required"})
+        == "tool_choice"
+    )
 
 
 def test_null_means_absent_and_tolerated_names_pass():
-    body = {"messages": USER, "user": "u", "metadata": {"a": "b"}, "n": 1,
-            **{name: None for name in ("temperature", "max_tokens", "seed", "stop", "logit_bias", "tools", "stream")}}
+    body = {
+        "messages": USER,
+        "user": "u",
+        "metadata": {"a": "b"},
+        "n": 1,
+        **{
+            name: None
+            for name in (
+                "temperature",
+                "max_tokens",
+                "seed",
+                "stop",
+                "logit_bias",
+                "tools",
+                "stream",
+            )
+        },
+    }
     request = openai_api.parse_chat(body)
-    assert request.sampling["temperature"] == 1.0 and request.max_tokens is None and not request.stream
+    assert (
+        request.sampling["temperature"] == 1.0 and request.max_tokens is None and not request.stream
+    )
 
 
 def test_a_models_own_defaults_hold_unless_odd():
     body = {"messages": USER}
-    assert openai_api.parse_chat(body, {"temperature": 0.2, "top_k": 40}).sampling["temperature"] == 0.2
+    assert (
+        openai_api.parse_chat(body, {"temperature": 0.2, "top_k": 40}).sampling["temperature"]
+        == 0.2
+    )
     assert openai_api.parse_chat(body, {"temperature": 0.2, "top_k": 40}).sampling["top_k"] == 40
     assert openai_api.parse_chat(body, {"temperature": -4}).sampling["temperature"] == 1.0
-    assert openai_api.parse_chat({**body, "temperature": 0.7}, {"temperature": 0.2}).sampling["temperature"] == 0.7
+    assert (
+        openai_api.parse_chat({**body, "temperature": 0.7}, {"temperature": 0.2}).sampling[
+            "temperature"
+        ]
+        == 0.7
+    )
 
 
 def test_parts_join_and_developer_is_system():
-    messages = [{"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
-    assert openai_api.parse_chat({"messages": messages}).messages == [{"role": "system", "content": "ab"}]
+    messages = [
+        {
+            "role": "developer",
+            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        }
+    ]
+    assert openai_api.parse_chat({"messages": messages}).messages == [
+        {"role": "system", "content": "ab"}
+    ]
 
 
 def test_max_completion_tokens_wins_and_seeds_are_drawn():
@@ -103,7 +168,9 @@ def test_a_megabyte_of_text_is_a_legal_prompt():
 
 
 def responder(kind, **fields):
-    request = SimpleNamespace(kind=kind, include_usage=True, continuous_usage=False, return_token_ids=False)
+    request = SimpleNamespace(
+        kind=kind, include_usage=True, continuous_usage=False, return_token_ids=False
+    )
     vars(request).update(fields)
     return openai_api.Responder(request, "m", clock=lambda: 1700000000.9, new_id=lambda: "7")
 
@@ -112,10 +179,17 @@ def test_chat_stream_shapes():
     r = responder("chat")
     usage = openai_api.usage(3, 2)
     chunks = [r.opening(), r.chunk("a"), *r.closing("stop", usage, {"tokens": 2})]
-    assert all(c["object"] == "chat.completion.chunk" and c["id"] == "chatcmpl-7" and c["model"] == "m" for c in chunks)
+    assert all(
+        c["object"] == "chat.completion.chunk" and c["id"] == "chatcmpl-7" and c["model"] == "m"
+        for c in chunks
+    )
     assert all(c["created"] == 1700000000 for c in chunks)
     assert [c["choices"][0]["delta"] if c["choices"] else None for c in chunks] == [
-        {"role": "assistant", "content": ""}, {"content": "a"}, {}, None]
+        {"role": "assistant", "content": ""},
+        {"content": "a"},
+        {},
+        None,
+    ]
     assert [c["choices"][0]["finish_reason"] for c in chunks[:3]] == [None, None, "stop"]
     assert chunks[2]["timings"] == {"tokens": 2} and chunks[3]["usage"]["total_tokens"] == 5
 
@@ -133,6 +207,10 @@ def test_whole_responses():
     assert chat["object"] == "chat.completion" and chat["usage"]["total_tokens"] == 2
     assert chat["choices"][0]["message"] == {"role": "assistant", "content": "hi"}
     text = responder("complete").whole("hi", "stop", openai_api.usage(1, 1), {})
-    assert text["object"] == "text_completion" and text["choices"][0]["text"] == "hi" and text["id"] == "cmpl-7"
+    assert (
+        text["object"] == "text_completion"
+        and text["choices"][0]["text"] == "hi"
+        and text["id"] == "cmpl-7"
+    )
     assert responder("complete").opening() is None
     assert responder("complete").chunk("x")["choices"][0]["text"] == "x"

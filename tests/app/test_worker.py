@@ -1,9 +1,9 @@
 import asyncio
 
 import pytest
+
 from app.worker import Worker
 from pyengine.errors import EngineError
-
 from tests.app.fakes import WORDS, FakeEngine, FakeLoader, FakeParts
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
@@ -44,7 +44,13 @@ def test_load_then_chat_and_complete():
         assert answer["timings"]["tokens"] == 7 and answer["timings"]["ttft_ms"] >= 0
         await worker.handle(message("b", "complete", {"prompt": [5, 6], "max_tokens": 2}))
         (answer,) = parts.of("b", "result")
-        assert answer["choices"][0] == {"index": 0, "finish_reason": "length", "logprobs": None, "text": "one two "}
+        assert answer["choices"][0] == {
+            "index": 0,
+            "finish_reason": "length",
+            "logprobs": None,
+            "text": "one two ",
+        }
+
     asyncio.run(run())
 
 
@@ -54,10 +60,19 @@ def test_streams_are_chunks_and_an_empty_result():
         body = {**CHAT, "stream": True, "max_tokens": 2, "stream_options": {"include_usage": True}}
         await worker.handle(message("a", "chat", body))
         chunks = parts.of("a", "chunk")
-        assert [c["choices"][0]["delta"].get("content") for c in chunks[:-1]] == ["", "one ", "two ", None]
-        assert chunks[-2]["choices"][0]["finish_reason"] == "length" and chunks[-2]["timings"]["tokens"] == 2
+        assert [c["choices"][0]["delta"].get("content") for c in chunks[:-1]] == [
+            "",
+            "one ",
+            "two ",
+            None,
+        ]
+        assert (
+            chunks[-2]["choices"][0]["finish_reason"] == "length"
+            and chunks[-2]["timings"]["tokens"] == 2
+        )
         assert chunks[-1]["usage"]["completion_tokens"] == 2
         assert parts.events[-1]["event"] == "result" and parts.events[-1]["data"] == {}
+
     asyncio.run(run())
 
 
@@ -68,7 +83,13 @@ def test_token_ids_on_request():
         await worker.handle(message("a", "complete", body))
         assert parts.of("a", "result")[0]["choices"][0]["token_ids"] == [0, 1, 2]
         await worker.handle(message("b", "complete", {**body, "stream": True}))
-        assert [c["choices"][0].get("token_ids") for c in parts.of("b", "chunk")] == [[0], [1], [2], None]
+        assert [c["choices"][0].get("token_ids") for c in parts.of("b", "chunk")] == [
+            [0],
+            [1],
+            [2],
+            None,
+        ]
+
     asyncio.run(run())
 
 
@@ -76,10 +97,15 @@ def test_one_generation_at_a_time_in_order():
     async def run():
         engine = FakeEngine()
         worker, parts = await loaded(make=lambda: engine)
-        await asyncio.gather(*(worker.handle(message(f"r{i}", "complete", {"prompt": [i]})) for i in range(5)))
+        await asyncio.gather(
+            *(worker.handle(message(f"r{i}", "complete", {"prompt": [i]})) for i in range(5))
+        )
         assert engine.most_running == 1
         assert [call.ids for call in engine.calls] == [[i] for i in range(5)]
-        assert [e["id"] for e in parts.events if e["event"] == "result"][1:] == [f"r{i}" for i in range(5)]
+        assert [e["id"] for e in parts.events if e["event"] == "result"][1:] == [
+            f"r{i}" for i in range(5)
+        ]
+
     asyncio.run(run())
 
 
@@ -87,7 +113,10 @@ def test_cancel_while_running_and_while_queued():
     async def run():
         engine = FakeEngine(gate=asyncio.Event())
         worker, parts = await loaded(make=lambda: engine)
-        tasks = [asyncio.ensure_future(worker.handle(message(i, "complete", {"prompt": "x"}))) for i in "abc"]
+        tasks = [
+            asyncio.ensure_future(worker.handle(message(i, "complete", {"prompt": "x"})))
+            for i in "abc"
+        ]
         await asyncio.sleep(0.01)
         for target in "ab":
             await worker.handle(message("c" + target, "cancel", {"target": target}))
@@ -98,6 +127,7 @@ def test_cancel_while_running_and_while_queued():
         assert len(engine.calls) == 2  # the queued one never reached the engine
         await worker.handle(message("late", "cancel", {"target": "a"}))
         assert parts.of("late", "result") == [{"found": False}]
+
     asyncio.run(run())
 
 
@@ -119,14 +149,16 @@ def test_a_load_is_shared_and_another_model_takes_over_when_idle():
         await worker.handle(message("d", "load", {"model": "other"}))
         assert len(loader.loads) == 2 and first.engine.closed == 1 and first.checkpoint.closed == 1
         assert parts.of("d", "result")[0]["model"] == "other"
+
     asyncio.run(run())
 
 
 def test_the_default_model_by_name_is_the_same_load():
     async def run():
-        worker, parts = await loaded()
+        worker, _ = await loaded()
         await worker.handle(message("b", "load", {"model": "smollm2-135m-instruct", "quant": None}))
         assert len(worker._loader.loads) == 1
+
     asyncio.run(run())
 
 
@@ -143,6 +175,7 @@ def test_another_model_is_refused_while_one_generates():
         engine.gate.set()
         await task
         assert parts.of("a", "result") and engine.closed == 0
+
     asyncio.run(run())
 
 
@@ -159,6 +192,7 @@ def test_a_cancelled_request_does_not_keep_the_next_model_out():
         engine.gate.set()
         await asyncio.gather(chat, load)
         assert engine.closed == 1 and parts.of("b", "result")[0]["model"] == "other"
+
     asyncio.run(run())
 
 
@@ -171,6 +205,7 @@ def test_requests_name_the_loaded_model_or_none():
         assert code(parts, "b") == "E_BAD_REQUEST"
         await worker.handle(message("c", "chat", {**CHAT, "model": "other"}))
         assert code(parts, "c") == "E_BUSY"
+
     asyncio.run(run())
 
 
@@ -182,6 +217,7 @@ def test_nothing_loaded():
             assert code(parts, id_) == "E_BAD_REQUEST"
         await worker.handle(message("c", "unload"))
         assert parts.of("c", "result") == [{}]
+
     asyncio.run(run())
 
 
@@ -197,6 +233,7 @@ def test_unload_ends_what_runs_and_closes():
         await asyncio.gather(task, unload)
         assert engine.closed == 1 and worker._session is None
         assert parts.of("a", "result")[0]["choices"][0]["finish_reason"] == "cancel"
+
     asyncio.run(run())
 
 
@@ -208,14 +245,18 @@ def test_a_failed_load_leaves_a_worker_that_can_load():
         worker._loader.error = None
         await worker.handle(message("b", "load"))
         assert parts.of("b", "result")
+
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("error", "expected", "kept"), [
-    (EngineError("E_DEVICE_LOST", reason="gone"), "E_DEVICE_LOST", False),
-    (EngineError("E_GPU", what="x", detail="y"), "E_GPU", True),
-    (ZeroDivisionError("oops"), "E_INTERNAL", True),
-])
+@pytest.mark.parametrize(
+    ("error", "expected", "kept"),
+    [
+        (EngineError("E_DEVICE_LOST", reason="gone"), "E_DEVICE_LOST", False),
+        (EngineError("E_GPU", what="x", detail="y"), "E_GPU", True),
+        (ZeroDivisionError("oops"), "E_INTERNAL", True),
+    ],
+)
 def test_errors_while_generating(error, expected, kept):
     async def run():
         engine = FakeEngine(fail_at=1, error=error)
@@ -231,22 +272,32 @@ def test_errors_while_generating(error, expected, kept):
         if kept:
             await worker.handle(message("b", "chat", CHAT))
             assert parts.of("b", "result")
+
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("bad", "param"), [
-    ({"v": 2, "id": "x", "method": "stats"}, "v"), ({"v": 1, "id": "", "method": "stats"}, "id"),
-    ({"v": 1, "id": "x", "method": "format_disk"}, "method"), ({"v": 1, "id": "x", "method": "stats", "extra": 1}, "extra"),
-    ({"v": 1, "id": "x", "method": "stats", "params": [1]}, "params"),
-    ({"v": 1, "id": "x", "method": "load", "params": {"colour": 1}}, "colour"),
-    ({"v": 1, "id": "x", "method": "cancel"}, "target"), (None, "v"), ([], "v"), ("hello", "v"),
-])
+@pytest.mark.parametrize(
+    ("bad", "param"),
+    [
+        ({"v": 2, "id": "x", "method": "stats"}, "v"),
+        ({"v": 1, "id": "", "method": "stats"}, "id"),
+        ({"v": 1, "id": "x", "method": "format_disk"}, "method"),
+        ({"v": 1, "id": "x", "method": "stats", "extra": 1}, "extra"),
+        ({"v": 1, "id": "x", "method": "stats", "params": [1]}, "params"),
+        ({"v": 1, "id": "x", "method": "load", "params": {"colour": 1}}, "colour"),
+        ({"v": 1, "id": "x", "method": "cancel"}, "target"),
+        (None, "v"),
+        ([], "v"),
+        ("hello", "v"),
+    ],
+)
 def test_messages_outside_the_union(bad, param):
     async def run():
         worker, parts = make()
         await worker.handle(bad)
         (event,) = parts.events
         assert event["data"]["code"] == "E_BAD_REQUEST" and event["data"]["facts"]["param"] == param
+
     asyncio.run(run())
 
 
@@ -262,6 +313,7 @@ def test_too_long_a_prompt_and_nothing_left_behind():
         await worker.handle(message("s", "stats"))
         (stats,) = parts.of("s", "result")
         assert stats["live"]["requests"] == 0 and stats["load_ms"] == {"boot": 1.0, "upload": 1.0}
+
     asyncio.run(run())
 
 
@@ -272,4 +324,5 @@ def test_receive_keeps_no_task():
         assert len(worker._tasks) == 1
         await asyncio.sleep(0.01)
         assert parts.of("x", "result") == [{}] and not worker._tasks
+
     asyncio.run(run())

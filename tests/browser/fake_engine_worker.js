@@ -1,4 +1,6 @@
-/** Stands in for engine_worker.js: the same protocol, answers made of words, no Python and no GPU. */
+/**
+ * Stands in for engine_worker.js: the same protocol, answers made of words, no Python and no GPU.
+ */
 import { event } from "./js/protocol.js";
 
 const WORDS = ["one", "two", "three", "four", "five", "six", "seven"];
@@ -9,7 +11,8 @@ const cancelled = new Set(), running = new Set();
 let turn = Promise.resolve();
 
 const post = (id, name, data) => self.postMessage(event(id, name, data));
-const refuse = (id, code, message) => post(id, "error", { code, message, next_step: "Wait.", facts: { model } });
+const refuse = (id, code, message) => post(id, "error", { code, message, next_step: "Wait.",
+  facts: { model } });
 
 const handlers = {
   async load(id, { model: wanted = "default" }) {
@@ -54,13 +57,16 @@ async function generate(id, { stream, delay = 5, words = WORDS.length, fail_at }
       return refuse(id, "E_DEVICE_LOST", "lost");
     }
     generated++;
-    if (stream) post(id, "chunk", { choices: [{ index: 0, delta: { content: WORDS[i % WORDS.length] } }], serial });
+    if (stream) post(id, "chunk", { choices: [{ index: 0,
+      delta: { content: WORDS[i % WORDS.length] } }], serial });
   }
   running.delete(id);
-  post(id, "result", stream ? {} : { choices: [{ message: { content: WORDS.slice(0, words).join(" ") } }], serial });
+  post(id, "result", stream ? {} : { choices: [{ message: { content: WORDS.slice(0,
+    words).join(" ") } }], serial });
 }
 
 self.onmessage = ({ data: { id, method, params } }) => {
   const done = handlers[method](id, params);
-  done?.catch?.((error) => setTimeout(() => { throw error; })); // as an uncaught error of the worker
+  // As an uncaught error of the worker
+  done?.catch?.((error) => setTimeout(() => { throw error; }));
 };

@@ -1,4 +1,6 @@
-"""The public client over a fake worker: sharing, streams, aborts, takeover, and two tabs on one engine."""
+"""The public client over a fake worker: sharing, streams, aborts, takeover, and two tabs on one
+engine."""
+
 import shutil
 from pathlib import Path
 
@@ -24,6 +26,7 @@ def open_tab(context, client_url):
         tab.goto(client_url)
         tab.wait_for_function("window.ready")
         return tab
+
     return open_tab
 
 
@@ -45,18 +48,24 @@ def test_chat_stream_and_stats(tab):
         const engine = await create({ model: "default", onProgress: (p) => stages.push(p.stage) });
         const chat = await engine.chat.completions.create({ messages: [], words: 3 });
         const stream = await engine.completions.create({ prompt: "x", stream: true });
-        return { stages, text: chat.choices[0].message.content, words: await collect(stream), stats: await engine.stats(),
+        return { stages, text: chat.choices[0].message.content, words: await collect(stream),
+            stats: await engine.stats(),
                  model: engine.model };
     }""")
     assert result["stages"] == ["boot", "ready"] and result["model"] == "default"
-    assert result["text"] == "one two three" and result["words"][-1] == "seven" and len(result["words"]) == 7
+    assert (
+        result["text"] == "one two three"
+        and result["words"][-1] == "seven"
+        and len(result["words"]) == 7
+    )
     assert result["stats"]["loads"] == 1
 
 
 def test_the_same_model_is_shared_and_the_last_unload_ends_the_worker(tab):
     result = tab.evaluate("""async () => {
         const [a, b] = await Promise.all([create({ model: "slow" }), create({ model: "slow" })]);
-        const shared = (await a.stats()).serial === (await b.stats()).serial && (await a.stats()).loads === 1;
+        const shared = (await a.stats()).serial === (await b.stats()).serial
+            && (await a.stats()).loads === 1;
         await a.unload();
         await a.unload();
         const still = (await b.stats()).model;
@@ -88,7 +97,8 @@ def test_create_again_after_unload_starts_a_new_worker(tab):
 def test_leaving_the_loop_cancels(tab):
     result = tab.evaluate("""async () => {
         const engine = await create();
-        const stream = await engine.chat.completions.create({ messages: [], stream: true, words: 5000, delay: 5 });
+        const stream = await engine.chat.completions.create({ messages: [], stream: true,
+            words: 5000, delay: 5 });
         const words = await collect(stream, 2);
         await sleep(60);
         return { words, stats: await engine.stats(), live: hub.live };
@@ -99,7 +109,8 @@ def test_leaving_the_loop_cancels(tab):
 
 @pytest.mark.parametrize("how", ["stream.controller.abort()", "mine.abort()"])
 def test_an_aborted_stream_just_ends(tab, how):
-    result = tab.evaluate("""async (how) => {
+    result = tab.evaluate(
+        """async (how) => {
         const engine = await create();
         const mine = new AbortController();
         const body = { messages: [], stream: true, words: 5000, delay: 5 };
@@ -110,7 +121,9 @@ def test_an_aborted_stream_just_ends(tab, how):
         const took = performance.now() - begun;
         await sleep(60);
         return { words: words.length, took, stats: await engine.stats() };
-    }""", how)
+    }""",
+        how,
+    )
     assert 0 < result["words"] < 20 and result["took"] < 1000
     assert result["stats"]["running"] == 0
 
@@ -121,10 +134,12 @@ def test_aborts_reject_with_the_signals_reason(tab):
         const body = { messages: [], words: 5000 };
         const gone = AbortSignal.abort(new Error("before"));
         const before = await caught(engine.chat.completions.create(body, { signal: gone }));
-        const stream = await caught(engine.chat.completions.create({ ...body, stream: true, signal: gone }));
+        const stream = await caught(engine.chat.completions.create({ ...body, stream: true,
+            signal: gone }));
         const later = new AbortController();
         setTimeout(() => later.abort(), 20);
-        const during = await caught(engine.chat.completions.create({ ...body, signal: later.signal }));
+        const during = await caught(engine.chat.completions.create({ ...body,
+            signal: later.signal }));
         const stats = await caught(engine.stats({ signal: gone }));
         const load = new AbortController();
         setTimeout(() => load.abort(), 20);
@@ -144,10 +159,13 @@ def test_errors_are_coded(tab):
         const option = await caught(create({ colour: "red" }));
         const engine = await create();
         const lost = await caught(engine.chat.completions.create({ messages: [], fail_at: 1 }));
-        const stream = await engine.chat.completions.create({ messages: [], stream: true, fail_at: 2 });
+        const stream = await engine.chat.completions.create({ messages: [], stream: true,
+            fail_at: 2 });
         const lostStream = await caught(collect(stream));
-        const first = await caught(engine.chat.completions.create({ messages: [], stream: true, fail_at: 0 }));
-        const nan = await caught(engine.chat.completions.create({ messages: [], temperature: NaN }));
+        const first = await caught(engine.chat.completions.create({ messages: [], stream: true,
+            fail_at: 0 }));
+        const nan = await caught(engine.chat.completions.create({ messages: [],
+            temperature: NaN }));
         const code = await caught(engine.chat.completions.create({ messages: [{ f() {} }] }));
         const busy = engine.chat.completions.create({ messages: [], words: 30 });
         await sleep(20);
@@ -157,10 +175,20 @@ def test_errors_are_coded(tab):
     }""")
     assert result.pop("after") == EMPTY
     codes = {name: error["code"] for name, error in result.items()}
-    assert codes == {"missing": "E_BAD_REQUEST", "option": "E_BAD_REQUEST", "lost": "E_DEVICE_LOST", "first": "E_DEVICE_LOST",
-                     "lostStream": "E_DEVICE_LOST", "nan": "E_BAD_REQUEST", "code": "E_BAD_REQUEST", "other": "E_BUSY"}
+    assert codes == {
+        "missing": "E_BAD_REQUEST",
+        "option": "E_BAD_REQUEST",
+        "lost": "E_DEVICE_LOST",
+        "first": "E_DEVICE_LOST",
+        "lostStream": "E_DEVICE_LOST",
+        "nan": "E_BAD_REQUEST",
+        "code": "E_BAD_REQUEST",
+        "other": "E_BUSY",
+    }
     assert all(error["coded"] and error["next_step"] for error in result.values())
-    assert "temperature" in result["nan"]["message"] and "messages[0].f" in result["code"]["message"]
+    assert (
+        "temperature" in result["nan"]["message"] and "messages[0].f" in result["code"]["message"]
+    )
 
 
 def test_another_model_takes_over_when_idle_and_is_taken_back(tab):
@@ -178,10 +206,14 @@ def test_a_worker_that_crashes_fails_its_calls_and_the_next_begins_anew(tab):
     result = tab.evaluate("""async () => {
         const engine = await create();
         const crash = await caught(create({ model: "crash" }));
-        const words = await collect(await engine.chat.completions.create({ messages: [], stream: true }));
+        const words = await collect(await engine.chat.completions.create({ messages: [],
+            stream: true }));
         return { crash, words: words.length };
     }""")
-    assert result["crash"]["code"] == "E_INTERNAL" and "crashed on purpose" in result["crash"]["message"]
+    assert (
+        result["crash"]["code"] == "E_INTERNAL"
+        and "crashed on purpose" in result["crash"]["message"]
+    )
     assert result["words"] == 7
 
 
@@ -192,9 +224,12 @@ def test_two_tabs_share_one_engine(tab, open_tab):
         const stages = [];
         window.engine = await create({ model: "a", onProgress: (p) => stages.push(p.stage) });
         const stream = await engine.chat.completions.create({ messages: [], stream: true });
-        return { words: await collect(stream), stats: await engine.stats(), role: hub.role, live: hub.live };
+        return { words: await collect(stream), stats: await engine.stats(), role: hub.role,
+            live: hub.live };
     }""")
-    assert result["role"] == "client" and len(result["words"]) == 7 and result["live"]["worker"] == 0
+    assert (
+        result["role"] == "client" and len(result["words"]) == 7 and result["live"]["worker"] == 0
+    )
     assert result["stats"]["serial"] == tab.evaluate("async () => (await engine.stats()).serial")
     assert live(tab)["guests"] == 1
     # the owner's own unload leaves the engine to its guest, whose unload ends it
@@ -211,7 +246,8 @@ def test_breaking_a_relayed_stream_cancels_it(tab, open_tab):
     other = open_tab()
     words = other.evaluate("""async () => {
         window.engine = await create();
-        return collect(await engine.chat.completions.create({ messages: [], stream: true, words: 5000 }), 3);
+        return collect(await engine.chat.completions.create({ messages: [], stream: true,
+            words: 5000 }), 3);
     }""")
     assert words == ["one", "two", "three"]
     tab.wait_for_function("async () => (await engine.stats()).running === 0")
@@ -224,7 +260,8 @@ def test_a_guest_that_closes_its_tab_is_cancelled_and_let_go(tab, open_tab):
     other = open_tab()
     other.evaluate("""async () => {
         window.engine = await create();
-        window.stream = await engine.chat.completions.create({ messages: [], stream: true, words: 5000 });
+        window.stream = await engine.chat.completions.create({ messages: [], stream: true,
+            words: 5000 });
     }""")
     assert live(tab)["guests"] == 1
     other.close()
@@ -242,14 +279,27 @@ def test_when_the_owner_goes_a_request_under_way_fails_and_the_next_loads_here(t
             window.engine = await create({ model: "a" });
             window.before = (await engine.stats()).serial;
         }""")
-    other.evaluate("() => { window.answer = caught(engine.chat.completions.create({ messages: [], words: 5000 })); }")
+    other.evaluate(
+        "() => { window.body = { messages: [], words: 5000 };"
+        " window.answer = caught(engine.chat.completions.create(body)); }"
+    )
     other.wait_for_function("async () => (await engine.stats()).running === 1")
     tab.close()
     assert other.evaluate("answer")["code"] == "E_DEVICE_LOST"
-    words = other.evaluate("async () => collect(await engine.chat.completions.create({ messages: [], stream: true }))")
+    words = other.evaluate(
+        "async () => collect(await engine.chat.completions.create({ messages: [], stream: true }))"
+    )
     assert len(words) == 7
-    assert third.evaluate("async () => (await engine.chat.completions.create({ messages: [] })).choices.length") == 1
-    serials = [guest.evaluate("async () => [before, (await engine.stats()).serial]") for guest in (other, third)]
+    assert (
+        third.evaluate(
+            "async () => (await engine.chat.completions.create({ messages: [] })).choices.length"
+        )
+        == 1
+    )
+    serials = [
+        guest.evaluate("async () => [before, (await engine.stats()).serial]")
+        for guest in (other, third)
+    ]
     assert serials[0][1] == serials[1][1] != serials[0][0]
     assert sorted([other.evaluate("hub.role"), third.evaluate("hub.role")]) == ["client", "owner"]
 

@@ -1,4 +1,5 @@
 """The byte reader against a server that misbehaves in each way it must survive or name."""
+
 import hashlib
 import random
 import shutil
@@ -16,9 +17,11 @@ READ = """async ({ url, reads, options }) => {
     try {
         const source = await openSource(new URL(url, location.href), options ?? {});
         if (!source) return null;
-        const parts = await Promise.all((reads ?? []).map(([offset, length]) => source.read(offset, length)));
+        const parts = await Promise.all((reads ?? []).map(([offset, length]) => source.read(offset,
+            length)));
         const digests = await Promise.all(parts.map((p) => crypto.subtle.digest("SHA-256", p)));
-        const hex = digests.map((d) => Array.from(new Uint8Array(d), (b) => b.toString(16).padStart(2, "0")).join(""));
+        const hex = digests.map((d) => Array.from(new Uint8Array(d),
+            (b) => b.toString(16).padStart(2, "0")).join(""));
         return { size: source.size, name: source.name, parts: hex };
     } catch (error) {
         return { code: error.code, facts: error.facts };
@@ -46,6 +49,7 @@ def status(code):
         handler.send_header("Content-Length", "0")
         handler.end_headers()
         return True
+
     return answer
 
 
@@ -60,12 +64,15 @@ def whole(handler):
 def partial(start, body, total=SIZE, etag='"1"', content_range=None):
     def answer(handler):
         handler.send_response(206)
-        handler.send_header("Content-Range", content_range or f"bytes {start}-{start + len(body) - 1}/{total}")
+        handler.send_header(
+            "Content-Range", content_range or f"bytes {start}-{start + len(body) - 1}/{total}"
+        )
         handler.send_header("Content-Length", str(len(body)))
         handler.send_header("ETag", etag)
         handler.end_headers()
         handler.wfile.write(body)
         return True
+
     return answer
 
 
@@ -93,21 +100,30 @@ def read(tmp_path, serve, page, faults):
     page.goto(serve(tmp_path, "/a/", fault=faults).url + "index.html")
 
     def read(*reads, url="file.gguf", **options):
-        return page.evaluate(READ, {"url": url, "reads": [list(r) for r in reads],
-                                    "options": {"cache": "no-store", **options}})
+        return page.evaluate(
+            READ,
+            {
+                "url": url,
+                "reads": [list(r) for r in reads],
+                "options": {"cache": "no-store", **options},
+            },
+        )
+
     return read
 
 
 def expect(result, *reads):
     assert result["size"] == SIZE and result["name"] == "file.gguf", result
-    assert result["parts"] == [hashlib.sha256(DATA[o:o + n]).hexdigest() for o, n in reads]
+    assert result["parts"] == [hashlib.sha256(DATA[o : o + n]).hexdigest() for o, n in reads]
 
 
 def test_ranges(read, faults):
     reads = [(0, 7), (83, 769), (CHUNK - 1, 2), (SIZE - 1, 1), (5, 0), (3, CHUNK + 83)]
     expect(read(*reads), *reads)
     assert all(r.startswith("bytes=") for r in faults.seen)
-    assert max(int(r[6:].split("-")[1]) - int(r[6:].split("-")[0]) + 1 for r in faults.seen) == CHUNK
+    assert (
+        max(int(r[6:].split("-")[1]) - int(r[6:].split("-")[0]) + 1 for r in faults.seen) == CHUNK
+    )
     assert len(faults.seen) == 5  # what lies in the first 4 MB is asked for once
 
 
@@ -131,18 +147,24 @@ def test_failures_that_pass_are_tried_again(read, faults):
 
 
 def test_a_short_answer_is_asked_for_again_then_named(read, faults):
-    first, short = partial(0, DATA[:CHUNK]), partial(CHUNK, DATA[CHUNK:CHUNK + 3])
-    faults.next = [first, short, partial(CHUNK, DATA[CHUNK:CHUNK + 7])]
+    first, short = partial(0, DATA[:CHUNK]), partial(CHUNK, DATA[CHUNK : CHUNK + 3])
+    faults.next = [first, short, partial(CHUNK, DATA[CHUNK : CHUNK + 7])]
     expect(read((CHUNK, 7)), (CHUNK, 7))
     faults.next = [first, short, short, short]
     assert read((CHUNK, 7))["code"] == "E_TRUNCATED" and not faults.next
 
 
-@pytest.mark.parametrize(("actions", "code", "requests"), [
-    ([status(404)], "E_NETWORK", 1), ([status(403)], "E_NETWORK", 1), ([status(500)] * 3, "E_NETWORK", 3),
-    ([cut_off] * 3, "E_NETWORK", 3),
-    ([partial(5, DATA[:7])] * 3, "E_NETWORK", 3), ([partial(0, b"x", content_range="bytes 0-0/*")], "E_NETWORK", 1),
-])
+@pytest.mark.parametrize(
+    ("actions", "code", "requests"),
+    [
+        ([status(404)], "E_NETWORK", 1),
+        ([status(403)], "E_NETWORK", 1),
+        ([status(500)] * 3, "E_NETWORK", 3),
+        ([cut_off] * 3, "E_NETWORK", 3),
+        ([partial(5, DATA[:7])] * 3, "E_NETWORK", 3),
+        ([partial(0, b"x", content_range="bytes 0-0/*")], "E_NETWORK", 1),
+    ],
+)
 def test_failures_that_last_are_named(read, faults, actions, code, requests):
     faults.next = list(actions)
     result = read()
@@ -152,7 +174,7 @@ def test_failures_that_last_are_named(read, faults, actions, code, requests):
 
 @pytest.mark.parametrize("changed", [{"total": SIZE + 1}, {"etag": '"2"'}])
 def test_a_file_that_changes_while_it_is_read(read, faults, changed):
-    faults.next = [partial(0, DATA[:CHUNK]), partial(CHUNK, DATA[CHUNK:CHUNK + 7], **changed)]
+    faults.next = [partial(0, DATA[:CHUNK]), partial(CHUNK, DATA[CHUNK : CHUNK + 7], **changed)]
     result = read((CHUNK, 7))
     assert result["code"] == "E_CORRUPT_SHARD" and result["facts"]["file"] == "file.gguf"
 
