@@ -1,5 +1,5 @@
 """Matrix times one row of activations: the decode kernels, with the norm, SwiGLU and residual that surround it."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, variants
+from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div
 from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
 from pyengine.passes.fuse import Fusion
 
@@ -71,5 +71,6 @@ def _launch_matmul(into):
 
 MATMUL_SPECS = tuple(
     KernelSpec(op, "matmul", _launch_matmul(into),
-               tuple({**w, **v, "into": into} for w in WEIGHT_VARIANTS for v in variants(vec=(True, False))))
+               tuple({**w, "vec": vec, "into": into} for w in WEIGHT_VARIANTS
+                     for vec in ((True,) if w["scale"] else (True, False))))  # groups are multiples of 16 columns
     for op, into in (("linear", False), ("linear_into", True)))

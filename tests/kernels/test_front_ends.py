@@ -1,0 +1,125 @@
+"""Every shader on both WGSL front ends: Tint, which Chromium has, and naga, which Firefox and
+wgpu-py have. Each refuses what the other takes."""
+
+import asyncio
+
+import pytest
+
+from pyengine import kernels
+from pyengine.compile import compile_model
+from pyengine.errors import EngineError
+from pyengine.formats.checkpoint import open_path
+from pyengine.kernels import source
+from pyengine.kernels.repack import repack_launch
+from pyengine.kernels.spec import Caps
+from pyengine.quant.kinds import WeightKind, for_encoding
+from tests.kernels import op_cases, tint
+from tests.kernels.one_op import graph_of
+
+CAPS = (Caps(software=True), Caps())
+GOLDENS = ("models-tiny/llama", "models-real-heads/llama")
+
+
+def op_shaders():
+    """{variant key: [first and last shader that the op cases launch]}."""
+    found = {}
+    for cases in op_cases.groups().values():
+        for case in cases:
+            graph, _ = graph_of(case)
+            for caps in CAPS:
+                spec, launch = kernels.choose(graph.nodes[0], graph.values, caps)
+                key = source.variant_key(spec.stem, launch.variant)
+                found.setdefault(key, [(spec.stem, launch)])[1:] = [(spec.stem, launch)]
+    return {key: [source.wgsl(*pair) for pair in pairs] for key, pairs in found.items()}
+
+
+def repack_shaders():
+    """{variant key: [shader]} of every pair of encoding and kind that repack takes."""
+    found = {}
+    kinds = [WeightKind.parse(name) for name in op_cases.KINDS]
+    for encoding in {variant["encoding"] for variant in kernels.repack.VARIANTS}:
+        for kind in kinds:
+            for head_dim in (0, 64):
+                try:
+                    launch = repack_launch(encoding, 768, kind, head_dim)
+                except EngineError:
+                    continue
+                key = source.variant_key("repack", launch.variant)
+                found.setdefault(key, []).append(source.wgsl("repack", launch))
+    assert for_encoding("q6_k", 768) in kinds
+    return found
+
+
+def model_plans(goldens, gguf):
+    """Plans of both tiny models, as they are and quantised, and of the site's own model."""
+    for name in GOLDENS:
+        checkpoint = asyncio.run(open_path(str(goldens / name)))
+        for quant, kv in (("keep", "f32"), ("mixed4", "f16"), ("affine8-g64", "f16")):
+            for caps in CAPS:
+                yield compile_model(checkpoint.config, checkpoint.tensors, quant=quant, kv=kv,
+                                    context=512, caps=caps).plan
+    if gguf is not None:
+        checkpoint = asyncio.run(open_path(str(gguf)))
+        for caps in CAPS:
+            yield compile_model(checkpoint.config, checkpoint.tensors, caps=caps).plan
+
+
+@pytest.fixture(scope="module")
+def shaders(goldens):
+    """{name: text}, each text once."""
+    from app.build import settings
+    gguf = next(settings.DIST.glob("models/*/*.gguf"), None)
+    found = {}
+    for shaders in (op_shaders(), repack_shaders()):
+        for key, texts in shaders.items():
+            found.update({text: f"{key} {i}" for i, text in enumerate(texts)})
+    for plan in model_plans(goldens, gguf):
+        found.update({p.code: p.label for p in plan.pipelines})
+    return {f"{name} #{i}": text for i, (text, name) in enumerate(found.items())}
+
+
+def test_every_variant_is_launched_by_some_case(goldens):
+    """No template is rendered for nothing, and none goes unseen by the tests of the ops."""
+    launched = set(op_shaders()) | set(repack_shaders())
+    every = {source.variant_key(stem, variant) for stem, found in kernels.every_template()
+             for variant in found if not stem.startswith("sample_")}
+    assert launched == every
+
+
+def test_a_plan_holds_every_sampling_kernel(goldens):
+    labels = {p.label.split("#")[0] for p in next(model_plans(goldens, None)).pipelines}
+    stems = {stem for stem, _ in kernels.every_template() if stem.startswith("sample_")}
+    assert stems <= labels
+
+
+def test_tint_takes_all_without_a_warning(shaders):
+    assert tint.errors(shaders, ("error", "warning")) == {}
+
+
+def test_naga_takes_all(shaders):
+    """wgpu-py has no warnings to ask for; errors are exceptions."""
+    wgpu = pytest.importorskip("wgpu")
+    try:
+        device = wgpu.gpu.request_adapter_sync().request_device_sync()
+    except (RuntimeError, OSError) as error:
+        pytest.skip(f"no native GPU adapter: {error}")
+    refused = {}
+    for name, text in shaders.items():
+        try:
+            device.create_shader_module(code=text)
+        except wgpu.GPUError as error:
+            refused[name] = str(error)[:500]
+    device.destroy()
+    assert refused == {}
+
+
+def test_no_template_enables_a_feature_or_takes_a_storage_pointer(shaders):
+    """The device adds `enable` lines; naga has no unrestricted pointer parameters."""
+    for name, text in shaders.items():
+        assert "enable " not in text and "ptr<storage" not in text, name
+
+
+def test_tint_reports_a_warning(shaders):
+    """The check above would see one."""
+    text = next(iter(shaders.values())) + "\nfn idle() { return; let x = 1u; }\n"
+    assert "unreachable" in str(tint.errors({"dead code": text}, ("error", "warning")))
