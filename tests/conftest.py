@@ -9,6 +9,7 @@ test that uses Playwright is moved behind those that do not; inside one, use `ru
     site             Served for `dist`; `site.log` lists its requests (app.build.server.Request)
     page, browser    pytest-playwright's, with WebGPU on SwiftShader; --browser webkit works too
     outside          what the browser asked of other hosts: a list that stays empty
+    check_golden     check_golden("plans/x.txt", text): equal to the golden; --update-goldens rewrites it
 """
 import asyncio
 import os
@@ -24,6 +25,8 @@ from tests.support import RefusingProxy
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the full matrices too (marker: long)")
+    parser.addoption("--update-goldens", action="store_true",
+                     help="write the text goldens (tests/goldens/plans) anew: read their diff")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -37,6 +40,19 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def goldens():
     return Path(__file__).parent / "goldens"
+
+
+@pytest.fixture
+def check_golden(goldens, pytestconfig):
+    def check(name, text):
+        path = goldens / name
+        if pytestconfig.getoption("--update-goldens"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists() and path.read_text() == text, (
+            f"{name} is not what the code gives now: if the change is meant, run pytest with "
+            f"--update-goldens and read the diff of tests/goldens/{name}")
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -90,13 +90,19 @@ def rmsnorm(attrs, x, gain, state):
     return ((x / np.sqrt(variance + attrs["eps"]) * gain).astype(np.float32),)
 
 
-@register("add", lambda attrs, x, y, state: [(x.shape, "f32")], ELEMENTWISE)
+def _infer_add(attrs, x, y, state):
+    _want(x.shape == y.shape, f"add: x {x.shape}, y {y.shape}")
+    return [(x.shape, "f32")]
+
+
+@register("add", _infer_add, ELEMENTWISE)
 def add(attrs, x, y, state):
     """x, y (T, H) -> x + y."""
     return (x + y,)
 
 
 def _infer_silu_mul(attrs, gate_up, state):
+    _want(gate_up.shape[1] % 2 == 0, f"silu_mul: gate_up {gate_up.shape}")
     return [((gate_up.shape[0], gate_up.shape[1] // 2), "f32")]
 
 

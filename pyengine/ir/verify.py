@@ -9,6 +9,14 @@ def _fail(graph, node, detail):
     raise EngineError("E_INTERNAL", detail=f"graph {graph.name}: {node.op}: {detail}; operands {types}")
 
 
+def _infer(graph, node, spec):
+    """What the op's rule gives; a wrong number of operands or a missing attribute is the node's fault."""
+    try:
+        return spec.infer(dict(node.attrs), *[graph.values[n] for n in node.inputs])
+    except (TypeError, KeyError, IndexError) as error:
+        _fail(graph, node, f"operands or attributes do not fit the op ({error!r})")
+
+
 def verify(graph):
     """Raises `E_INTERNAL` on an unknown op, an undeclared or not yet written value, a second writer, or a
     shape or dtype that the op's rule does not give. Returns the graph, so that passes can be chained."""
@@ -29,10 +37,10 @@ def verify(graph):
             if name in written and graph.values[name].role != "io":
                 _fail(graph, node, f"{name} is written twice")
             written.add(name)
+        want = _infer(graph, node, spec)
         for index in spec.mutates:
             if graph.values[node.inputs[index]].role in ("weight", "const"):
                 _fail(graph, node, f"{node.inputs[index]} is constant but mutated")
-        want = spec.infer(dict(node.attrs), *[graph.values[n] for n in node.inputs])
         got = [(graph.values[n].shape, graph.values[n].dtype) for n in node.outputs]
         if list(want) != got:
             _fail(graph, node, f"outputs are {got}, the rule gives {list(want)}")

@@ -85,6 +85,12 @@ class Builder:
 
     # ---- values --------------------------------------------------------------------------------------------------
 
+    def _fits(self, name, nbytes):
+        """Refuses early, before tables and buffers of such a size are made."""
+        if nbytes > self._max_binding:
+            raise EngineError("E_OUT_OF_MEMORY", what=f"{name} in one GPU binding", needed=nbytes,
+                              available=self._max_binding)
+
     def _io(self, name, shape, dtype):
         return self.graph.add(Value(name, shape, dtype, "io")).name
 
@@ -95,7 +101,9 @@ class Builder:
     def cache(self, name, kv_heads, head_dim):
         """A KV cache (kv_heads, context, head_dim), f16 pairs or f32."""
         dtype = "f16x2" if self.kv == "f16" else "f32"
-        return self.graph.add(Value(name, (kv_heads, self.context, head_dim), dtype, "state")).name
+        value = Value(name, (kv_heads, self.context, head_dim), dtype, "state")
+        self._fits(name, value.nbytes)
+        return self.graph.add(value).name
 
     def const(self, name, shape, make):
         """A table computed on the host; `make()` -> array('f'), called once per model."""
@@ -134,9 +142,7 @@ class Builder:
     def embed(self, tensor, vocab, width, scale=1.0):
         """tokens -> (T, width)."""
         buffer, = self._weights.matrix([(tensor, vocab, 0)], width, embedding=True)
-        if buffer.nbytes > self._max_binding:
-            raise EngineError("E_OUT_OF_MEMORY", what=f"{tensor} in one GPU binding", needed=buffer.nbytes,
-                              available=self._max_binding)
+        self._fits(tensor, buffer.nbytes)
         return self.op("embed", self.tokens, self._weight_value(buffer), scale=scale)
 
     def rmsnorm(self, x, tensor, eps):
@@ -166,5 +172,8 @@ class Builder:
 
     def _slices(self, buffer):
         per_row = buffer.nbytes // buffer.rows
+        if buffer.nbytes <= self._max_binding:
+            return [(buffer, 0, buffer.rows)]
+        self._fits(f"{ROW_ALIGN} rows of {buffer.name[:120]}", ROW_ALIGN * per_row)
         most = self._max_binding // per_row // ROW_ALIGN * ROW_ALIGN
         return [(buffer, row0, min(most, buffer.rows - row0)) for row0 in range(0, buffer.rows, most)]
