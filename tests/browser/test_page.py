@@ -36,6 +36,31 @@ def test_progress_names_the_stages_in_order_with_bytes_rate_and_eta(chat):
     expect(chat.get("progress")).to_have_count(0)
 
 
+def test_overlapping_stages_are_not_over_before_they_begin(chat):
+    chat.open(start=False)
+    states = chat.page.evaluate("""async () => {
+      const { ProgressMeter } = await import("./js/ui/progress_meter.js");
+      const meter = new ProgressMeter();
+      const states = () => meter.stages.map((stage) => `${stage.id} ${stage.state}`).join(", ");
+      const note = (stage, done, total, now) =>
+        meter.note({ stage, bytes_done: done, bytes_total: total }, now);
+      note("boot", 0, 0, 0);
+      note("compile", 1, 31, 1000);
+      const early = states();
+      note("upload", 0, 98e6, 1000);
+      note("upload", 49e6, 98e6, 2000);
+      const { rate, eta } = meter.stages.find((stage) => stage.id === "upload");
+      note("verify", 1, 2, 2500);
+      const late = states();
+      note("ready", 1, 1, 3000);
+      return [early, late, rate, eta, meter.fraction()];
+    }""")
+    assert states == [
+        "boot done, read pending, upload pending, compile active, warmup pending",
+        "boot done, verify active, read pending, upload active, compile active, warmup pending",
+        49e6, 1, 1]
+
+
 def test_answer_streams_in_and_shows_its_figures(chat):
     chat.open(text=SENTENCES, perSecond=30, firstMs=120)
     chat.ask("Hi there", wait=False)

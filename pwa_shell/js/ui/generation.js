@@ -49,7 +49,9 @@ export class Generation extends Emitter {
       this.phase = "reading";
       this.emit("text");
       await this.#read(engine, aborted);
-      this.message.state = this.message.finish === "cancelled" ? "stopped" : "done";
+      // An engine may end an aborted stream quietly instead of throwing.
+      const stopped = signal.aborted || this.message.finish === "cancelled";
+      this.message.state = stopped ? "stopped" : "done";
     } catch (error) {
       this.#fail(error);
     }

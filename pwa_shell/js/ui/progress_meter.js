@@ -36,8 +36,10 @@ export class ProgressMeter {
       );
       this.stages.splice(at, 0, newStage(id, id[0].toUpperCase() + id.slice(1)));
     }
-    // A stage that never said how long it is has ended when a later one begins.
-    for (const earlier of this.stages.slice(0, at)) if (!earlier.total) finish(earlier, now);
+    // One that never said how long it is has ended when a later one begins; others may overlap.
+    for (const earlier of this.stages.slice(0, at)) {
+      if (earlier.state === "active" && !earlier.total) finish(earlier, now);
+    }
     const stage = this.stages[at];
     if (stage.state === "pending")
       Object.assign(stage, { state: "active", begun: now, markAt: now, markDone: done });

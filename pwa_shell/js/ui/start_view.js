@@ -114,7 +114,10 @@ export class StartView extends Emitter {
 /** @param {import("./progress_meter.js").Stage} stage @returns {string} */
 function detail(stage) {
   if (stage.state === "pending") return "";
-  if (stage.state === "done") return formatSeconds((stage.ended - stage.begun) / 1000);
+  if (stage.state === "done") {
+    const ms = stage.ended - stage.begun;
+    return ms >= 10 ? formatSeconds(ms / 1000) : ""; // it said no more than that it is over
+  }
   if (stage.unit === "bytes") {
     const parts = [`${formatBytes(stage.done)} of ${formatBytes(stage.total)}`];
     if (stage.rate) parts.push(`${formatBytes(stage.rate)}/s`, formatEta(stage.eta));
