@@ -49,34 +49,49 @@ class NativeDevice:
 
     async def prepare(self, plan, progress=None):
         import wgpu
+        runner = NativeRunner(self.device, plan)
         try:
-            return NativeRunner(self.device, plan, progress)
-        except wgpu.GPUOutOfMemoryError:
-            raise EngineError("E_OUT_OF_MEMORY", what="the model", needed=plan.bytes_needed()["total"],
-                              available="less") from None
+            runner.prepare(progress)
         except wgpu.GPUError as error:
+            runner.close()
             raise EngineError("E_GPU", what="the plan", detail=str(error)[:2000]) from None
+        return runner
+
+
+def _create_buffers(device, plan):
+    """All buffers or none: wgpu-py refuses a size or the sum of them as a validation error, whatever the cause."""
+    import wgpu
+    usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
+    buffers = []
+    try:
+        for b in plan.buffers:
+            extra = wgpu.BufferUsage.UNIFORM if b.name.startswith("jobs.") else 0
+            buffers.append(device.create_buffer(size=b.nbytes, label=b.name[:80], usage=usage | extra))
+    except wgpu.GPUError:
+        for buffer in buffers:
+            buffer.destroy()
+        raise EngineError("E_OUT_OF_MEMORY", what="the model", needed=plan.bytes_needed()["total"],
+                          available="less") from None
+    return buffers
 
 
 class NativeRunner:
-    def __init__(self, device, plan, progress):
-        import wgpu
+    def __init__(self, device, plan):
         self._device, self._queue, self.plan = device, device.queue, plan
-        usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
-        self._buffers = [self._device.create_buffer(
-            size=b.nbytes, label=b.name[:80], usage=usage | (wgpu.BufferUsage.UNIFORM if b.name.startswith("jobs.") else 0))
-            for b in plan.buffers]
-        self._layouts = {}
-        self._pipelines = []
+        self._buffers = _create_buffers(device, plan)
+        self._layouts, self._pipelines, self._groups, self._programs = {}, [], {}, {}
+
+    # ---- set-up --------------------------------------------------------------------------------------------------
+
+    def prepare(self, progress):
+        """Compiles the pipelines and binds the programs; `progress(done, total)` counts pipelines."""
+        plan = self.plan
         for i, pipeline in enumerate(plan.pipelines):
             self._pipelines.append(self._compile(pipeline))
             if progress:
                 progress(i + 1, len(plan.pipelines))
-        self._groups = {}
         self._programs = {name: [(self._pipelines[d.pipeline][0], self._bind(d), d.grid) for d in dispatches]
                           for name, dispatches in plan.programs.items()}
-
-    # ---- set-up --------------------------------------------------------------------------------------------------
 
     def _layout(self, access):
         if access not in self._layouts:
