@@ -70,6 +70,10 @@ class JsSource:
         data = await self.reader.read(offset, length)
         return data.to_bytes()
 
+    def drop_head(self):
+        """Lets go of the bytes that the reader kept for the header."""
+        self.reader.dropHead()
+
     def close(self):
         """Ends requests in flight; a later read fails."""
         self.reader.close()
@@ -147,10 +151,13 @@ class BrowserLoader:
         if failures:
             if engine not in failures:
                 await engine.close()
+            device.close()
             raise failures[0]
         engine.tokenizer = tokenizer
+        for source in files.values():
+            source.drop_head()
         progress("ready", 1, 1)
-        return Session(engine, entry.id, checkpoint, tokenizer, self._template)
+        return Session(engine, entry.id, checkpoint, tokenizer, self._template, device=device)
 
     async def _tokenizer(self, entry, checkpoint):
         await asyncio.sleep(0)

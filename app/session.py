@@ -68,15 +68,29 @@ class Session:
     None.
 
     `make_template` is called for the first chat: building one imports jinja2, which start-up must
-    not wait for.
+    not wait for. `device` is closed with the session.
     """
 
     def __init__(
-        self, engine, model, checkpoint, tokenizer, make_template, clock=time.perf_counter
+        self,
+        engine,
+        model,
+        checkpoint,
+        tokenizer,
+        make_template,
+        clock=time.perf_counter,
+        device=None,
     ):
         self.engine, self.model, self.checkpoint = engine, model, checkpoint
         self.tokenizer, self._make_template, self._clock = tokenizer, make_template, clock
-        self._template = None
+        self._template, self._device = None, device
+
+    async def close(self):
+        """Ends the engine, the checkpoint's files and the device, if it was given one."""
+        await self.engine.close()
+        self.checkpoint.close()
+        if self._device is not None:
+            self._device.close()
 
     @property
     def can_chat(self):
@@ -158,7 +172,8 @@ class Session:
     def _pieces(self, ids, params, request, stop_ids, cancel):
         options = {"max_tokens": request.max_tokens, "stop_ids": stop_ids, "cancel": cancel}
         if self.tokenizer is not None:
-            return self.engine.generate(ids, params, stop=request.stop, **options)
+            continues = request.kind == "complete"
+            return self.engine.generate(ids, params, stop=request.stop, continues=continues, **options)
         return self._id_pieces(ids, params, options)
 
     async def _id_pieces(self, ids, params, options):

@@ -116,8 +116,7 @@ class Worker:
     async def _close(self):
         session, self._session, self._key = self._session, None, None
         if session is not None:
-            await session.engine.close()
-            session.checkpoint.close()
+            await session.close()
 
     async def _do_unload(self, call):
         for token in self._cancels.values():

@@ -169,7 +169,7 @@ class Runner {
 
   // ---- weights -------------------------------------------------------------------------------------------------
 
-  /** Reads slices of the files a few ahead, and writes and repacks each with one submit. */
+  /** Reads slices of the files a few ahead, and writes and repacks each with one submit. A reader's bytes become ours. */
   async upload(readers, onProgress) {
     const { uploads } = this.#header;
     const total = uploads.reduce((sum, [, , , pieces]) => sum + pieces.reduce((bytes, piece) => bytes + piece[4], 0), 0);
@@ -189,6 +189,7 @@ class Runner {
       fill();
       const pieces = uploads[i][3];
       await this.#put(data, pieces, i % this.#header.staging.length);
+      data.buffer.transfer?.(0); // frees the bytes now: the collector would let many slices pile up
       done += pieces.reduce((bytes, piece) => bytes + piece[4], 0);
       onProgress(done, total);
       // bounds what the GPU process holds; the map of a later readback does not depend on it

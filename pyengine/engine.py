@@ -84,11 +84,13 @@ class Engine:
         finally:
             self._busy = False
 
-    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None):
+    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False):
         """Yields `Piece`s of text after prompt `ids`: never part of a code point, never part of a stop string.
 
+        `continues`: the text goes on from the prompt's (a completion), rather than beginning anew (a chat's answer).
+
         Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as `generate_ids` says."""
-        stream, cancel = TextStream(self.tokenizer, list(stop), continues=True), cancel or CancelToken()
+        stream, cancel = TextStream(self.tokenizer, stop, continues), cancel or CancelToken()
         hidden = frozenset(stop_ids)
         batches = self.generate_ids(ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel)
         async with aclosing(batches):
@@ -129,5 +131,5 @@ class Engine:
         return self._runner.live()
 
     async def close(self):
-        """Releases the device's memory; the engine is not used again."""
+        """Releases the model's memory; the device stays the caller's. The engine is not used again."""
         self._runner.close()

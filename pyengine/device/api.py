@@ -38,6 +38,9 @@ class Device(Protocol):
     async def prepare(self, plan, progress=None):
         """Creates buffers and starts compiling; -> Runner. Raises `E_OUT_OF_MEMORY`, `E_GPU`."""
 
+    def close(self):
+        """Gives the device back; its runners are dead afterwards."""
+
 
 @dataclass(frozen=True)
 class Piece:

@@ -74,6 +74,10 @@ def _create_buffers(device, plan):
                           available="less") from None
     return buffers
 
+    def close(self):
+        """Gives the GPU device back; its runners are dead afterwards."""
+        self.device.destroy()
+
 
 class NativeRunner:
     def __init__(self, device, plan):

@@ -45,3 +45,6 @@ class NullDevice:
 
     async def prepare(self, plan, progress=None):
         return NullRunner(plan, self._respond)
+
+    def close(self):
+        """Holds nothing."""

@@ -90,3 +90,6 @@ class NumpyDevice:
 
     async def prepare(self, plan, progress=None):
         return NumpyRunner(plan)
+
+    def close(self):
+        """Holds nothing."""

@@ -43,6 +43,10 @@ class WebDevice:
             raise _coded(error) from None
         return WebRunner(handle, plan, callback)
 
+    def close(self):
+        """Gives the GPU device back; its runners are dead afterwards."""
+        self._binding.destroy()
+
 
 class WebRunner:
     def __init__(self, handle, plan, compile_callback):

@@ -28,10 +28,13 @@ class FakeEngine:
         self.gate, self.fail_at, self.error = gate, fail_at, error
         self.calls, self.running, self.most_running, self.closed = [], 0, 0, 0
 
-    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None):
+    async def generate(
+        self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False
+    ):
         self.calls.append(
             SimpleNamespace(
-                ids=ids, params=params, max_tokens=max_tokens, stop=stop, stop_ids=stop_ids
+                ids=ids, params=params, max_tokens=max_tokens, stop=stop, stop_ids=stop_ids,
+                continues=continues,
             )
         )
         max_tokens = max_tokens or len(WORDS)
