@@ -42,7 +42,7 @@ def _is_quantised(tensors):
 
 def _kind_of(config, tensors, quant):
     """(tensor, columns, is_embedding; None for a vector) -> WeightKind."""
-    file_encoding = ENCODINGS.get(hf_config.dtype(config) or "float32", "f32")
+    file_encoding = ENCODINGS.get(str(hf_config.dtype(config)), "f32")
 
     def kind_of(tensor, columns, embedding):
         if embedding is None:
@@ -64,7 +64,7 @@ def _check_of(tensors):
     def check(tensor, shape):
         ref = tensors.get(tensor)
         if ref is None:
-            missing.append(tensor)
+            missing.extend([tensor] if tensor not in missing else [])
         elif tuple(ref.shape) != tuple(shape):
             raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor,
                               detail=f"its shape is {list(ref.shape)}, the config asks for {list(shape)}")
@@ -145,7 +145,7 @@ def compile_model(config, tensors=None, *, quant=None, context=None, kv="f16", c
     for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in PREFILL_ROWS]:
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts)
         b.graph.outputs = (family.build(cfg, b),)
-        graphs.append(_optimise(verify(b.graph), caps) if fused else b.graph)
+        graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))
         if missing:
             names = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
             raise EngineError("E_MISSING_TENSOR", missing=names)

@@ -24,6 +24,10 @@ CONFIG = {
     "vocab_size": 83, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
     "max_position_embeddings": 256, "torch_dtype": "float32",
 }
+# its stacked matrices are larger than SPLIT_BINDING, all else is smaller
+SPLIT = {**CONFIG, "hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 8,
+         "head_dim": 32, "num_hidden_layers": 1}
+SPLIT_BINDING = 300 << 10
 DTYPES = {"F32": "<f4", "F16": "<f2"}
 
 

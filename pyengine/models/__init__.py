@@ -26,6 +26,6 @@ def families():
 def find(model_type):
     """The family's module. Raises `E_UNSUPPORTED_MODEL` with the known types."""
     known = families()
-    if model_type not in known:
+    if not isinstance(model_type, str) or model_type not in known:
         raise EngineError("E_UNSUPPORTED_MODEL", model_type=str(model_type)[:80], known=", ".join(sorted(known)))
     return known[model_type]

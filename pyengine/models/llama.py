@@ -17,6 +17,22 @@ DROPPED = {
 }
 
 
+# far beyond published models: a config that lies must not keep the planner busy for hours
+MAX_LAYERS = 1024
+MAX_HEAD_DIM = 1024
+
+
+def _optional(config, field, default):
+    """A positive whole number, or `default` where the config leaves it out or null."""
+    return default if config.get(field) is None else require(config, field)
+
+
+def _refuse_window(config, context):
+    if _optional(config, "sliding_window", context) < context:
+        raise EngineError("E_UNSUPPORTED_CONFIG", field="sliding_window", got=config["sliding_window"],
+                          wanted="none, or at least the context")
+
+
 @dataclass(frozen=True)
 class Config:
     """The fields that change the maths; none has a default."""
@@ -39,16 +55,20 @@ class Config:
             if config.get(field, wanted) != wanted:
                 raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=config[field], wanted=wanted)
         context = require(config, "max_position_embeddings")
-        if (config.get("sliding_window") or context) < context:
-            raise EngineError("E_UNSUPPORTED_CONFIG", field="sliding_window", got=config["sliding_window"], wanted="none")
+        _refuse_window(config, context)
         heads, hidden = require(config, "num_attention_heads"), require(config, "hidden_size")
-        head_dim = config.get("head_dim") or hidden // heads
-        kv_heads = config.get("num_key_value_heads") or heads
-        if heads % kv_heads or head_dim % 2:
-            raise EngineError("E_UNSUPPORTED_CONFIG", field="attention heads", got=f"{heads} over {kv_heads} of {head_dim}",
-                              wanted="a multiple of the KV heads, of an even size")
-        return cls(hidden, require(config, "intermediate_size"), require(config, "num_hidden_layers"), heads, kv_heads,
-                   head_dim, require(config, "vocab_size"), require(config, "rms_norm_eps", float),
+        kv_heads = _optional(config, "num_key_value_heads", heads)
+        head_dim = _optional(config, "head_dim", hidden // heads)
+        if heads % kv_heads or head_dim % 2 or not 2 <= head_dim <= MAX_HEAD_DIM:
+            raise EngineError("E_UNSUPPORTED_CONFIG", field="attention heads",
+                              got=f"{heads} over {kv_heads} of {head_dim}",
+                              wanted=f"a multiple of the KV heads, of an even size up to {MAX_HEAD_DIM}")
+        layers = require(config, "num_hidden_layers")
+        if layers > MAX_LAYERS:
+            raise EngineError("E_UNSUPPORTED_CONFIG", field="num_hidden_layers", got=layers,
+                              wanted=f"at most {MAX_LAYERS}")
+        return cls(hidden, require(config, "intermediate_size"), layers, heads, kv_heads, head_dim,
+                   require(config, "vocab_size"), require(config, "rms_norm_eps", float),
                    require(config, "tie_word_embeddings", bool), context,
                    RopeTables(head_dim, rope_parameters(config)))
 

@@ -104,6 +104,15 @@ class _Scheduler:
                 found.append(self._upload(buffer, part, tensors[part.tensor]))
         self.plan.uploads = sorted(found, key=lambda u: (u.file, u.offset))
 
+    def _repack(self, tensor, encoding, columns, kind, head_dim):
+        """The repack kernel's pipeline. Raises `E_UNSUPPORTED_TENSOR` with the tensor's name."""
+        try:
+            return self.pipeline("repack", repack_launch(encoding, columns, kind, head_dim))
+        except EngineError as error:
+            if error.code != "E_UNSUPPORTED_TENSOR":
+                raise
+            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]) from None
+
     def _upload(self, buffer, part, ref):
         kind, columns = buffer.kind, buffer.columns
         head_dim = part.head_dim if ref.rope_interleaved else 0
@@ -114,7 +123,7 @@ class _Scheduler:
             row_bytes == dst_row_bytes or part.rows == 1 and row_bytes % 4 == 0)
         pipeline = -1
         if not plain:
-            pipeline = self.pipeline("repack", repack_launch(ref.encoding, columns, kind, head_dim))
+            pipeline = self._repack(part.tensor, ref.encoding, columns, kind, head_dim)
         return Upload(part.tensor, ref.file, ref.offset, row_bytes, part.rows, self._buffers[buffer.name], part.row0,
                       dst_row_bytes, pipeline, units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
 

@@ -14,7 +14,7 @@ from pyengine.kernels.spec import Caps
 from pyengine.models.builder import Weights
 from pyengine.plan.plan import PARTS, SLICE
 from pyengine.plan.schedule import bindings_of, make_plan
-from tests.checkpoints import CONFIG, checkpoint, config, refused, shapes
+from tests.checkpoints import CONFIG, SPLIT, SPLIT_BINDING, checkpoint, config, refused, shapes
 
 MIN = Caps()  # webgpu-min
 
@@ -167,14 +167,15 @@ def test_a_row_that_no_slice_holds():
     c = config(hidden_size=row, num_hidden_layers=1, vocab_size=1, intermediate_size=1, head_dim=2,
                num_attention_heads=1, num_key_value_heads=1)
     source = checkpoint(c, {n: np.zeros(s, np.float32) for n, s in shapes(c).items()})
-    caps = Caps(max_binding=1 << 33, max_buffer=1 << 33)
+    caps = Caps(max_binding=1 << 33, max_buffer=1 << 33, max_grid=1 << 30)
     error = refused("E_UNSUPPORTED_TENSOR", lambda: compile_model(
         c, source.tensors, quant="keep", context=1, caps=caps))
     assert f"one row has {4 * row} bytes" in error.message
 
 
 def test_operands_of_slices_start_at_their_rows():
-    plan = compile_model(CONFIG, quant="keep", context=64, caps=Caps(max_binding=24 << 10)).plan
-    parts = [d.operands[1] for d in plan.programs["decode"] if "gate_proj" in d.operands[1].value.name]
-    assert [(o.offset, o.nbytes) for o in parts[:2]] == [(0, 96 * 256), (96 * 256, 96 * 256)]
-    assert len({o.buffer for o in parts[:2]}) == 1
+    model = compile_model(SPLIT, quant="keep", context=64, caps=Caps(max_binding=SPLIT_BINDING))
+    operands = [d.operands[1] for d in model.plan.programs["decode"]]
+    parts = [o for o in operands if "0.mlp.gate_proj" in o.value.name]
+    assert [(o.offset, o.nbytes) for o in parts] == [(0, 288 << 10), (288 << 10, 224 << 10)]
+    assert len({o.buffer for o in parts}) == 1

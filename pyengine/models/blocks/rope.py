@@ -25,7 +25,10 @@ class RopeTables:
 
     def __init__(self, rotated, parameters):
         kind = parameters.get("rope_type", "default")
-        frequencies = [parameters["rope_theta"] ** (-2 * i / rotated) for i in range(rotated // 2)]
+        theta = parameters["rope_theta"]
+        if not theta > 0:
+            raise EngineError("E_UNSUPPORTED_CONFIG", field="rope_theta", got=theta, wanted="a number over 0")
+        frequencies = [theta ** (-2 * i / rotated) for i in range(rotated // 2)]
         try:
             if kind == "llama3":
                 frequencies = _llama3(frequencies, parameters)
