@@ -13,7 +13,7 @@ class _Refuse(socketserver.StreamRequestHandler):
 
     def handle(self):
         line = self.rfile.readline(4096).decode("latin-1").strip()
-        if line and not any(f" {host}:443 " in line for host in BROWSER_OWN):
+        if line and not any(f" {host}:443 " in line or f"//{host}/" in line for host in BROWSER_OWN):
             self.server.seen.append(line)
         if line:
             self.wfile.write(b"HTTP/1.1 502 Refused\r\nContent-Length: 0\r\n"
