@@ -71,11 +71,14 @@ class Engine:
     def context(self):
         return self.model.context
 
-    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
-        """Yields `decode.loop.Batch`es. Raises `E_BUSY` while another generation runs on this engine."""
+    def _claim(self):
         if self._busy:
             raise EngineError("E_BUSY", what="This engine", owner="another generation")
         self._busy = True
+
+    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
+        """Yields `decode.loop.Batch`es. Raises `E_BUSY` while another generation runs on this engine."""
+        self._claim()
         try:
             batches = self._loop.generate(ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel)
             async with aclosing(batches):
@@ -104,8 +107,12 @@ class Engine:
                     return
 
     async def first_logits(self, ids):
-        """f32 logits, little endian bytes (vocab), that choose the token after `ids`."""
-        return await self._loop.logits(ids)
+        """f32 logits, little endian bytes (vocab), that choose the token after `ids`. Raises `E_BUSY` as above."""
+        self._claim()
+        try:
+            return await self._loop.logits(ids)
+        finally:
+            self._busy = False
 
     def stats(self):
         """The contract's figures, of the load and of the last generation; times that did not happen yet are None."""

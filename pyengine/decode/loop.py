@@ -104,7 +104,7 @@ class DecodeLoop:
         start = self.cache.reusable(ids)
         self.cache.trim(start)
         self.timing.reused_tokens = start
-        most, data = self._prefill_rows[-1], None
+        most, data = max(self._prefill_rows, default=1), None
         for pos in range(start, len(ids), most):
             if cancel.cancelled:
                 return None
@@ -130,9 +130,10 @@ class DecodeLoop:
     def _check_prompt(self, ids):
         if not ids:
             raise EngineError("E_BAD_REQUEST", param="prompt", got="no tokens", wanted="at least one token")
-        bad = next((i for i in ids if not isinstance(i, int) or not 0 <= i < self._model.vocab), None)
-        if bad is not None:
-            raise EngineError("E_BAD_REQUEST", param="prompt", got=repr(bad), wanted=f"ids from 0 to {self._model.vocab - 1}")
+        for token in ids:
+            if type(token) is not int or not 0 <= token < self._model.vocab:
+                raise EngineError("E_BAD_REQUEST", param="prompt", got=repr(token)[:80],
+                                  wanted=f"ids from 0 to {self._model.vocab - 1}")
         if len(ids) > self._model.context:
             raise EngineError("E_CONTEXT_FULL", tokens=len(ids), context=self._model.context)
 

@@ -25,6 +25,8 @@ def until(prompt):
 
 
 CLEAR = [i for i, prompt in enumerate(PROMPTS) if until(prompt)]
+
+
 @pytest.fixture(scope="module")
 def gguf(request):
     """The file of the shipped model; the site is built where it is missing."""
