@@ -5,6 +5,7 @@
  * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
  */
 const READ_AHEAD = 4;
+const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
 const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
 const WANTED_LIMITS = ["maxStorageBufferBindingSize", "maxBufferSize", "maxStorageBuffersPerShaderStage"];
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softwarerasterizer|warp/i;
@@ -129,12 +130,14 @@ class Runner {
   }
 
   async #compile(label, code, access) {
+    this.#device.pushErrorScope("validation"); // an error in the text is told below, with the kernel and the line
     const module = this.#device.createShaderModule({ label, code });
+    this.#device.popErrorScope().catch(() => {});
     try {
       const layout = this.#layout(access).pipeline;
       return await this.#device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
     } catch (error) {
-      this.#checkLost();
+      await this.#settleLost();
       const { messages } = await module.getCompilationInfo();
       const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
       throw coded("E_GPU", { what: `kernel ${label}`, detail });
@@ -259,7 +262,7 @@ class Runner {
     try {
       await target.mapAsync(GPUMapMode.READ, 0, nbytes);
     } catch (error) {
-      this.#checkLost();
+      await this.#settleLost();
       throw coded("E_GPU", { what: "a readback", detail: error.message });
     }
     const bytes = new Uint8Array(target.getMappedRange(0, nbytes)).slice();
@@ -286,6 +289,12 @@ class Runner {
       this.#ownReadback = this.#device.createBuffer({ label: "readback.large", size: nbytes, usage: usageOf("readback") });
     }
     return this.#ownReadback;
+  }
+
+  /** A device that goes away fails its calls first and says so a moment later. */
+  async #settleLost() {
+    await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
+    if (this.#lostReason()) throw coded("E_DEVICE_LOST", { reason: this.#lostReason() });
   }
 
   #checkLost() {

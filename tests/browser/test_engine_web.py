@@ -1,0 +1,166 @@
+"""The engine on the browser's WebGPU: numbers, ids, faults and leaks, on tiny models."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pyengine.decode import state as st
+from pyengine.decode.sampler import draw
+from pyengine.decode.sampling import SamplingParams
+from pyengine.device.numpy_ref import NumpyDevice
+from pyengine.engine import load
+from pyengine.formats.checkpoint import open_path
+from tests.browser import engine_in_page as in_page
+from tests.browser.engine_page import EnginePage
+
+MODELS = ("models-tiny/llama", "models-real-heads/llama")
+TINY = MODELS[0]
+LOGITS = 2e-3   # of f32 sums in another order, over all layers
+NEAR_TIE = 1e-2
+CASES = (
+    {"temperature": 1.0, "seed": 7},
+    {"temperature": 0.7, "top_k": 20, "top_p": 0.9, "min_p": 0.02, "seed": 83},
+    {"temperature": 0.9, "repetition_penalty": 1.2, "frequency_penalty": 0.3, "seed": 769},
+    {"temperature": 0.0, "presence_penalty": 0.5, "logit_bias": [[3, 2.5], [7, -4.0]]},
+)
+
+
+@pytest.fixture(scope="module")
+def engine(browser, dist, goldens, module_serve):
+    page = EnginePage(browser, module_serve(dist).url, goldens)
+    yield page
+    assert page.errors == []
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def module_serve():
+    from app.build import server
+    stops = []
+
+    def start(root):
+        url, stop = server.serve_in_thread(root, "/some/where/")
+        stops.append(stop)
+        return type("Served", (), {"url": url})
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+def agreed(got, want, margins, limit):
+    """Both lists are equal, at least up to the first place where the choice was that close."""
+    for i, (a, b, margin) in enumerate(zip(got, want, margins, strict=True)):
+        if a != b:
+            assert margin < limit, f"id {i}: {a}, wanted {b}, decided by {margin}"
+            return i
+    return len(got)
+
+
+# ---- numbers and ids ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", MODELS)
+def test_golden(engine, goldens, folder):
+    golden = np.load(goldens / folder / "golden.npz")
+    found = engine.run(in_page.golden, folder=folder, count=32,
+                       prompts=[golden["ids"].tolist(), golden["long_ids"].tolist()])
+    assert found["device"]["backend"] == "webgpu"
+    for got, want in zip(found["logits"], ("logits_last", "long_logits_last"), strict=True):
+        diff = np.abs(np.array(got) - golden[want])
+        assert diff.max() < LOGITS, f"{want}: {diff.max()} at {diff.argmax()}"
+    assert agreed(found["greedy"], golden["greedy32"].tolist(), golden["margins32"], 0.02) >= 8
+    assert found["numpy"] is False, "a greedy generation imported numpy"
+
+
+async def oracle(folder, ids, count, cases):
+    """[(ids, margins)] of each case: numpy's model and sampler."""
+    checkpoint = await open_path(str(folder))
+    engine = await load(checkpoint, NumpyDevice(), kv="f32", quant="keep", context=256)
+    found = []
+    for case in cases:
+        params, text, margins = SamplingParams(**case), [], []
+        for _ in range(count):
+            logits = np.frombuffer(await engine.first_logits(ids + text), np.float32)
+            counts = np.frombuffer(st.pack_counts(len(logits), ids, text), np.uint32)
+            drawn = draw(logits, params, position=len(ids) + len(text), counts=counts)
+            text.append(drawn.id)
+            margins.append(drawn.margin)
+        found.append((text, margins))
+    await engine.close()
+    return found
+
+
+def test_sampled_text_is_the_oracles_for_every_burst(engine, goldens, run_in_thread):
+    ids, count = [1, 2, 3, 83, 7], 17
+    want = run_in_thread(oracle(goldens / TINY, ids, count, CASES))
+    found = engine.run(in_page.sampled, folder=TINY, ids=ids, count=count, bursts=[1, 4, 16],
+                       cases=list(CASES))
+    assert found["1"] == found["4"] == found["16"]
+    same = [agreed(got, text, margins, NEAR_TIE)
+            for got, (text, margins) in zip(found["1"], want, strict=True)]
+    assert sum(same) >= 0.5 * count * len(CASES), f"close calls everywhere: {same}"
+
+
+@pytest.mark.parametrize("burst, count", [(1, 6), (4, 13)])
+def test_one_submit_and_one_pass_a_burst(engine, burst, count):
+    """After the prompt; each token of a burst runs the plan's own number of dispatches."""
+    found = engine.run(in_page.submits, folder=TINY, ids=[1, 2, 3], count=count, burst=burst)
+    marks = found["marks"]
+    assert [mark["ids"] for mark in marks] == [1] + [burst] * ((count - 1) // burst)
+    for before, after in pairwise(marks):
+        assert after["submits"] - before["submits"] == 1
+        assert after["passes"] - before["passes"] == 1
+        per_token = (after["dispatches"] - before["dispatches"]) / after["ids"]
+        assert per_token == found["dispatches_per_token"]
+    assert found["submits_per_token"] == 1 / burst
+
+
+# ---- faults ------------------------------------------------------------------------------------
+
+
+def test_a_kernel_that_does_not_compile_is_named(engine):
+    found = engine.run(in_page.broken_kernel, folder=TINY)
+    error = found["error"]
+    assert error["code"] == "E_GPU" and found["label"] in error["message"]
+    assert "no_such_name" in error["message"] and f"line {found['line']}:" in error["message"]
+
+
+@pytest.mark.parametrize("nbytes", [1 << 46, 1 << 52])
+def test_an_absurd_buffer_is_out_of_memory(engine, nbytes):
+    found = engine.run(in_page.absurd_buffer, folder=TINY, nbytes=nbytes)
+    assert found["error"]["code"] == "E_OUT_OF_MEMORY"
+    assert found["error"]["facts"]["needed"] == found["total"] + nbytes
+    assert found["after"] is None, "the device takes an ordinary plan afterwards"
+
+
+@pytest.mark.parametrize("when", ["before", "between", "during"])
+def test_a_lost_device_is_an_error_and_not_a_hang(engine, when):
+    found = engine.run(in_page.lost_device, folder=TINY, ids=[1, 2, 3], when=when)
+    assert [error["code"] for error in found["errors"]] == ["E_DEVICE_LOST"] * 2, found
+    assert len(found["ids"]) < 100
+
+
+def test_no_webgpu_is_named(engine):
+    (first, missing), (second, silent) = engine.run(in_page.no_gpu)
+    assert first == second == "E_NO_WEBGPU"
+    assert "navigator.gpu" in missing and "2 times" in silent
+
+
+def test_an_error_in_the_page_reaches_the_test(engine):
+    with pytest.raises(Exception, match="404"):
+        engine.run(in_page.golden, folder="no/such", prompts=[[1]], count=1)
+
+
+# ---- leaks -------------------------------------------------------------------------------------
+
+
+def test_generations_leave_nothing(engine):
+    found = engine.run(in_page.repeated, folder=TINY, times=20)
+    assert found["live"][0]["buffers"] > 0
+    assert all(live == found["live"][0] for live in found["live"])
+    assert not any(found["closed"].values()), found["closed"]
+    # by the seventh generation each sequence of programs has its array
+    assert found["refs"][-1] <= found["refs"][7], found["refs"]
+    assert 0 <= found["proxies"][-1] <= found["proxies"][7], found["proxies"]
