@@ -16,7 +16,7 @@ from pyengine.plan.plan import Plan
 from pyengine.plan.schedule import make_plan
 from pyengine.quant.kinds import WeightKind, resolve_quant
 
-PREFILL_ROWS = (16, 128)     # T of the prefill programs; a run takes the smallest that holds its rows
+PREFILL_ROWS = (16, 128, 512)     # T of the prefill programs; a run takes the smallest that holds its rows
 RING = 64                    # ids that a burst may produce before they are read
 DEFAULT_CONTEXT = 4096
 F32 = WeightKind("dense", dtype="f32")
@@ -106,6 +106,11 @@ def default_quant(tensors):
     return "keep" if tensors is not None and _is_quantised(tensors) else "mixed4"
 
 
+def _prefill_rows(context):
+    """PREFILL_ROWS, none longer than the context."""
+    return sorted({min(rows, context) for rows in PREFILL_ROWS} - {1})
+
+
 def _context(wanted, most):
     if wanted is None:
         return min(most, DEFAULT_CONTEXT)
@@ -142,7 +147,7 @@ def compile_model(config, tensors=None, *, quant=None, context=None, kv="f16", c
     check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
     known = None if tensors is None else _Tensors(tensors)
     weights, consts, graphs = Weights(_kind_of(config, known, quant), check), {}, []
-    for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in PREFILL_ROWS]:
+    for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in _prefill_rows(context)]:
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts)
         b.graph.outputs = (family.build(cfg, b),)
         graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))

@@ -52,25 +52,3 @@ def _spec(op):
 
 
 SPECS = tuple(_spec(op) for op in FLAGS)
-
-MATMUL_ROWS, MATMUL_TILE = 64, 8  # weight rows and rows of x of one workgroup of wgsl/matmul.wgsl
-
-
-def _launch_matmul(into):
-    def launch(node, values, caps):
-        view = NodeView(node, values)
-        x, weight, y = view[0], view[1], view[2] if into else view[3]
-        rows, columns = x.shape[0], weight.shape[1]
-        vec = columns % 4 == 0
-        constants = {**weight_constants(weight), "N": weight.shape[0], "WIDTH": y.shape[1],
-                     "COL": view.attrs.get("col", 0)}
-        grid = (ceil_div(weight.shape[0], MATMUL_ROWS), ceil_div(rows, MATMUL_TILE), 1)
-        return Launch({**weight_variant(weight), "vec": vec, "into": into}, constants, grid)
-    return launch
-
-
-MATMUL_SPECS = tuple(
-    KernelSpec(op, "matmul", _launch_matmul(into),
-               tuple({**w, "vec": vec, "into": into} for w in WEIGHT_VARIANTS
-                     for vec in ((True,) if w["scale"] else (True, False))))  # groups are multiples of 16 columns
-    for op, into in (("linear", False), ("linear_into", True)))
