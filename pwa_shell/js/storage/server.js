@@ -1,0 +1,115 @@
+/** Answers the messages of protocol.js from a Library, on the worker itself and on any port that is handed over. */
+import { asJirdError, jirdError } from "../errors.js";
+import { storageError } from "./errors.js";
+import { resolveHub } from "./hub.js";
+import { event, isRequest } from "./protocol.js";
+import { clearForeign, foreign } from "./quota.js";
+
+export class Server {
+  #library; #ports = new Set(); #models = new Map(); #count = 0;
+
+  /** `library`: Promise of a Library; calls wait for it. */
+  constructor(library) {
+    this.#library = library;
+  }
+
+  /** Serves one end: the worker's global scope or a MessagePort. */
+  serve(port) {
+    const calls = new Map();
+    this.#ports.add(port);
+    port.onmessage = ({ data }) => {
+      if (!isRequest(data)) return;
+      if (data.method === "abort") calls.get(data.params.target)?.abort();
+      this.#answer(port, data, calls);
+    };
+  }
+
+  /** Tells every end that what is stored changed. */
+  changed() {
+    for (const port of this.#ports) port.postMessage(event(null, "changed", {}));
+  }
+
+  async #answer(port, { id, method, params }, calls) {
+    const ending = new AbortController();
+    calls.set(id, ending);
+    try {
+      const onProgress = (data) => port.postMessage(event(id, "progress", data));
+      const result = await this[`_${method}`](params, { onProgress, signal: ending.signal });
+      port.postMessage(event(id, "result", result ?? {}), result?.bytes instanceof ArrayBuffer ? [result.bytes] : []);
+    } catch (error) {
+      port.postMessage(event(id, "error", asJirdError(storageError(error, method)).toJSON()));
+    } finally {
+      calls.delete(id);
+    }
+  }
+
+  async _info() {
+    return (await this.#library).info();
+  }
+
+  async _list() {
+    return (await this.#library).list();
+  }
+
+  async _resolve({ model, ...options }, { signal }) {
+    return resolveHub(model, { ...options, signal });
+  }
+
+  async _download({ spec, token, options }, { onProgress, signal }) {
+    return (await this.#library).download(spec, { onProgress, signal, token, options });
+  }
+
+  async _pause({ id }) {
+    (await this.#library).pause(id);
+  }
+
+  async _cancel({ id }) {
+    await (await this.#library).cancel(id);
+  }
+
+  async _verify({ id }, { onProgress, signal }) {
+    return (await this.#library).verify(id, { onProgress, signal });
+  }
+
+  async _delete({ id }) {
+    await (await this.#library).delete(id);
+  }
+
+  async _import(spec, { onProgress, signal }) {
+    return (await this.#library).import(spec, { onProgress, signal });
+  }
+
+  async _open({ id }) {
+    const readers = await (await this.#library).openModel(id);
+    const handle = ++this.#count;
+    this.#models.set(handle, new Map(readers.map((reader) => [reader.name, reader])));
+    return { handle, files: readers.map(({ name, size }) => ({ name, size })) };
+  }
+
+  async _read({ handle, name, offset, length }) {
+    const reader = this.#models.get(handle)?.get(name);
+    if (!reader) {
+      throw jirdError("E_BAD_REQUEST", { param: "handle", got: `${handle}, ${name}`, wanted: "a file of an open model" });
+    }
+    return { bytes: (await reader.read(offset, length)).buffer };
+  }
+
+  async _close({ handle }) {
+    for (const reader of this.#models.get(handle)?.values() ?? []) await reader.close();
+    this.#models.delete(handle);
+  }
+
+  _foreign() {
+    return foreign();
+  }
+
+  _clear_foreign({ items }) {
+    return clearForeign(items);
+  }
+
+  _connect({ port }) {
+    this.serve(port);
+  }
+
+  _abort() {}
+}

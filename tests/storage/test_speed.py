@@ -1,0 +1,64 @@
+"""What hashing and marking cost, and how much memory the worker takes."""
+import statistics
+
+from tests.storage.conftest import data
+from tests.storage.hub_server import CHUNK
+
+RUN = """() => new Promise((resolve, reject) => {
+  const worker = new Worker("/_test/speed_worker.js", { type: "module" });
+  worker.onmessage = ({ data }) => (worker.terminate(), resolve(data));
+  worker.onerror = (error) => reject(new Error(error.message));
+})"""
+LIMIT = 64 << 20
+
+
+def test_writing_with_hashes_keeps_60_percent(lab, record_property):
+    rates = lab.open().run(RUN)
+    plain, kept = (statistics.median(rates[name]) for name in ("plain", "kept"))
+    record_property("MB/s plain", plain)
+    record_property("MB/s with hashes", kept)
+    print(f"plain {plain:.0f} MB/s, with hashes {kept:.0f} MB/s: {kept / plain:.0%}")
+    assert kept >= 0.6 * plain
+
+
+def test_worker_memory_stays_under_64_mb(lab, hub, browser_name):
+    """The worker's heap with its buffers, looked at all through a download, a check and a load."""
+    import pytest
+    if browser_name != "chromium":
+        pytest.skip("heap figures come over Chromium's protocol")
+    hub.files = {"m/model.gguf": data(20 * CHUNK + 83, 4)}
+    lab.start()
+    client = lab.page.context.new_cdp_session(lab.page)
+    worker = attach(client)
+    lab.begin(lab.spec("m/model.gguf"))
+    most = watch(lab, client, worker, "() => lab.running.settled")
+    lab.run("""() => { globalThis.read = null; lab.digests("a/model", 4194304).then((found) => (globalThis.read = found)); }""")
+    most = max(most, watch(lab, client, worker, "() => globalThis.read"))
+    print(f"most: {most / 1e6:.1f} MB")
+    assert 1 << 20 < most < LIMIT
+    assert lab.run("() => globalThis.read") == lab.wanted("m/model.gguf")
+
+
+def attach(client):
+    """The session of the page's worker, over the page's own."""
+    sessions, answers = [], {}
+    client.on("Target.attachedToTarget", lambda event: sessions.append(event["sessionId"]))
+    client.send("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False})
+    client.on("Target.receivedMessageFromTarget", lambda event: answers.update(last=event["message"]))
+    assert len(sessions) == 1
+    return sessions[0], answers
+
+
+def watch(lab, client, worker, done):
+    """The most bytes the worker had, looked at until `done` is true."""
+    import json
+    session, answers = worker
+    most = 0
+    while not lab.run(done):
+        message = json.dumps({"id": 1, "method": "Runtime.getHeapUsage"})
+        client.send("Target.sendMessageToTarget", {"sessionId": session, "message": message})
+        lab.page.wait_for_timeout(20)
+        usage = json.loads(answers.get("last", "{}")).get("result", {})
+        parts = ("usedSize", "embedderHeapUsedSize", "backingStorageSize")
+        most = max(most, sum(usage.get(name, 0) for name in parts))
+    return most

@@ -1,0 +1,231 @@
+"""Models that are stored: damage and repair, verify, delete, quota, pause, import, what is not ours."""
+import hashlib
+
+import pytest
+
+from tests.storage.conftest import data
+from tests.storage.hub_server import CHUNK, Fault
+from tests.storage.test_faults import FILE, SIZE, complete, fails
+from tests.storage.test_sha256 import pattern
+
+ON_DISK = "models/a%2Fmodel/files/model.gguf"
+DAMAGES = [("flip", CHUNK + 769), ("flip", 0), ("truncate", 2 * CHUNK + 7), ("truncate", 0), ("remove", 0)]
+ROOM = 20 << 20
+
+
+@pytest.fixture
+def stored(lab, hub):
+    """A model that was downloaded; the worker is a new one, which has checked nothing yet."""
+    hub.files = {FILE: data(SIZE, 2)}
+    lab.start()
+    complete(lab, lab.download(lab.spec(FILE)))
+    lab.start()
+    hub.log.clear()
+    return lab
+
+
+def bad_chunks(change, at):
+    return {"flip": {at // CHUNK}, "truncate": set(range(at // CHUNK, 4)), "remove": set(range(4))}[change]
+
+
+@pytest.mark.parametrize(("change", "at"), DAMAGES)
+def test_damage_is_repaired_while_reading(stored, hub, change, at):
+    stored.run("([path, change, at]) => lab.damage(path, change, at)", [ON_DISK, change, at])
+    assert stored.digests() == stored.wanted(FILE)
+    assert set(hub.chunks(FILE)) == bad_chunks(change, at), "just the bad chunks are fetched"
+    hub.log.clear()
+    stored.start()
+    assert stored.call("verify", id="a/model")["result"] == {"id": "a/model", "ok": True, "bad": []}
+    assert hub.log == []
+
+
+@pytest.mark.parametrize(("change", "at"), DAMAGES)
+def test_damage_without_network_is_an_error(stored, hub, change, at):
+    hub.fault = lambda asked: Fault(status=500)
+    stored.run("([path, change, at]) => lab.damage(path, change, at)", [ON_DISK, change, at])
+    fails(stored.digests(), "E_CORRUPT_SHARD", file="model.gguf")
+
+
+def test_damage_is_not_repaired_with_other_bytes(stored, hub):
+    hub.files[FILE] = data(SIZE, 9)
+    stored.run("([path]) => lab.damage(path, 'flip', 5)", [ON_DISK])
+    fails(stored.digests(), "E_CORRUPT_SHARD", file="model.gguf")
+
+
+@pytest.mark.parametrize(("change", "at"), DAMAGES)
+def test_verify_finds_damage_and_a_download_mends_it(stored, hub, change, at):
+    stored.run("([path, change, at]) => lab.damage(path, change, at)", [ON_DISK, change, at])
+    found = stored.call("verify", id="a/model")["result"]
+    assert not found["ok"] and {row["chunk"] for row in found["bad"]} == bad_chunks(change, at)
+    assert stored.call("open", id="a/model")["error"]["code"] == "E_NOT_STORED"
+    complete(stored, stored.download({"id": "a/model"}))
+    assert set(hub.chunks(FILE)) == bad_chunks(change, at)
+
+
+@pytest.mark.parametrize("slot", ["manifest.json", "manifest-1.json"])
+@pytest.mark.parametrize("change", ["flip", "truncate", "remove"])
+def test_a_torn_manifest_leaves_the_other(stored, hub, slot, change):
+    """A save that a kill cut: at worst the newest chunk is not known any more."""
+    stored.run("([path, change]) => lab.damage(path, change, 100)", [f"models/a%2Fmodel/{slot}", change])
+    complete(stored, stored.download(stored.spec(FILE)))
+    assert sum(hub.chunks(FILE).values()) <= 1
+
+
+def test_both_manifests_torn_can_be_deleted(stored):
+    for slot in ("manifest.json", "manifest-1.json"):
+        stored.run("([path]) => lab.damage(path, 'truncate', 50)", [f"models/a%2Fmodel/{slot}"])
+    row, = stored.call("list")["result"]
+    assert row["state"] == "broken" and row["bytes"] >= SIZE
+    stored.call("delete", id="a/model")
+    assert stored.call("list")["result"] == [] and stored.call("info")["result"]["models_bytes"] == 0
+
+
+def test_storage_cleared_while_a_download_runs(lab, hub):
+    """Either it is all there at the end, or it fails with a code and a second try has it."""
+    hub.files, hub.rate = {FILE: data(SIZE, 2)}, 8 << 20
+    lab.start()
+    lab.begin(lab.spec(FILE))
+    lab.until("() => lab.running.progress?.bytes_done > 0")
+    client = lab.page.context.new_cdp_session(lab.page)
+    client.send("Storage.clearDataForOrigin", {"origin": lab.url.rstrip("/"), "storageTypes": "all"})
+    answer = lab.settled()
+    hub.rate = None
+    if "error" in answer:
+        assert answer["error"]["code"] in ("E_CORRUPT_SHARD", "E_INTERNAL", "E_QUOTA") and answer["error"]["next_step"]
+        answer = lab.download(lab.spec(FILE))
+    complete(lab, answer)
+
+
+def test_storage_cleared_while_a_model_is_open(stored, hub):
+    stored.run("async () => { globalThis.model = await lab.client().openModel('a/model'); }")
+    read = """async () => {
+        try { return Array.from(await globalThis.model.files.get("model.gguf").read(8388600, 16)); }
+        catch (error) { return error.toJSON(); }
+    }"""
+    assert stored.run(read) == list(hub.files[FILE][8388600:8388616])
+    stored.run("() => lab.clearAll()")
+    late = "async () => { const m = globalThis.model.files.get('model.gguf');"
+    error = stored.run(late + " try { return await m.read(0, 7); } catch (error) { return error.toJSON(); } }")
+    assert error["code"] in ("E_CORRUPT_SHARD", "E_NOT_STORED") and error["next_step"]
+    complete(stored, stored.download(stored.spec(FILE)))
+
+
+def quota(lab, size):
+    client = lab.page.context.new_cdp_session(lab.page)
+    client.send("Storage.overrideQuotaForOrigin", {"origin": lab.url.rstrip("/"), "quotaSize": size})
+
+
+def test_quota_is_asked_before_anything_is_fetched(lab, hub):
+    hub.files = {FILE: data(SIZE, 2)}
+    lab.open().run("(script) => lab.start(script)", f"/_test/patches.js?fault=quota:{SIZE}")
+    lab.run("""async () => {
+        const cache = await caches.open("other-library");
+        await cache.put("/x", new Response(new Uint8Array(5e6)));
+    }""")
+    error = fails(lab.download(lab.spec(FILE)), "E_QUOTA", needed=SIZE, available=int(SIZE - 5e6))
+    assert hub.log == []
+    assert {"kind": "cache", "name": "other-library", "bytes": 5_000_000} in error["facts"]["freeable"]
+
+
+def test_quota_exceeded_half_way(lab, hub):
+    """What is verified is kept; with room again, just the rest is fetched."""
+    hub.files, hub.rate = {FILE: data(SIZE, 2)}, 6 << 20
+    lab.start()
+    lab.begin(lab.spec(FILE), parallel=1)
+    lab.until("() => lab.running.progress?.bytes_done > 0")
+    quota(lab, 6 << 20)
+    fails(lab.settled(), "E_QUOTA")
+    done = lab.call("list")["result"][0]["files"][0]["bytes_done"]
+    assert 0 < done < SIZE
+    quota(lab, 1 << 30)
+    hub.rate = None
+    hub.log.clear()
+    complete(lab, lab.download(lab.spec(FILE)))
+    assert sum(asked.sent for asked in hub.log) == SIZE - done
+
+
+def test_pause_resume_cancel_delete(lab, hub):
+    hub.files, hub.rate = {FILE: data(SIZE, 2)}, 8 << 20
+    lab.start()
+    lab.begin(lab.spec(FILE))
+    lab.until("() => lab.running.progress?.bytes_done > 0")
+    assert lab.call("list")["result"][0]["busy"]
+    lab.call("pause", id="a/model")
+    paused = lab.settled()["result"]
+    assert paused["state"] == "paused" and 0 < paused["bytes_done"] < SIZE
+    lab.begin({"id": "a/model"})
+    lab.until("() => lab.running.progress?.bytes_done > 0")
+    lab.call("cancel", id="a/model")
+    assert lab.settled()["result"]["state"] == "cancelled" and lab.call("list")["result"] == []
+    hub.rate = None
+    complete(lab, lab.download(lab.spec(FILE)))
+    lab.call("cancel", id="a/model")          # a whole model is deleted, not cancelled
+    assert [row["state"] for row in lab.call("list")["result"]] == ["complete"]
+    lab.call("delete", id="a/model")
+    assert lab.call("list")["result"] == [] and lab.call("info")["result"]["models_bytes"] == 0
+
+
+def test_a_new_revision_keeps_what_is_the_same(lab, hub):
+    hub.files = {"m/a.safetensors": data(CHUNK + 7, 1), "m/b.safetensors": data(CHUNK + 83, 2)}
+    lab.start()
+    lab.download(lab.spec(*hub.files))
+    hub.files |= {"n/a.safetensors": hub.files["m/a.safetensors"], "n/c.safetensors": data(769, 3)}
+    hub.log.clear()
+    answer = lab.download(lab.spec("n/a.safetensors", "n/c.safetensors"))
+    assert answer["result"]["state"] == "complete"
+    assert {asked.path for asked in hub.log} == {"n/c.safetensors"}
+    assert lab.digests() == lab.wanted("n/a.safetensors", "n/c.safetensors")
+    assert lab.call("info")["result"]["models_bytes"] < CHUNK + 10_000
+
+
+def test_import_of_local_files(lab):
+    lab.start()
+    rows = [{"name": "model.safetensors", "size": CHUNK + 769, "seed": 5}, {"name": "config.json", "size": 83, "seed": 6}]
+    row = lab.run("(rows) => lab.call('import', {id: 'mine', name: 'Mine', files: lab.files(rows)})", rows)["result"]
+    assert row["state"] == "complete" and row["source"]["kind"] == "local" and row["bytes"] == CHUNK + 769 + 83
+    wanted = {r["name"]: hashlib.sha256(pattern(r["size"], r["seed"])).hexdigest() for r in rows}
+    assert lab.digests("mine") == wanted
+    lab.start()
+    lab.run("() => lab.damage('models/mine/files/model.safetensors', 'flip', 4194304)")
+    error = fails(lab.digests("mine"), "E_CORRUPT_SHARD", file="model.safetensors")
+    assert "import" in error["next_step"]
+
+
+def test_what_is_not_ours_is_listed_and_cleared(stored):
+    stored.run("""async () => {
+        await (await caches.open("transformers-cache")).put("/w", new Response(new Uint8Array(1000)));
+        await (await caches.open("jird-shell")).put("/s", new Response("ours"));
+        const root = await navigator.storage.getDirectory();
+        const file = await (await root.getDirectoryHandle("webllm", { create: true })).getFileHandle("f", { create: true });
+        const stream = await file.createWritable(); await stream.write(new Uint8Array(77)); await stream.close();
+        await new Promise((done) => { const r = indexedDB.open("other", 1); r.onsuccess = () => (r.result.close(), done()); });
+    }""")
+    found = stored.call("foreign")["result"]
+    assert sorted((row["kind"], row["name"], row["bytes"]) for row in found) == [
+        ("cache", "transformers-cache", 1000), ("database", "other", None), ("folder", "webllm", 77)]
+    items = [*found, {"kind": "cache", "name": "jird-shell"}, {"kind": "folder", "name": "models"}]
+    assert stored.call("clear_foreign", items=items)["result"] == []
+    assert stored.run("() => caches.keys()") == ["jird-shell"]
+    assert stored.digests() == stored.wanted(FILE)
+
+
+def test_a_port_speaks_the_same_messages(stored, hub):
+    """The engine's worker reads through a port that the page hands over."""
+    digest = stored.run("""async () => {
+        const { StorageClient } = await import("/js/storage/client.js");
+        const other = new StorageClient(await lab.client().connect());
+        const model = await other.openModel("a/model");
+        const file = model.files.get("model.gguf");
+        const parts = await Promise.all([file.read(4194300, 8), file.read(0, 4194304), file.read(file.size - 1, 1), file.read(7, 0)]);
+        const end = await file.read(file.size, 1).catch((error) => error.code);
+        return [parts.map((part) => [part.length, part[0] ?? null]), end];
+    }""")
+    raw = hub.files[FILE]
+    assert digest == [[[8, raw[4194300]], [4194304, raw[0]], [1, raw[-1]], [0, None]], "E_TRUNCATED"]
+
+
+def test_unknown_calls_are_refused(stored):
+    assert stored.call("open", id="no/such")["error"]["code"] == "E_NOT_STORED"
+    assert stored.call("download", spec={"id": "no/such"})["error"]["code"] == "E_NOT_STORED"
+    assert stored.call("fly")["error"]["code"] == "E_BAD_REQUEST"
+    assert stored.call("read", handle=99, name="x", offset=0, length=1)["error"]["code"] == "E_BAD_REQUEST"
