@@ -173,7 +173,8 @@ class Session:
         options = {"max_tokens": request.max_tokens, "stop_ids": stop_ids, "cancel": cancel}
         if self.tokenizer is not None:
             continues = request.kind == "complete"
-            return self.engine.generate(ids, params, stop=request.stop, continues=continues, **options)
+            return self.engine.generate(ids, params, stop=request.stop, continues=continues,
+                                        **options)
         return self._id_pieces(ids, params, options)
 
     async def _id_pieces(self, ids, params, options):

@@ -1,2 +1,3 @@
-"""Jird's engine: plans language models as WebGPU work, in plain Python. See docs/architecture.md."""
+"""Jird's engine: plans language models as WebGPU work, in plain Python. See
+docs/architecture.md."""
 __version__ = "0.1.0"

@@ -1,4 +1,5 @@
-"""The engine: where weights-and-plan and prompt-and-tokens meet. `load` a checkpoint on a device, then generate."""
+"""The engine: where weights-and-plan and prompt-and-tokens meet. `load` a checkpoint on a device,
+then generate."""
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,30 +15,48 @@ PASSES_PER_SUBMIT = 1
 
 @dataclass
 class Piece:
-    """Newly streamed text, the ids behind it, and why the generation ended (None while it goes on)."""
+    """Newly streamed text, the ids behind it, and why the generation ended (None while it goes
+    on)."""
     text: str
     ids: list
     finish_reason: str | None = None
 
 
 def _report(on_progress, stage):
-    return (lambda done, total: on_progress(stage, done, total)) if on_progress else (lambda done, total: None)
+    return (
+        (lambda done, total: on_progress(stage, done, total))
+        if on_progress
+        else (lambda done, total: None)
+    )
 
 
-async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None, burst="auto",
-               on_progress=None):
+async def load(
+    checkpoint,
+    device,
+    *,
+    tokenizer=None,
+    quant=None,
+    kv="f16",
+    context=None,
+    burst="auto",
+    on_progress=None,
+):
     """Plans the checkpoint for the device, compiles, uploads; -> Engine.
 
-    `on_progress(stage, done, total)` with stages "compile" (pipelines) and "upload" (bytes of the files).
-    Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`, `E_OUT_OF_MEMORY`; memory is released then."""
+    `on_progress(stage, done, total)` with stages "compile" (pipelines) and "upload" (bytes of the
+    files). Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`, `E_OUT_OF_MEMORY`; memory is
+    released then."""
     started = time.perf_counter()
-    model = compile_model(checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=device.caps)
+    model = compile_model(
+        checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=device.caps
+    )
     planned = time.perf_counter()
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:
         loop = DecodeLoop(runner, model, burst)
         prepared = time.perf_counter()
-        await runner.upload(checkpoint.files, _report(on_progress, "upload"))  # pipelines compile meanwhile
+        # pipelines compile meanwhile
+        await runner.upload(checkpoint.files, _report(on_progress, "upload"))
         uploaded = time.perf_counter()
         await runner.ready()
     except BaseException:
@@ -52,11 +71,18 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
 def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None):
     """What a model would need, from its config alone or with its {name: TensorRef}.
 
-    -> {dispatches_per_token (greedy path), passes_per_token, bytes: {part: bytes, total}, plan_text}."""
+    -> {dispatches_per_token (greedy path), passes_per_token, bytes: {part: bytes, total},
+    plan_text}."""
     model = compile_model(config, tensors, quant=quant, context=context, kv=kv, caps=caps or Caps())
-    return {"dispatches_per_token": model.plan.dispatches("decode", "greedy"), "passes_per_token": PASSES_PER_SUBMIT,
-            "bytes": model.plan.bytes_needed(), "context": model.context, "quant": model.quant, "kv": model.kv,
-            "plan_text": model.plan.text()}
+    return {
+        "dispatches_per_token": model.plan.dispatches("decode", "greedy"),
+        "passes_per_token": PASSES_PER_SUBMIT,
+        "bytes": model.plan.bytes_needed(),
+        "context": model.context,
+        "quant": model.quant,
+        "kv": model.kv,
+        "plan_text": model.plan.text(),
+    }
 
 
 class Engine:
@@ -77,25 +103,35 @@ class Engine:
         self._busy = True
 
     async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
-        """Yields `decode.loop.Batch`es. Raises `E_BUSY` while another generation runs on this engine."""
+        """Yields `decode.loop.Batch`es. Raises `E_BUSY` while another generation runs on this
+        engine."""
         self._claim()
         try:
-            batches = self._loop.generate(ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel)
+            batches = self._loop.generate(
+                ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel
+            )
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch
         finally:
             self._busy = False
 
-    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False):
-        """Yields `Piece`s of text after prompt `ids`: never part of a code point, never part of a stop string.
+    async def generate(
+        self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False
+    ):
+        """Yields `Piece`s of text after prompt `ids`: never part of a code point, never part of a
+        stop string.
 
-        `continues`: the text goes on from the prompt's (a completion), rather than beginning anew (a chat's answer).
+        `continues`: the text goes on from the prompt's (a completion), rather than beginning anew
+        (a chat's answer).
 
-        Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as `generate_ids` says."""
+        Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as
+        `generate_ids` says."""
         stream, cancel = TextStream(self.tokenizer, stop, continues), cancel or CancelToken()
         hidden = frozenset(stop_ids)
-        batches = self.generate_ids(ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel)
+        batches = self.generate_ids(
+            ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel
+        )
         async with aclosing(batches):
             async for batch in batches:
                 ended = bool(batch.ids) and batch.ids[-1] in hidden
@@ -107,7 +143,8 @@ class Engine:
                     return
 
     async def first_logits(self, ids):
-        """f32 logits, little endian bytes (vocab), that choose the token after `ids`. Raises `E_BUSY` as above."""
+        """f32 logits, little endian bytes (vocab), that choose the token after `ids`. Raises
+        `E_BUSY` as above."""
         self._claim()
         try:
             return await self._loop.logits(ids)
@@ -115,7 +152,8 @@ class Engine:
             self._busy = False
 
     def stats(self):
-        """The contract's figures, of the load and of the last generation; times that did not happen yet are None."""
+        """The contract's figures, of the load and of the last generation; times that did not happen
+        yet are None."""
         t = self._loop.timing
         fresh = t.prompt_tokens - t.reused_tokens
         tokens = t.decoded + (1 if t.prefill else 0)
@@ -138,5 +176,6 @@ class Engine:
         return self._runner.live()
 
     async def close(self):
-        """Releases the model's memory; the device stays the caller's. The engine is not used again."""
+        """Releases the model's memory; the device stays the caller's. The engine is not used
+        again."""
         self._runner.close()

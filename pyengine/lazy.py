@@ -1,4 +1,5 @@
-"""`np`, imported on first use: importing numpy costs about a second in the browser, and start-up needs none of it."""
+"""`np`, imported on first use: importing numpy costs about a second in the browser, and start-up
+needs none of it."""
 import importlib
 
 

@@ -8,8 +8,8 @@ class PrefixCache:
         self.ids = []
 
     def reusable(self, ids):
-        """How many leading positions of `ids` are resident; at least the last one is always computed again,
-        because its logits are wanted."""
+        """How many leading positions of `ids` are resident; at least the last one is always
+        computed again, because its logits are wanted."""
         limit = min(len(self.ids), len(ids) - 1)
         for i in range(limit):
             if self.ids[i] != ids[i]:

@@ -1,4 +1,5 @@
-"""The decode loop: ids in, ids out. Prefill in chunks, then bursts of K steps that stay on the device."""
+"""The decode loop: ids in, ids out. Prefill in chunks, then bursts of K steps that stay on the
+device."""
 import struct
 import time
 from contextlib import aclosing
@@ -8,7 +9,7 @@ from pyengine.decode import state as st
 from pyengine.decode.cache import PrefixCache
 from pyengine.errors import EngineError
 
-BURST_SECONDS = 0.05   # what one burst should take, so that text streams smoothly and stop is prompt
+BURST_SECONDS = 0.05  # what one burst should take, so that text streams smoothly and stop is prompt
 
 
 class CancelToken:
@@ -23,14 +24,16 @@ class CancelToken:
 
 @dataclass
 class Batch:
-    """Ids that one burst produced; `finish_reason` is "stop", "length", "cancel" or None while it goes on."""
+    """Ids that one burst produced; `finish_reason` is "stop", "length", "cancel" or None while it
+    goes on."""
     ids: list
     finish_reason: str | None = None
 
 
 @dataclass
 class Timing:
-    """Seconds and counts of one generation. `python` is what Python itself spent; `waited` went by in the device's calls."""
+    """Seconds and counts of one generation. `python` is what Python itself spent; `waited` went by
+    in the device's calls."""
     prompt_tokens: int = 0
     reused_tokens: int = 0
     prefill: float = 0.0
@@ -46,9 +49,16 @@ class Burst:
     """How many steps the next burst takes: a fixed K, or one that adapts to BURST_SECONDS."""
 
     def __init__(self, setting, most):
-        valid = setting == "auto" or isinstance(setting, int) and not isinstance(setting, bool) and 1 <= setting <= most
+        valid = (
+            setting == "auto"
+            or isinstance(setting, int)
+            and not isinstance(setting, bool)
+            and 1 <= setting <= most
+        )
         if not valid:
-            raise EngineError("E_BAD_REQUEST", param="burst", got=repr(setting), wanted=f'"auto" or 1 to {most}')
+            raise EngineError(
+                "E_BAD_REQUEST", param="burst", got=repr(setting), wanted=f'"auto" or 1 to {most}'
+            )
         self._auto, self._most = setting == "auto", most
         self._steps = 1 if self._auto else setting
 
@@ -57,7 +67,9 @@ class Burst:
 
     def took(self, steps, seconds):
         if self._auto and seconds > 0:
-            self._steps = max(1, min(self._most, int(BURST_SECONDS * steps / seconds), 2 * self._steps))
+            self._steps = max(
+                1, min(self._most, int(BURST_SECONDS * steps / seconds), 2 * self._steps)
+            )
 
 
 class DecodeLoop:
@@ -66,15 +78,21 @@ class DecodeLoop:
     def __init__(self, runner, model, burst="auto"):
         self._runner, self._model, self._burst_setting = runner, model, burst
         plan = model.plan
-        self._state, self._tokens, self._ring = (plan.buffer(name) for name in ("state", "tokens", "ring"))
-        self._logits, self._counts, self._bias = (plan.buffer(name) for name in ("logits", "counts", "bias"))
+        self._state, self._tokens, self._ring = (
+            plan.buffer(name) for name in ("state", "tokens", "ring")
+        )
+        self._logits, self._counts, self._bias = (
+            plan.buffer(name) for name in ("logits", "counts", "bias")
+        )
         self._ring_size = plan.buffers[self._ring].nbytes // 4
-        self._prefill_rows = sorted(int(name[7:]) for name in plan.programs if name.startswith("prefill"))
+        self._prefill_rows = sorted(
+            int(name[7:]) for name in plan.programs if name.startswith("prefill")
+        )
         self.cache = PrefixCache()
         self.timing = Timing()
         Burst(burst, self._ring_size)  # a wrong setting is refused at load
 
-    # ---- device steps --------------------------------------------------------------------------------------------
+    # ---- device steps ----------------------------------------------------------------------------
 
     async def _run(self, sequence, read):
         started = time.perf_counter()
@@ -84,7 +102,8 @@ class DecodeLoop:
         return result
 
     def _write_sampling(self, params, stop_ids, ids):
-        """Everything of the state after pos, n, stopped and step; and the penalty buffers where they are used."""
+        """Everything of the state after pos, n, stopped and step; and the penalty buffers where
+        they are used."""
         words = st.pack_state(params=params, stop_ids=stop_ids)
         self._runner.write(self._state, 4 * st.SEED, words[4 * st.SEED:])
         if params.has_penalties:
@@ -98,7 +117,8 @@ class DecodeLoop:
         return f"prefill{next(r for r in self._prefill_rows if r >= rows)}"
 
     async def _prefill(self, ids, cancel, tail=(), read=None):
-        """Computes what of `ids` is not resident, a chunk a submit; the last submit ends with `tail` and `read`.
+        """Computes what of `ids` is not resident, a chunk a submit; the last submit ends with
+        `tail` and `read`.
 
         -> the read bytes, or None when cancelled between chunks."""
         start = self.cache.reusable(ids)
@@ -112,12 +132,15 @@ class DecodeLoop:
             self._runner.write(self._state, 0, struct.pack("<4I", pos, len(chunk), 0, 0))
             self._runner.write(self._tokens, 0, struct.pack(f"<{len(chunk)}I", *chunk))
             program = self._program_for(len(chunk))
-            data = await self._run([((program, *(tail if last else ())), 1)], read if last else (self._state, 0, 16))
+            data = await self._run(
+                [((program, *(tail if last else ())), 1)], read if last else (self._state, 0, 16)
+            )
             self.cache.extend(chunk)
         return data
 
     async def _decode(self, last, steps, tail, stop_ids):
-        """One burst of `steps` after id `last`; -> the produced ids up to and with the first stop id."""
+        """One burst of `steps` after id `last`; -> the produced ids up to and with the first stop
+        id."""
         self._runner.write(self._state, 4 * st.STEP, bytes(4))
         data = await self._run([(("decode", tail), steps)], (self._ring, 0, 4 * steps))
         ids = list(struct.unpack(f"<{steps}I", data))
@@ -125,11 +148,13 @@ class DecodeLoop:
         self.cache.extend([last, *ids][:end])
         return ids[:end]
 
-    # ---- generation ----------------------------------------------------------------------------------------------
+    # ---- generation ------------------------------------------------------------------------------
 
     def _check_prompt(self, ids):
         if not ids:
-            raise EngineError("E_BAD_REQUEST", param="prompt", got="no tokens", wanted="at least one token")
+            raise EngineError(
+                "E_BAD_REQUEST", param="prompt", got="no tokens", wanted="at least one token"
+            )
         for token in ids:
             if type(token) is not int or not 0 <= token < self._model.vocab:
                 raise EngineError("E_BAD_REQUEST", param="prompt", got=repr(token)[:80],
@@ -138,11 +163,14 @@ class DecodeLoop:
             raise EngineError("E_CONTEXT_FULL", tokens=len(ids), context=self._model.context)
 
     async def logits(self, ids):
-        """The logits that choose the token after `ids`, f32 (vocab) as bytes, before any penalty or bias."""
+        """The logits that choose the token after `ids`, f32 (vocab) as bytes, before any penalty or
+        bias."""
         self._check_prompt(ids)
         self.timing = Timing(prompt_tokens=len(ids))
         try:
-            return await self._prefill(ids, CancelToken(), read=(self._logits, 0, 4 * self._model.vocab))
+            return await self._prefill(
+                ids, CancelToken(), read=(self._logits, 0, 4 * self._model.vocab)
+            )
         except BaseException:
             self.cache.trim(0)
             raise
@@ -150,11 +178,18 @@ class DecodeLoop:
     async def generate(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
         """Yields `Batch`es after prompt `ids`; a stop id is the last of its batch.
 
-        Ends with "stop" at a stop id, "length" at `max_tokens` (None: all that fits) or a full context, "cancel".
-        Raises `E_BAD_REQUEST`, `E_CONTEXT_FULL`, and what the device raises."""
+        Ends with "stop" at a stop id, "length" at `max_tokens` (None: all that fits) or a full
+        context, "cancel". Raises `E_BAD_REQUEST`, `E_CONTEXT_FULL`, and what the device raises."""
         self._check_prompt(ids)
-        if max_tokens is not None and (isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1):
-            raise EngineError("E_BAD_REQUEST", param="max_tokens", got=repr(max_tokens), wanted="a whole number over 0")
+        if max_tokens is not None and (
+            isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1
+        ):
+            raise EngineError(
+                "E_BAD_REQUEST",
+                param="max_tokens",
+                got=repr(max_tokens),
+                wanted="a whole number over 0",
+            )
         params = params.with_seed().check_vocab(self._model.vocab)
         room = self._model.context - len(ids) + 1  # the last id needs no place of its own
         left = room if max_tokens is None else min(room, max_tokens)

@@ -1,5 +1,5 @@
-"""The state buffer: the 32 words on the GPU that steer a burst, and how Python fills them. Plain Python: the first token must not
-wait for numpy's import.
+"""The state buffer: the 32 words on the GPU that steer a burst, and how Python fills them. Plain
+Python: the first token must not wait for numpy's import.
 
 `wgsl/common/state.wgsl` names the same words; `tests/decode/test_state.py` compares the two files.
 """
@@ -90,7 +90,8 @@ def _bits(value):
 
 
 def key_scale(temperature):
-    """Keys per unit of logit, rounded to the f32 that every device multiplies by; 0 means argmax."""
+    """Keys per unit of logit, rounded to the f32 that every device multiplies by; 0 means
+    argmax."""
     scale = KEYS_PER_NAT / temperature if temperature >= MIN_TEMPERATURE else 0.0
     return struct.unpack("<f", struct.pack("<f", scale))[0]
 
@@ -108,7 +109,8 @@ def top_p_q32(top_p):
 
 
 def pack_counts(vocab, prompt_ids=(), generated_ids=()):
-    """The counts buffer, u32 (vocab,) as bytes: IN_PROMPT for ids of the prompt, plus how often each was generated.
+    """The counts buffer, u32 (vocab,) as bytes: IN_PROMPT for ids of the prompt, plus how often
+    each was generated.
 
     Generated ids saturate at 65535. Ids outside the vocabulary are an `IndexError`.
     """
@@ -127,7 +129,8 @@ def _inside(token, vocab):
 
 
 def pack_bias(vocab, logit_bias=()):
-    """The bias buffer, f32 (vocab,) as bytes, from (id, value) pairs or a mapping that `check_vocab` passed."""
+    """The bias buffer, f32 (vocab,) as bytes, from (id, value) pairs or a mapping that
+    `check_vocab` passed."""
     bias = array("f", bytes(4 * vocab))
     for token, value in dict(logit_bias).items():
         bias[token] = value

@@ -1,4 +1,5 @@
-"""What every device offers. A device turns a `Plan` into a `Runner`; a runner holds the memory and replays programs."""
+"""What every device offers. A device turns a `Plan` into a `Runner`; a runner holds the memory and
+replays programs."""
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,8 @@ class Runner(Protocol):
     """One model on one device."""
 
     async def upload(self, files, progress):
-        """Streams every weight from `files` (ByteSources, by number) and every constant; `progress(bytes done, bytes in all)`."""
+        """Streams every weight from `files` (ByteSources, by number) and every constant;
+        `progress(bytes done, bytes in all)`."""
 
     async def ready(self):
         """Waits until every pipeline is compiled. Raises `E_GPU`."""
@@ -22,7 +24,8 @@ class Runner(Protocol):
         """Queues `data` (bytes, a multiple of 4 long) into buffer number `buffer`."""
 
     async def run(self, sequence, read=None):
-        """Replays [(program names, repeats)], each group of names in turn, in one encoder, one pass and one submit;
+        """Replays [(program names, repeats)], each group of names in turn, in one encoder, one pass
+        and one submit;
         -> the bytes of `read` = (buffer, offset, nbytes) afterwards, or None."""
 
     def live(self):
@@ -33,7 +36,8 @@ class Runner(Protocol):
 
 
 class Device(Protocol):
-    """`caps` is a `kernels.spec.Caps`; `info` has backend, vendor, f16, subgroups for `engine.stats()`."""
+    """`caps` is a `kernels.spec.Caps`; `info` has backend, vendor, f16, subgroups for
+    `engine.stats()`."""
 
     async def prepare(self, plan, progress=None):
         """Creates buffers and starts compiling; -> Runner. Raises `E_OUT_OF_MEMORY`, `E_GPU`."""
@@ -53,7 +57,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Read:
-    """One contiguous range of a file, at most SLICE bytes, and the pieces in it: one staging slice, one submit."""
+    """One contiguous range of a file, at most SLICE bytes, and the pieces in it: one staging slice,
+    one submit."""
     file: int
     offset: int
     nbytes: int

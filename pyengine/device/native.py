@@ -1,4 +1,5 @@
-"""The native device: WebGPU on plain CPython through wgpu-py (naga's WGSL front end; lavapipe where there is no GPU)."""
+"""The native device: WebGPU on plain CPython through wgpu-py (naga's WGSL front end; lavapipe where
+there is no GPU)."""
 import struct
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,13 @@ BINDING_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform"
 
 
 def _limits(adapter):
-    """The adapter's own limits for what kernels use when offered; the rest stays at WebGPU's defaults."""
-    wanted = ("max-storage-buffer-binding-size", "max-buffer-size", "max-storage-buffers-per-shader-stage")
+    """The adapter's own limits for what kernels use when offered; the rest stays at WebGPU's
+    defaults."""
+    wanted = (
+        "max-storage-buffer-binding-size",
+        "max-buffer-size",
+        "max-storage-buffers-per-shader-stage",
+    )
     return {name: adapter.limits[name] for name in wanted}
 
 
@@ -23,29 +29,48 @@ class NativeDevice:
         info = adapter.info
         self.device = device
         software = info["adapter_type"] == "CPU"
-        self.caps = Caps(f16="shader-f16" in device.features, subgroups="subgroup" in device.features,
-                         software=software, max_binding=device.limits["max-storage-buffer-binding-size"],
-                         max_buffer=device.limits["max-buffer-size"],
-                         max_storage_buffers=device.limits["max-storage-buffers-per-shader-stage"],
-                         backend="native", vendor=info["vendor"] or info["device"])
+        self.caps = Caps(
+            f16="shader-f16" in device.features,
+            subgroups="subgroup" in device.features,
+            software=software,
+            max_binding=device.limits["max-storage-buffer-binding-size"],
+            max_buffer=device.limits["max-buffer-size"],
+            max_storage_buffers=device.limits["max-storage-buffers-per-shader-stage"],
+            backend="native",
+            vendor=info["vendor"] or info["device"],
+        )
         self.info = {"backend": "native", "vendor": self.caps.vendor, "f16": self.caps.f16,
                      "subgroups": self.caps.subgroups}
 
     @classmethod
     async def create(cls):
-        """Raises `E_NO_WEBGPU` when wgpu-py is missing or finds no Vulkan, Metal or D3D12 adapter."""
+        """Raises `E_NO_WEBGPU` when wgpu-py is missing or finds no Vulkan, Metal or D3D12
+        adapter."""
         try:
             import wgpu
-            adapters = [a for a in wgpu.gpu.enumerate_adapters_sync() if a.info["backend_type"] != "OpenGL"]
+
+            adapters = [
+                a for a in wgpu.gpu.enumerate_adapters_sync() if a.info["backend_type"] != "OpenGL"
+            ]
         except (ImportError, RuntimeError, OSError) as error:
             raise EngineError("E_NO_WEBGPU", reason=f"wgpu-py: {error}") from None
         adapters = [a for a in adapters if flags.NATIVE_ADAPTER.lower() in a.summary.lower()]
         adapters.sort(key=lambda a: a.info["adapter_type"] == "CPU")
         if not adapters:
-            raise EngineError("E_NO_WEBGPU", reason="no native adapter; a Vulkan driver such as Mesa's lavapipe is enough")
+            raise EngineError(
+                "E_NO_WEBGPU",
+                reason="no native adapter; a Vulkan driver such as Mesa's lavapipe is enough",
+            )
         adapter = adapters[0]
-        features = [f for f in ("shader-f16", "subgroup", "timestamp-query") if f in adapter.features]
-        return cls(adapter, adapter.request_device_sync(required_features=features, required_limits=_limits(adapter)))
+        features = [
+            f for f in ("shader-f16", "subgroup", "timestamp-query") if f in adapter.features
+        ]
+        return cls(
+            adapter,
+            adapter.request_device_sync(
+                required_features=features, required_limits=_limits(adapter)
+            ),
+        )
 
     async def prepare(self, plan, progress=None):
         import wgpu
@@ -59,19 +84,26 @@ class NativeDevice:
 
 
 def _create_buffers(device, plan):
-    """All buffers or none: wgpu-py refuses a size or the sum of them as a validation error, whatever the cause."""
+    """All buffers or none: wgpu-py refuses a size or the sum of them as a validation error,
+    whatever the cause."""
     import wgpu
     usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
     buffers = []
     try:
         for b in plan.buffers:
             extra = wgpu.BufferUsage.UNIFORM if b.name.startswith("jobs.") else 0
-            buffers.append(device.create_buffer(size=b.nbytes, label=b.name[:80], usage=usage | extra))
+            buffers.append(
+                device.create_buffer(size=b.nbytes, label=b.name[:80], usage=usage | extra)
+            )
     except wgpu.GPUError:
         for buffer in buffers:
             buffer.destroy()
-        raise EngineError("E_OUT_OF_MEMORY", what="the model", needed=plan.bytes_needed()["total"],
-                          available="less") from None
+        raise EngineError(
+            "E_OUT_OF_MEMORY",
+            what="the model",
+            needed=plan.bytes_needed()["total"],
+            available="less",
+        ) from None
     return buffers
 
     def close(self):
@@ -85,24 +117,34 @@ class NativeRunner:
         self._buffers = _create_buffers(device, plan)
         self._layouts, self._pipelines, self._groups, self._programs = {}, [], {}, {}
 
-    # ---- set-up --------------------------------------------------------------------------------------------------
+    # ---- set-up ----------------------------------------------------------------------------------
 
     def prepare(self, progress):
-        """Compiles the pipelines and binds the programs; `progress(done, total)` counts pipelines."""
+        """Compiles the pipelines and binds the programs; `progress(done, total)` counts
+        pipelines."""
         plan = self.plan
         for i, pipeline in enumerate(plan.pipelines):
             self._pipelines.append(self._compile(pipeline))
             if progress:
                 progress(i + 1, len(plan.pipelines))
-        self._programs = {name: [(self._pipelines[d.pipeline][0], self._bind(d), d.grid) for d in dispatches]
-                          for name, dispatches in plan.programs.items()}
+        self._programs = {
+            name: [(self._pipelines[d.pipeline][0], self._bind(d), d.grid) for d in dispatches]
+            for name, dispatches in plan.programs.items()
+        }
 
     def _layout(self, access):
         if access not in self._layouts:
             import wgpu
-            self._layouts[access] = self._device.create_bind_group_layout(entries=[
-                {"binding": i, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": BINDING_TYPES[a]}}
-                for i, a in enumerate(access)])
+            self._layouts[access] = self._device.create_bind_group_layout(
+                entries=[
+                    {
+                        "binding": i,
+                        "visibility": wgpu.ShaderStage.COMPUTE,
+                        "buffer": {"type": BINDING_TYPES[a]},
+                    }
+                    for i, a in enumerate(access)
+                ]
+            )
         return self._layouts[access]
 
     def _compile(self, pipeline):
@@ -119,15 +161,24 @@ class NativeRunner:
     def _group(self, pipeline, ranges):
         key = pipeline, ranges
         if key not in self._groups:
-            self._groups[key] = self._device.create_bind_group(layout=self._pipelines[pipeline][1], entries=[
-                {"binding": i, "resource": {"buffer": self._buffers[b], "offset": offset, "size": size}}
-                for i, (b, offset, size) in enumerate(ranges)])
+            self._groups[key] = self._device.create_bind_group(
+                layout=self._pipelines[pipeline][1],
+                entries=[
+                    {
+                        "binding": i,
+                        "resource": {"buffer": self._buffers[b], "offset": offset, "size": size},
+                    }
+                    for i, (b, offset, size) in enumerate(ranges)
+                ],
+            )
         return self._groups[key]
 
     def _bind(self, dispatch):
-        return self._group(dispatch.pipeline, tuple((o.buffer, o.offset, o.nbytes) for o in dispatch.operands))
+        return self._group(
+            dispatch.pipeline, tuple((o.buffer, o.offset, o.nbytes) for o in dispatch.operands)
+        )
 
-    # ---- weights -------------------------------------------------------------------------------------------------
+    # ---- weights ---------------------------------------------------------------------------------
 
     async def ready(self):
         """Pipelines were compiled by the constructor."""
@@ -153,16 +204,27 @@ class NativeRunner:
                 data = raw[piece.start:piece.start + piece.rows * upload.row_bytes]
                 self.write(upload.buffer, (upload.row0 + piece.row) * upload.dst_row_bytes, data)
                 continue
-            self.write(jobs, i * JOB_STRIDE, struct.pack("<4I", piece.row, piece.rows, upload.row0, piece.start))
-            group = self._group(upload.pipeline, (
-                (staging, 0, self.plan.buffers[staging].nbytes), (upload.buffer, 0, self.plan.buffers[upload.buffer].nbytes),
-                (jobs, i * JOB_STRIDE, 16)))
-            dispatches.append((self._pipelines[upload.pipeline][0], group, repack_grid(upload, piece.rows)))
+            self.write(
+                jobs,
+                i * JOB_STRIDE,
+                struct.pack("<4I", piece.row, piece.rows, upload.row0, piece.start),
+            )
+            group = self._group(
+                upload.pipeline,
+                (
+                    (staging, 0, self.plan.buffers[staging].nbytes),
+                    (upload.buffer, 0, self.plan.buffers[upload.buffer].nbytes),
+                    (jobs, i * JOB_STRIDE, 16),
+                ),
+            )
+            dispatches.append(
+                (self._pipelines[upload.pipeline][0], group, repack_grid(upload, piece.rows))
+            )
         encoder = self._device.create_command_encoder()
         self._encode(encoder, dispatches)
         self._queue.submit([encoder.finish()])
 
-    # ---- running -------------------------------------------------------------------------------------------------
+    # ---- running ---------------------------------------------------------------------------------
 
     def write(self, buffer, offset, data):
         self._queue.write_buffer(self._buffers[buffer], offset, data)
@@ -187,7 +249,11 @@ class NativeRunner:
         return bytes(self._queue.read_buffer(self._buffers[buffer], offset, nbytes))
 
     def live(self):
-        return Counter(buffers=len(self._buffers), bind_groups=len(self._groups), pipelines=len(self._pipelines))
+        return Counter(
+            buffers=len(self._buffers),
+            bind_groups=len(self._groups),
+            pipelines=len(self._pipelines),
+        )
 
     def close(self):
         for buffer in self._buffers:

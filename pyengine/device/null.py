@@ -1,4 +1,5 @@
-"""The null device: runs nothing, records everything. Most tests of planning and of the decode loop need no more."""
+"""The null device: runs nothing, records everything. Most tests of planning and of the decode loop
+need no more."""
 from pyengine.kernels.spec import Caps
 
 
@@ -40,7 +41,12 @@ class NullRunner:
 class NullDevice:
     def __init__(self, caps=None, respond=None):
         self.caps = caps or Caps()
-        self.info = {"backend": "null", "vendor": "", "f16": self.caps.f16, "subgroups": self.caps.subgroups}
+        self.info = {
+            "backend": "null",
+            "vendor": "",
+            "f16": self.caps.f16,
+            "subgroups": self.caps.subgroups,
+        }
         self._respond = respond
 
     async def prepare(self, plan, progress=None):

@@ -1,4 +1,5 @@
-"""The oracle device: replays a plan with the ops' numpy references, on the plan's own buffers and arena offsets."""
+"""The oracle device: replays a plan with the ops' numpy references, on the plan's own buffers and
+arena offsets."""
 from pyengine.decode import state as st
 from pyengine.device.api import upload_bytes
 from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
@@ -15,8 +16,12 @@ class NumpyRunner:
     def __init__(self, plan):
         self.plan = plan
         skipped = ("staging",)
-        self._memory = [np.zeros(0 if b.part in skipped else b.nbytes, np.uint8) for b in plan.buffers]
-        self._dense = {}  # (buffer, offset) -> dequantised weight: unpacking again for every step would be most of its time
+        self._memory = [
+            np.zeros(0 if b.part in skipped else b.nbytes, np.uint8) for b in plan.buffers
+        ]
+        # (buffer, offset) -> dequantised weight: unpacking again for every step would be most of
+        # its time
+        self._dense = {}
         self._state = plan.buffer("state") if any(b.name == "state" for b in plan.buffers) else None
 
     async def ready(self):
@@ -29,7 +34,9 @@ class NumpyRunner:
         for upload in self.plan.uploads:
             raw = await files[upload.file].read(upload.offset, upload.rows * upload.row_bytes)
             kind = WeightKind.parse(upload.kind)
-            packed = blocks.repack(raw, upload.encoding, upload.rows, upload.columns, kind, upload.head_dim)
+            packed = blocks.repack(
+                raw, upload.encoding, upload.rows, upload.columns, kind, upload.head_dim
+            )
             self.write(upload.buffer, upload.row0 * upload.dst_row_bytes, packed.tobytes())
             done += len(raw)
             progress(done, total)
@@ -48,7 +55,9 @@ class NumpyRunner:
 
     def _view(self, operand, dtype, shape):
         count = int(np.prod(shape))
-        return np.frombuffer(self._memory[operand.buffer], dtype, count, operand.offset).reshape(shape)
+        return np.frombuffer(self._memory[operand.buffer], dtype, count, operand.offset).reshape(
+            shape
+        )
 
     def _array(self, operand):
         value = operand.value

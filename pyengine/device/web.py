@@ -1,7 +1,9 @@
-"""The web device: the browser's WebGPU, through `pwa_shell/gpu_binding.js`. The only file that imports js.
+"""The web device: the browser's WebGPU, through `pwa_shell/gpu_binding.js`. The only file that
+imports js.
 
-Python hands over the plan once and makes one call a burst; nothing but integers and typed arrays crosses per call, and
-weights go from the file reader to the GPU without entering Python's heap (wasm memory never shrinks).
+Python hands over the plan once and makes one call a burst; nothing but integers and typed arrays
+crosses per call, and weights go from the file reader to the GPU without entering Python's heap
+(wasm memory never shrinks).
 """
 import json
 
@@ -28,16 +30,30 @@ class WebDevice:
     def __init__(self, binding):
         self._binding = binding
         facts = json.loads(binding.describe())
-        self.caps = Caps(f16=facts["f16"], subgroups=facts["subgroups"], software=facts["software"],
-                         max_binding=facts["maxBinding"], max_buffer=facts["maxBuffer"],
-                         max_storage_buffers=facts["maxStorageBuffers"], backend="webgpu", vendor=facts["vendor"])
-        self.info = {"backend": "webgpu", "vendor": facts["vendor"], "architecture": facts["architecture"],
-                     "f16": self.caps.f16, "subgroups": self.caps.subgroups}
+        self.caps = Caps(
+            f16=facts["f16"],
+            subgroups=facts["subgroups"],
+            software=facts["software"],
+            max_binding=facts["maxBinding"],
+            max_buffer=facts["maxBuffer"],
+            max_storage_buffers=facts["maxStorageBuffers"],
+            backend="webgpu",
+            vendor=facts["vendor"],
+        )
+        self.info = {
+            "backend": "webgpu",
+            "vendor": facts["vendor"],
+            "architecture": facts["architecture"],
+            "f16": self.caps.f16,
+            "subgroups": self.caps.subgroups,
+        }
 
     async def prepare(self, plan, progress=None):
         callback = create_proxy(progress or (lambda done, total: None))
         try:
-            handle = await self._binding.prepare(export.header_json(plan), to_js(export.program_ints(plan)), callback)
+            handle = await self._binding.prepare(
+                export.header_json(plan), to_js(export.program_ints(plan)), callback
+            )
         except JsException as error:
             callback.destroy()
             raise _coded(error) from None

@@ -1,4 +1,5 @@
-"""The graph: nodes in program order over named, typed values. Plain data, printable, no execution."""
+"""The graph: nodes in program order over named, typed values. Plain data, printable, no
+execution."""
 from dataclasses import dataclass, field
 from math import prod
 
@@ -8,13 +9,15 @@ from pyengine.quant.kinds import WeightKind
 # bytes per element of the dtypes that are not weight kinds; f16x2 is two f16 in one u32 word
 ELEMENT_BYTES = {"f32": 4, "u32": 4, "f16x2": 2}
 
-# io: named buffers that programs share (tokens, state, logits, ring); state: model state (KV); temp: arena
+# io: named buffers that programs share (tokens, state, logits, ring); state: model state (KV);
+# temp: arena
 ROLES = ("io", "weight", "state", "const", "temp")
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor: unique `name`, `shape`, `dtype` (f32, u32, f16x2 or a weight kind's name) and `role`.
+    """A tensor: unique `name`, `shape`, `dtype` (f32, u32, f16x2 or a weight kind's name) and
+    `role`.
 
     A weight may be rows `row0 .. row0 + shape[0]` of a larger buffer named `buffer`.
     """
@@ -61,7 +64,9 @@ class Graph:
         """Declares a value; the same declaration twice is one value, a different one is a bug."""
         known = self.values.setdefault(value.name, value)
         if known != value:
-            raise EngineError("E_INTERNAL", detail=f"value {value.name} declared twice: {known}, {value}")
+            raise EngineError(
+                "E_INTERNAL", detail=f"value {value.name} declared twice: {known}, {value}"
+            )
         return value
 
     def uses(self, name):

@@ -1,8 +1,10 @@
-"""The op table: each op's shape rule and its numpy reference, which is the definition the kernels are tested against.
+"""The op table: each op's shape rule and its numpy reference, which is the definition the kernels
+are tested against.
 
-Operand conventions of the references: activations are f32 arrays (T, width); a weight arrives dequantised, f32 (N, K); a KV
-cache is a writable (n_kv, context, head_dim) array of f16 or f32; `state` is the uint32 state buffer. Every op takes
-`state` last: rows >= n are padding and stay zero here, and kernels return at once when it says `stopped`.
+Operand conventions of the references: activations are f32 arrays (T, width); a weight arrives
+dequantised, f32 (N, K); a KV cache is a writable (n_kv, context, head_dim) array of f16 or f32;
+`state` is the uint32 state buffer. Every op takes `state` last: rows >= n are padding and stay zero
+here, and kernels return at once when it says `stopped`.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ REDUCTION = Tolerance(2e-5, 2e-5, "f32 sums of up to some thousand terms in anot
 
 @dataclass(frozen=True)
 class OpSpec:
-    """`infer(attrs, *values) -> [(shape, dtype)]`; `reference(attrs, *arrays) -> tuple of output arrays`;
-    `mutates`: indices of the inputs that the op writes in place."""
+    """`infer(attrs, *values) -> [(shape, dtype)]`; `reference(attrs, *arrays) -> tuple of output
+    arrays`; `mutates`: indices of the inputs that the op writes in place."""
     name: str
     infer: Callable
     reference: Callable
@@ -65,7 +67,7 @@ def _padded(array, rows):
     return out
 
 
-# ---- embedding, norms, element-wise ------------------------------------------------------------------------------
+# ---- embedding, norms, element-wise --------------------------------------------------------------
 
 def _infer_embed(attrs, tokens, weight, state):
     return [((tokens.shape[0], weight.shape[1]), "f32")]
@@ -121,7 +123,7 @@ def take_last(attrs, x, state):
     return (x[n - 1:n],)
 
 
-# ---- matrices ----------------------------------------------------------------------------------------------------
+# ---- matrices ------------------------------------------------------------------------------------
 
 def _infer_linear(attrs, x, weight, state):
     _want(x.shape[1] == weight.shape[1], f"linear: x {x.shape} against weight {weight.shape}")
@@ -130,7 +132,8 @@ def _infer_linear(attrs, x, weight, state):
 
 @register("linear", _infer_linear, REDUCTION)
 def linear(attrs, x, weight, state):
-    """x (T, K), weight (N, K) -> columns col .. col + N of y (T, width); the rest of y is for `linear_into`."""
+    """x (T, K), weight (N, K) -> columns col .. col + N of y (T, width); the rest of y is for
+    `linear_into`."""
     n, col = valid_rows(state, len(x)), attrs.get("col", 0)
     y = np.zeros((len(x), attrs.get("width", len(weight))), np.float32)
     y[:n, col:col + len(weight)] = x[:n] @ weight.T
@@ -145,7 +148,8 @@ def _infer_linear_into(attrs, x, weight, y, state):
 
 @register("linear_into", _infer_linear_into, REDUCTION, mutates=(2,))
 def linear_into(attrs, x, weight, y, state):
-    """As `linear`, into columns of a y that exists: parts of other kinds, or beyond one binding's size."""
+    """As `linear`, into columns of a y that exists: parts of other kinds, or beyond one binding's
+    size."""
     n, col = valid_rows(state, len(x)), attrs["col"]
     y[:n, col:col + len(weight)] = x[:n] @ weight.T
     return ()
@@ -184,11 +188,12 @@ def linear_add(attrs, x, weight, residual, state):
     return (residual + linear(attrs, x, weight, state)[0],)
 
 
-# ---- attention ---------------------------------------------------------------------------------------------------
+# ---- attention -----------------------------------------------------------------------------------
 
 def rope_rotation(coarse, fine, positions):
-    """cos and sin of position * frequency, (T, half) each, by the addition theorem from two small tables:
-    coarse[p // 64] and fine[p % 64] hold (cos, sin) computed in double precision. Exact where f32 `cos(8000.)` is not."""
+    """cos and sin of position * frequency, (T, half) each, by the addition theorem from two small
+    tables: coarse[p // 64] and fine[p % 64] hold (cos, sin) computed in double precision. Exact
+    where f32 `cos(8000.)` is not."""
     a, b = coarse[positions // len(fine)], fine[positions % len(fine)]  # (T, half, 2)
     cos = a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1]
     sin = a[..., 1] * b[..., 0] + a[..., 0] * b[..., 1]
@@ -196,7 +201,8 @@ def rope_rotation(coarse, fine, positions):
 
 
 def _rotate(x, cos, sin):
-    """NeoX halves: x (T, heads, d), pairs (i, i + half) of the first 2 * half dims; Su et al. 2021."""
+    """NeoX halves: x (T, heads, d), pairs (i, i + half) of the first 2 * half dims; Su et al.
+    2021."""
     half = cos.shape[-1]
     a, b, rest = x[..., :half], x[..., half:2 * half], x[..., 2 * half:]
     cos, sin = cos[:, None], sin[:, None]
@@ -212,7 +218,8 @@ def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
 
 @register("rope_kv", _infer_rope_kv, ELEMENTWISE, mutates=(3, 4))
 def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
-    """Rotates q and k, stores k and v at pos .. pos + n of the caches; -> rotated q (T, heads * d)."""
+    """Rotates q and k, stores k and v at pos .. pos + n of the caches; -> rotated q (T, heads *
+    d)."""
     rows, n, pos = len(qkv), valid_rows(state, len(qkv)), int(state[st.POS])
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
     cos, sin = rope_rotation(coarse, fine, pos + np.arange(n))
@@ -224,14 +231,15 @@ def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
 
 @register("attention", lambda attrs, q, k_cache, v_cache, state: [(q.shape, "f32")], REDUCTION)
 def attention(attrs, q, k_cache, v_cache, state):
-    """Causal grouped-query attention of q (T, heads * d) over cache positions 0 .. pos + row; -> (T, heads * d)."""
+    """Causal grouped-query attention of q (T, heads * d) over cache positions 0 .. pos + row; ->
+    (T, heads * d)."""
     rows, n, pos = len(q), valid_rows(state, len(q)), int(state[st.POS])
     kv_heads, _, d = k_cache.shape
-    q = q[:n].reshape(n, kv_heads, -1, d).transpose(1, 2, 0, 3)                    # (kv, group, n, d)
+    q = q[:n].reshape(n, kv_heads, -1, d).transpose(1, 2, 0, 3)  # (kv, group, n, d)
     k, v = (c[:, None, :pos + n].astype(np.float32) for c in (k_cache, v_cache))   # (kv, 1, S, d)
-    scores = q @ k.transpose(0, 1, 3, 2) * np.float32(attrs["scale"])              # (kv, group, n, S)
+    scores = q @ k.transpose(0, 1, 3, 2) * np.float32(attrs["scale"])  # (kv, group, n, S)
     visible = np.arange(pos + n)[None] <= pos + np.arange(n)[:, None]
     scores = np.where(visible, scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
-    out = (weights / weights.sum(-1, keepdims=True)) @ v                           # (kv, group, n, d)
+    out = (weights / weights.sum(-1, keepdims=True)) @ v  # (kv, group, n, d)
     return (_padded(out.transpose(2, 0, 1, 3).reshape(n, -1), rows),)

@@ -1,9 +1,14 @@
-"""Graph -> stable text, the form of the golden files: one value per operand, types where a name first appears."""
+"""Graph -> stable text, the form of the golden files: one value per operand, types where a name
+first appears."""
 
 
 def type_text(value):
     shape = "x".join(str(d) for d in value.shape)
-    where = f"@{value.buffer}+{value.row0}" if value.buffer and (value.row0 or value.buffer != value.name) else ""
+    where = (
+        f"@{value.buffer}+{value.row0}"
+        if value.buffer and (value.row0 or value.buffer != value.name)
+        else ""
+    )
     return f"{value.dtype}[{shape}]{where}"
 
 

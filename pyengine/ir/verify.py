@@ -6,11 +6,14 @@ from pyengine.ir.ops import OPS
 
 def _fail(graph, node, detail):
     types = {name: graph.values.get(name) for name in node.operands}
-    raise EngineError("E_INTERNAL", detail=f"graph {graph.name}: {node.op}: {detail}; operands {types}")
+    raise EngineError(
+        "E_INTERNAL", detail=f"graph {graph.name}: {node.op}: {detail}; operands {types}"
+    )
 
 
 def _infer(graph, node, spec):
-    """What the op's rule gives; a wrong number of operands or a missing attribute is the node's fault."""
+    """What the op's rule gives; a wrong number of operands or a missing attribute is the node's
+    fault."""
     try:
         return spec.infer(dict(node.attrs), *[graph.values[n] for n in node.inputs])
     except (TypeError, KeyError, IndexError) as error:
@@ -18,8 +21,9 @@ def _infer(graph, node, spec):
 
 
 def verify(graph):
-    """Raises `E_INTERNAL` on an unknown op, an undeclared or not yet written value, a second writer, or a
-    shape or dtype that the op's rule does not give. Returns the graph, so that passes can be chained."""
+    """Raises `E_INTERNAL` on an unknown op, an undeclared or not yet written value, a second
+    writer, or a shape or dtype that the op's rule does not give. Returns the graph, so that passes
+    can be chained."""
     written = {name for name, value in graph.values.items() if value.role != "temp"}
     for node in graph.nodes:
         spec = OPS.get(node.op)
@@ -46,5 +50,7 @@ def verify(graph):
             _fail(graph, node, f"outputs are {got}, the rule gives {list(want)}")
     for name in graph.outputs:
         if name not in written:
-            raise EngineError("E_INTERNAL", detail=f"graph {graph.name}: output {name} is never written")
+            raise EngineError(
+                "E_INTERNAL", detail=f"graph {graph.name}: output {name} is never written"
+            )
     return graph

@@ -1,4 +1,5 @@
-"""The kernel table: for each op its kernels in order of preference; the last of each list supports every shape."""
+"""The kernel table: for each op its kernels in order of preference; the last of each list supports
+every shape."""
 from pyengine.errors import EngineError
 from pyengine.kernels import attention, basic, matmul, matvec, repack, sample
 from pyengine.kernels.spec import check_grid
@@ -8,7 +9,8 @@ FUSIONS = matvec.FUSIONS
 
 
 def choose(node, values, caps):
-    """-> (KernelSpec, Launch) of the first kernel that takes this node; `E_INTERNAL` if none does."""
+    """-> (KernelSpec, Launch) of the first kernel that takes this node; `E_INTERNAL` if none
+    does."""
     for spec in SPECS:
         if spec.op == node.op:
             launch = spec.launch(node, values, caps)
@@ -20,9 +22,12 @@ def choose(node, values, caps):
 
 def supported(node, graph, caps):
     """True when some kernel takes this node: the question that fusion asks."""
-    return any(spec.op == node.op and spec.launch(node, graph.values, caps) is not None for spec in SPECS)
+    return any(
+        spec.op == node.op and spec.launch(node, graph.values, caps) is not None for spec in SPECS
+    )
 
 
 def every_template():
-    """(stem, variants) of each kernel and repack, for rendering and for compiling them all in a test."""
+    """(stem, variants) of each kernel and repack, for rendering and for compiling them all in a
+    test."""
     return [(spec.stem, spec.variants) for spec in SPECS] + [("repack", repack.VARIANTS)]

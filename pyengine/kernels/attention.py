@@ -12,8 +12,15 @@ def _launch_rope_kv(node, values, caps):
     view = NodeView(node, values)
     qkv, coarse, fine, cache = view[0], view[1], view[2], view[3]
     heads, kv_heads, d = (view.attrs[k] for k in ("heads", "kv_heads", "head_dim"))
-    constants = {"MANY": qkv.shape[0] > 1, "HEADS": heads, "KV_HEADS": kv_heads, "D": d, "HALF": coarse.shape[1],
-                 "CONTEXT": cache.shape[1], "FINE": fine.shape[0]}
+    constants = {
+        "MANY": qkv.shape[0] > 1,
+        "HEADS": heads,
+        "KV_HEADS": kv_heads,
+        "D": d,
+        "HALF": coarse.shape[1],
+        "CONTEXT": cache.shape[1],
+        "FINE": fine.shape[0],
+    }
     pairs = (heads + 2 * kv_heads) * d // 2
     return Launch({"kv": _kv(cache)}, constants, (ceil_div(pairs, 64), qkv.shape[0], 1))
 
@@ -23,8 +30,14 @@ def _launch_attention(node, values, caps):
     q, cache = view[0], view[1]
     kv_heads, context, d = cache.shape
     heads = q.shape[1] // d
-    constants = {"MANY": q.shape[0] > 1, "HEADS": heads, "KV_HEADS": kv_heads, "D": d, "CONTEXT": context,
-                 "SCALE": float(view.attrs["scale"])}
+    constants = {
+        "MANY": q.shape[0] > 1,
+        "HEADS": heads,
+        "KV_HEADS": kv_heads,
+        "D": d,
+        "CONTEXT": context,
+        "SCALE": float(view.attrs["scale"]),
+    }
     return Launch({"kv": _kv(cache)}, constants, (heads, q.shape[0], 1))
 
 

@@ -1,10 +1,12 @@
-"""Matrix times one row of activations: the decode kernels, with the norm, SwiGLU and residual that surround it."""
+"""Matrix times one row of activations: the decode kernels, with the norm, SwiGLU and residual that
+surround it."""
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div
 from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
 from pyengine.passes.fuse import Fusion
 
 FUSIONS = (
-    # the norm is narrow: recomputing it in every workgroup costs less than a dispatch and a round trip
+    # the norm is narrow: recomputing it in every workgroup costs less than a dispatch and a round
+    # trip
     Fusion("rmsnorm", "linear", 0, "norm_linear"),
     Fusion("norm_linear", "silu_mul", 0, "norm_gate_up"),
     # operands spliced as (x, a, w, state); linear_add takes (a, w, residual, state)
@@ -16,8 +18,8 @@ FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual":
 
 
 def _tiling(caps, columns):
-    """(row groups a workgroup, lanes a row, rows a thread): a software device runs whole rows in one thread, because
-    barriers are dear there; a GPU splits a row over 32 lanes."""
+    """(row groups a workgroup, lanes a row, rows a thread): a software device runs whole rows in
+    one thread, because barriers are dear there; a GPU splits a row over 32 lanes."""
     if caps.software:
         return 16, 1, 4
     return 8, 32 if columns >= 256 else 8, 1
@@ -43,7 +45,10 @@ def _launch(op):
             constants["EPS"] = float(view.attrs["eps"])
         return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,
                       (ceil_div(outputs, groups * rows), 1, 1))
-    return launch, tuple({**weight, **flags, "rows": rows} for weight in WEIGHT_VARIANTS for rows in (1, 4))
+
+    return launch, tuple(
+        {**weight, **flags, "rows": rows} for weight in WEIGHT_VARIANTS for rows in (1, 4)
+    )
 
 
 def _spec(op):

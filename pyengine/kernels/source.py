@@ -1,4 +1,5 @@
-"""WGSL text of a kernel variant: rendered from `wgsl/` natively, looked up in `rendered.json` in the browser's wheel."""
+"""WGSL text of a kernel variant: rendered from `wgsl/` natively, looked up in `rendered.json` in
+the browser's wheel."""
 import json
 from functools import cache
 from importlib import resources
@@ -9,7 +10,13 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "wgsl"
 
 def variant_key(stem, variant):
     """`matvec|glu=0,norm=1,...`: the name of a rendered variant."""
-    return stem + "|" + ",".join(f"{k}={int(v) if isinstance(v, bool) else v}" for k, v in sorted(variant.items()))
+    return (
+        stem
+        + "|"
+        + ",".join(
+            f"{k}={int(v) if isinstance(v, bool) else v}" for k, v in sorted(variant.items())
+        )
+    )
 
 
 @cache
@@ -22,8 +29,14 @@ def _rendered():
 @cache
 def _environment():
     import jinja2  # natively only: the browser gets rendered text
-    return jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 def render(stem, variant):
@@ -56,4 +69,9 @@ def wgsl(stem, launch):
 def render_all():
     """Every variant of every kernel, `{variant_key: text}`: what the build puts into the wheel."""
     from pyengine.kernels import every_template
-    return {variant_key(stem, v): render(stem, v) for stem, variants in every_template() for v in variants}
+
+    return {
+        variant_key(stem, v): render(stem, v)
+        for stem, variants in every_template()
+        for v in variants
+    }

@@ -1,4 +1,5 @@
-"""What a kernel is: the op it computes, where it applies, its template variants and how it is launched."""
+"""What a kernel is: the op it computes, where it applies, its template variants and how it is
+launched."""
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ class Caps:
     """What a device offers. The defaults are WebGPU's guaranteed limits ("webgpu-min")."""
     f16: bool = False
     subgroups: bool = False
-    software: bool = False                      # a CPU pretends to be a GPU: few threads, dear barriers
+    software: bool = False  # a CPU pretends to be a GPU: few threads, dear barriers
     max_binding: int = 128 << 20                # bytes of one storage binding
     max_buffer: int = 256 << 20                 # bytes of one buffer
     max_storage_buffers: int = 8
@@ -22,7 +23,8 @@ class Caps:
 
 @dataclass(frozen=True)
 class Launch:
-    """`variant` picks the template branches, `constants` become WGSL consts, `grid` counts workgroups."""
+    """`variant` picks the template branches, `constants` become WGSL consts, `grid` counts
+    workgroups."""
     variant: dict
     constants: dict
     grid: tuple

@@ -1,4 +1,5 @@
-"""How a weight's kind reaches a template: the variant (weights, scale) and the constants of common/weights.wgsl."""
+"""How a weight's kind reaches a template: the variant (weights, scale) and the constants of
+common/weights.wgsl."""
 from pyengine.kernels.spec import variants
 from pyengine.quant.kinds import WeightKind
 

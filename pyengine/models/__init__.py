@@ -18,7 +18,10 @@ def families():
         module = importlib.import_module(f"{__name__}.{info.name}")
         for model_type in module.MODEL_TYPES:
             if model_type in found:
-                raise EngineError("E_INTERNAL", detail=f"{model_type} is claimed by {found[model_type]} and {module}")
+                raise EngineError(
+                    "E_INTERNAL",
+                    detail=f"{model_type} is claimed by {found[model_type]} and {module}",
+                )
             found[model_type] = module
     return found
 
@@ -27,5 +30,7 @@ def find(model_type):
     """The family's module. Raises `E_UNSUPPORTED_MODEL` with the known types."""
     known = families()
     if not isinstance(model_type, str) or model_type not in known:
-        raise EngineError("E_UNSUPPORTED_MODEL", model_type=str(model_type)[:80], known=", ".join(sorted(known)))
+        raise EngineError(
+            "E_UNSUPPORTED_MODEL", model_type=str(model_type)[:80], known=", ".join(sorted(known))
+        )
     return known[model_type]

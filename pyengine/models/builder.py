@@ -1,4 +1,5 @@
-"""The builder: what a model file calls to describe one program. Knows weights by name and where they go on the GPU."""
+"""The builder: what a model file calls to describe one program. Knows weights by name and where
+they go on the GPU."""
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
@@ -6,13 +7,14 @@ from pyengine.ir.graph import Graph, Node, Value
 from pyengine.ir.ops import OPS
 from pyengine.models.blocks.rope import FINE
 
-ROW_ALIGN = 16  # rows of 16-byte multiples: a slice that starts at a multiple of 16 rows is 256-byte aligned
+# rows of 16-byte multiples: a slice that starts at a multiple of 16 rows is 256-byte aligned
+ROW_ALIGN = 16
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows `row0 .. row0 + rows` of a weight buffer come from `tensor`; `head_dim` > 0: heads of that size
-    whose rows a GGUF may hold in interleaved-RoPE order."""
+    """Rows `row0 .. row0 + rows` of a weight buffer come from `tensor`; `head_dim` > 0: heads of
+    that size whose rows a GGUF may hold in interleaved-RoPE order."""
     tensor: str
     row0: int
     rows: int
@@ -34,8 +36,9 @@ class WeightBuffer:
 
 
 class Weights:
-    """The weight buffers that a model's programs share. `kind_of(tensor, columns, is_embedding) -> WeightKind`;
-    `check(tensor, shape)` raises when the checkpoint's tensor is missing or has another shape."""
+    """The weight buffers that a model's programs share. `kind_of(tensor, columns, is_embedding) ->
+    WeightKind`; `check(tensor, shape)` raises when the checkpoint's tensor is missing or has
+    another shape."""
 
     def __init__(self, kind_of, check=lambda tensor, shape: None):
         self._kind_of = kind_of
@@ -44,7 +47,8 @@ class Weights:
         self.tensors = set()
 
     def matrix(self, parts, columns, embedding=False):
-        """`parts` [(tensor, rows, head_dim)] stacked in order -> [WeightBuffer]: one per run of equal kinds."""
+        """`parts` [(tensor, rows, head_dim)] stacked in order -> [WeightBuffer]: one per run of
+        equal kinds."""
         runs = []
         for tensor, rows, head_dim in parts:
             self._check(tensor, (rows, columns))
@@ -67,7 +71,9 @@ class Weights:
         buffer = WeightBuffer(name, kind, sum(p.rows for p in parts), columns, parts)
         known = self.buffers.setdefault(name, buffer)
         if known != buffer:
-            raise EngineError("E_INTERNAL", detail=f"weight {name} declared twice: {known}, {buffer}")
+            raise EngineError(
+                "E_INTERNAL", detail=f"weight {name} declared twice: {known}, {buffer}"
+            )
         return known
 
 
@@ -83,7 +89,7 @@ class Builder:
         self.state = self._io("state", (32,), "u32")
         self._count = 0
 
-    # ---- values --------------------------------------------------------------------------------------------------
+    # ---- values ----------------------------------------------------------------------------------
 
     def _fits(self, name, nbytes):
         """Refuses early, before tables and buffers of such a size are made."""
@@ -112,15 +118,21 @@ class Builder:
         return self.graph.add(Value(name, shape, "f32", "const")).name
 
     def rope_tables(self, tables):
-        """Declares the coarse and fine rotation tables of `blocks.rope.RopeTables`; -> their names."""
+        """Declares the coarse and fine rotation tables of `blocks.rope.RopeTables`; -> their
+        names."""
         coarse_rows = -(-self.context // FINE)
-        return (self.const("rope.coarse", (coarse_rows, tables.half, 2), lambda: tables.coarse(coarse_rows)),
-                self.const("rope.fine", (FINE, tables.half, 2), tables.fine))
+        return (
+            self.const(
+                "rope.coarse", (coarse_rows, tables.half, 2), lambda: tables.coarse(coarse_rows)
+            ),
+            self.const("rope.fine", (FINE, tables.half, 2), tables.fine),
+        )
 
-    # ---- ops -----------------------------------------------------------------------------------------------------
+    # ---- ops -------------------------------------------------------------------------------------
 
     def op(self, name, *inputs, into=None, **attrs):
-        """Appends a node (state is added as the last input); -> its output's name (`into` if given), a tuple if it has several."""
+        """Appends a node (state is added as the last input); -> its output's name (`into` if
+        given), a tuple if it has several."""
         inputs = inputs + (self.state,)
         shapes = OPS[name].infer(attrs, *[self.graph.values[i] for i in inputs])
         outputs = []
@@ -147,13 +159,17 @@ class Builder:
 
     def rmsnorm(self, x, tensor, eps):
         buffer = self._weights.vector(tensor, self.graph.values[x].shape[1])
-        gain = self.graph.add(Value(buffer.name, (buffer.columns,), "f32", "weight", buffer.name)).name
+        gain = self.graph.add(
+            Value(buffer.name, (buffer.columns,), "f32", "weight", buffer.name)
+        ).name
         return self.op("rmsnorm", x, gain, eps=eps)
 
     def linear(self, x, *parts, embedding=False, into=None):
-        """x (T, K) times the stacked rows of `parts` [(tensor, rows[, head_dim])] -> (T, sum of rows).
+        """x (T, K) times the stacked rows of `parts` [(tensor, rows[, head_dim])] -> (T, sum of
+        rows).
 
-        One node per run of equal kinds and per binding-sized slice; all write columns of one output."""
+        One node per run of equal kinds and per binding-sized slice; all write columns of one
+        output."""
         columns = self.graph.values[x].shape[1]
         full = [(*part, 0) if len(part) == 2 else part for part in parts]
         slices = [piece for buffer in self._weights.matrix(full, columns, embedding)
@@ -176,4 +192,6 @@ class Builder:
             return [(buffer, 0, buffer.rows)]
         self._fits(f"{ROW_ALIGN} rows of {buffer.name[:120]}", ROW_ALIGN * per_row)
         most = self._max_binding // per_row // ROW_ALIGN * ROW_ALIGN
-        return [(buffer, row0, min(most, buffer.rows - row0)) for row0 in range(0, buffer.rows, most)]
+        return [
+            (buffer, row0, min(most, buffer.rows - row0)) for row0 in range(0, buffer.rows, most)
+        ]

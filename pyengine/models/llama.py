@@ -1,4 +1,5 @@
-"""Llama and what has its shape: SmolLM2, Mistral without a sliding window, TinyLlama. MODEL-MATH 1.1."""
+"""Llama and what has its shape: SmolLM2, Mistral without a sliding window, TinyLlama. MODEL-MATH
+1.1."""
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
@@ -29,8 +30,12 @@ def _optional(config, field, default):
 
 def _refuse_window(config, context):
     if _optional(config, "sliding_window", context) < context:
-        raise EngineError("E_UNSUPPORTED_CONFIG", field="sliding_window", got=config["sliding_window"],
-                          wanted="none, or at least the context")
+        raise EngineError(
+            "E_UNSUPPORTED_CONFIG",
+            field="sliding_window",
+            got=config["sliding_window"],
+            wanted="none, or at least the context",
+        )
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,27 @@ class Config:
     @classmethod
     def from_hf(cls, config):
         """Raises `E_UNSUPPORTED_CONFIG` for a missing field or a variant whose maths differs."""
-        for field, wanted in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False)):
+        for field, wanted in (
+            ("hidden_act", "silu"),
+            ("attention_bias", False),
+            ("mlp_bias", False),
+        ):
             if config.get(field, wanted) != wanted:
-                raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=config[field], wanted=wanted)
+                raise EngineError(
+                    "E_UNSUPPORTED_CONFIG", field=field, got=config[field], wanted=wanted
+                )
         context = require(config, "max_position_embeddings")
         _refuse_window(config, context)
         heads, hidden = require(config, "num_attention_heads"), require(config, "hidden_size")
         kv_heads = _optional(config, "num_key_value_heads", heads)
         head_dim = _optional(config, "head_dim", hidden // heads)
         if heads % kv_heads or head_dim % 2 or not 2 <= head_dim <= MAX_HEAD_DIM:
-            raise EngineError("E_UNSUPPORTED_CONFIG", field="attention heads",
-                              got=f"{heads} over {kv_heads} of {head_dim}",
-                              wanted=f"a multiple of the KV heads, of an even size up to {MAX_HEAD_DIM}")
+            raise EngineError(
+                "E_UNSUPPORTED_CONFIG",
+                field="attention heads",
+                got=f"{heads} over {kv_heads} of {head_dim}",
+                wanted=f"a multiple of the KV heads, of an even size up to {MAX_HEAD_DIM}",
+            )
         layers = require(config, "num_hidden_layers")
         if layers > MAX_LAYERS:
             raise EngineError("E_UNSUPPORTED_CONFIG", field="num_hidden_layers", got=layers,
@@ -74,7 +88,8 @@ class Config:
 
 
 def build(cfg, b):
-    """The graph of `b.rows` tokens: writes the logits of the last valid row to the io value "logits"."""
+    """The graph of `b.rows` tokens: writes the logits of the last valid row to the io value
+    "logits"."""
     x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden)
     for i in range(cfg.layers):
         layer = f"model.layers.{i}."

@@ -1,4 +1,5 @@
-"""Fusion: two neighbouring nodes become one where the fused op has a kernel for these shapes on this device."""
+"""Fusion: two neighbouring nodes become one where the fused op has a kernel for these shapes on
+this device."""
 from dataclasses import dataclass
 
 from pyengine.ir.graph import Node
@@ -8,8 +9,8 @@ from pyengine.ir.graph import Node
 class Fusion:
     """`producer`'s only reader is `consumer`, at input `slot`: both become `fused`.
 
-    Operands of `fused`: the consumer's inputs with the producer's (less its state) spliced in at `slot`, or in
-    `order` if given (indices into that spliced list)."""
+    Operands of `fused`: the consumer's inputs with the producer's (less its state) spliced in at
+    `slot`, or in `order` if given (indices into that spliced list)."""
     producer: str
     consumer: str
     slot: int
@@ -18,31 +19,46 @@ class Fusion:
 
 
 def _merge(fusion, producer, consumer):
-    spliced = consumer.inputs[:fusion.slot] + producer.inputs[:-1] + consumer.inputs[fusion.slot + 1:]
+    spliced = (
+        consumer.inputs[: fusion.slot] + producer.inputs[:-1] + consumer.inputs[fusion.slot + 1 :]
+    )
     inputs = tuple(spliced[i] for i in fusion.order) if fusion.order else spliced
     attrs = tuple(sorted({**dict(producer.attrs), **dict(consumer.attrs)}.items()))
     return Node(fusion.fused, inputs, consumer.outputs, attrs)
 
 
 def _candidate(graph, fusion, producer):
-    """The consumer that may swallow `producer`, or None: one output, read once, by the right op at the right slot."""
-    if producer.op != fusion.producer or len(producer.outputs) != 1 or producer.outputs[0] in graph.outputs:
+    """The consumer that may swallow `producer`, or None: one output, read once, by the right op at
+    the right slot."""
+    if (
+        producer.op != fusion.producer
+        or len(producer.outputs) != 1
+        or producer.outputs[0] in graph.outputs
+    ):
         return None
     uses = graph.uses(producer.outputs[0])
-    if len(uses) != 1 or uses[0].op != fusion.consumer or uses[0].inputs.count(producer.outputs[0]) != 1:
+    if (
+        len(uses) != 1
+        or uses[0].op != fusion.consumer
+        or uses[0].inputs.count(producer.outputs[0]) != 1
+    ):
         return None
     return uses[0] if uses[0].inputs[fusion.slot] == producer.outputs[0] else None
 
 
 def _mutated_between(graph, producer, consumer, mutates):
-    """True when a node between the two writes in place what the producer reads, or what it writes."""
+    """True when a node between the two writes in place what the producer reads, or what it
+    writes."""
     start, end = graph.nodes.index(producer), graph.nodes.index(consumer)
     names = set(producer.operands)
-    return any(node.inputs[i] in names for node in graph.nodes[start + 1:end] for i in mutates(node))
+    return any(
+        node.inputs[i] in names for node in graph.nodes[start + 1 : end] for i in mutates(node)
+    )
 
 
 def fuse(graph, fusions, supported, mutates):
-    """`graph` with each `Fusion` applied wherever `supported(node, graph)` has a kernel for the fused node."""
+    """`graph` with each `Fusion` applied wherever `supported(node, graph)` has a kernel for the
+    fused node."""
     for fusion in fusions:
         for producer in list(graph.nodes):
             consumer = _candidate(graph, fusion, producer)
@@ -50,6 +66,10 @@ def fuse(graph, fusions, supported, mutates):
                 continue
             fused = _merge(fusion, producer, consumer)
             if supported(fused, graph):
-                nodes = [fused if node is consumer else node for node in graph.nodes if node is not producer]
+                nodes = [
+                    fused if node is consumer else node
+                    for node in graph.nodes
+                    if node is not producer
+                ]
                 graph = graph.replace(nodes)
     return graph

@@ -7,14 +7,27 @@ from pyengine.plan.plan import JOB_STRIDE, SLICE, SLOTS
 
 
 def _upload_rows(plan, read):
-    """Per piece: [pipeline, buffer, destination byte (direct) or 0, start, nbytes, row, rows, row0, grid x, grid y]."""
+    """Per piece: [pipeline, buffer, destination byte (direct) or 0, start, nbytes, row, rows, row0,
+    grid x, grid y]."""
     rows = []
     for piece in read.pieces:
         u = plan.uploads[piece.upload]
         grid = repack_grid(u, piece.rows)
         destination = (u.row0 + piece.row) * u.dst_row_bytes
-        rows.append([u.pipeline, u.buffer, destination, piece.start, piece.rows * u.row_bytes, piece.row, piece.rows,
-                     u.row0, grid[0], grid[1]])
+        rows.append(
+            [
+                u.pipeline,
+                u.buffer,
+                destination,
+                piece.start,
+                piece.rows * u.row_bytes,
+                piece.row,
+                piece.rows,
+                u.row0,
+                grid[0],
+                grid[1],
+            ]
+        )
     return rows
 
 
@@ -36,7 +49,8 @@ def header_json(plan):
 
 
 def program_ints(plan):
-    """Per dispatch: pipeline, grid x, y, z, operand count, then (buffer, offset, nbytes) of each operand."""
+    """Per dispatch: pipeline, grid x, y, z, operand count, then (buffer, offset, nbytes) of each
+    operand."""
     ints = array("I")
     for dispatches in plan.programs.values():
         for d in dispatches:

@@ -1,4 +1,5 @@
-"""The arena: temps of one program laid out by lifetime. A pure function; the tests assert that nothing alive overlaps."""
+"""The arena: temps of one program laid out by lifetime. A pure function; the tests assert that
+nothing alive overlaps."""
 from dataclasses import dataclass
 
 ALIGN = 256  # WebGPU's guaranteed storage buffer offset alignment
@@ -6,7 +7,8 @@ ALIGN = 256  # WebGPU's guaranteed storage buffer offset alignment
 
 @dataclass(frozen=True)
 class Lifetime:
-    """`nbytes` needed from node `first` (its writer) to node `last` (its last reader), both inclusive."""
+    """`nbytes` needed from node `first` (its writer) to node `last` (its last reader), both
+    inclusive."""
     name: str
     nbytes: int
     first: int
@@ -29,13 +31,17 @@ def lifetimes(graph):
 
 
 def plan_arena(lives):
-    """[Lifetime] -> ({name: offset}, arena bytes): largest first, each at the lowest gap free for its whole life
-    (Pisarchyk and Lee 2020, "greedy by size")."""
+    """[Lifetime] -> ({name: offset}, arena bytes): largest first, each at the lowest gap free for
+    its whole life (Pisarchyk and Lee 2020, "greedy by size")."""
     placed = []  # (offset, end, Lifetime)
     offsets = {}
     for life in sorted(lives, key=lambda x: (-x.nbytes, x.first, x.name)):
         size = align(life.nbytes)
-        busy = sorted((o, e) for o, e, other in placed if other.first <= life.last and life.first <= other.last)
+        busy = sorted(
+            (o, e)
+            for o, e, other in placed
+            if other.first <= life.last and life.first <= other.last
+        )
         offset = 0
         for start, end in busy:
             if offset + size <= start:

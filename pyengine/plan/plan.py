@@ -1,4 +1,5 @@
-"""The plan: everything a device needs to hold and replay, as plain data. Made once per model by `schedule.make_plan`."""
+"""The plan: everything a device needs to hold and replay, as plain data. Made once per model by
+`schedule.make_plan`."""
 from dataclasses import dataclass, field
 
 PARTS = ("weights", "kv", "state", "activations", "staging")
@@ -26,7 +27,8 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Operand:
-    """Binding: `nbytes` of `buffer` from `offset`; `value` is what lies there (for the oracle device)."""
+    """Binding: `nbytes` of `buffer` from `offset`; `value` is what lies there (for the oracle
+    device)."""
     buffer: int
     offset: int
     nbytes: int
@@ -43,7 +45,8 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Upload:
-    """Rows of a file's tensor into a weight buffer. `pipeline` -1: the bytes are rows already, copied as they are."""
+    """Rows of a file's tensor into a weight buffer. `pipeline` -1: the bytes are rows already,
+    copied as they are."""
     tensor: str
     file: int
     offset: int
@@ -82,12 +85,17 @@ class Plan:
         return sum(len(self.programs[name]) for name in names)
 
     def text(self):
-        """The golden form: buffers by part, then each program's dispatches with pipeline, grid and operands."""
+        """The golden form: buffers by part, then each program's dispatches with pipeline, grid and
+        operands."""
         lines = [f"{k} {v}" for k, v in self.bytes_needed().items()]
         lines += [f"buffer {b.name} {b.nbytes} {b.part}" for b in self.buffers]
         for name, dispatches in self.programs.items():
             lines.append(f"program {name}")
             for d in dispatches:
-                where = " ".join(f"{self.buffers[o.buffer].name}@{o.offset}+{o.nbytes}" for o in d.operands)
-                lines.append(f"  {self.pipelines[d.pipeline].label} {'x'.join(map(str, d.grid))} {where}")
+                where = " ".join(
+                    f"{self.buffers[o.buffer].name}@{o.offset}+{o.nbytes}" for o in d.operands
+                )
+                lines.append(
+                    f"  {self.pipelines[d.pipeline].label} {'x'.join(map(str, d.grid))} {where}"
+                )
         return "\n".join(lines) + "\n"

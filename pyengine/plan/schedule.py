@@ -7,17 +7,31 @@ from pyengine.errors import EngineError
 from pyengine.kernels import source
 from pyengine.kernels.repack import repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
-from pyengine.plan.plan import JOB_STRIDE, JOBS, SLICE, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan, Upload
+from pyengine.plan.plan import (
+    JOB_STRIDE,
+    JOBS,
+    SLICE,
+    SLOTS,
+    Buffer,
+    Dispatch,
+    Operand,
+    Pipeline,
+    Plan,
+    Upload,
+)
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>")
 _ACCESS = {"storage, read_write": "read_write", "storage, read": "read", "uniform": "uniform"}
 
 
 def bindings_of(code):
-    """Access of each binding of a shader, by number. Raises `E_INTERNAL` when the numbers have a hole."""
+    """Access of each binding of a shader, by number. Raises `E_INTERNAL` when the numbers have a
+    hole."""
     found = {int(number): _ACCESS[access] for number, access in _BINDING.findall(code)}
     if sorted(found) != list(range(len(found))):
-        raise EngineError("E_INTERNAL", detail=f"bindings {sorted(found)} are not 0..{len(found) - 1}")
+        raise EngineError(
+            "E_INTERNAL", detail=f"bindings {sorted(found)} are not 0..{len(found) - 1}"
+        )
     return tuple(found[i] for i in range(len(found)))
 
 
@@ -47,12 +61,14 @@ class _Scheduler:
         code = source.wgsl(stem, launch)
         if code not in self._pipelines:
             digest = hashlib.sha256(code.encode()).hexdigest()[:8]
-            flags = "".join(f".{v if not isinstance(v, bool) else k}" for k, v in launch.variant.items() if v)
+            flags = "".join(
+                f".{v if not isinstance(v, bool) else k}" for k, v in launch.variant.items() if v
+            )
             self._pipelines[code] = len(self.plan.pipelines)
             self.plan.pipelines.append(Pipeline(f"{stem}{flags}#{digest}", code, bindings_of(code)))
         return self._pipelines[code]
 
-    # ---- programs ------------------------------------------------------------------------------------------------
+    # ---- programs --------------------------------------------------------------------------------
 
     def program(self, graph, arena, offsets):
         """The graph's dispatches, its temps at `offsets` of the arena buffer."""
@@ -60,7 +76,9 @@ class _Scheduler:
         for node in graph.nodes:
             spec, launch = kernels.choose(node, graph.values, self.caps)
             pipeline = self.pipeline(spec.stem, launch)
-            operands = tuple(self._operand(graph.values[name], arena, offsets) for name in node.operands)
+            operands = tuple(
+                self._operand(graph.values[name], arena, offsets) for name in node.operands
+            )
             self._check(node, operands, self.plan.pipelines[pipeline])
             dispatches.append(Dispatch(pipeline, operands, launch.grid, node))
         self.plan.programs[graph.name] = dispatches
@@ -77,24 +95,33 @@ class _Scheduler:
         return Operand(self.buffer(value.name, nbytes, part), 0, nbytes, value)
 
     def _check(self, node, operands, pipeline):
-        """WebGPU's rules that no shader compiler checks: binding count and size, and one access per buffer."""
+        """WebGPU's rules that no shader compiler checks: binding count and size, and one access per
+        buffer."""
         access = pipeline.access
         if len(access) != len(operands):
-            raise EngineError("E_INTERNAL", detail=f"{node.op}: {len(operands)} operands, {len(access)} bindings")
+            raise EngineError(
+                "E_INTERNAL", detail=f"{node.op}: {len(operands)} operands, {len(access)} bindings"
+            )
         if len(operands) > self.caps.max_storage_buffers:
             raise EngineError("E_INTERNAL", detail=f"{node.op}: {len(operands)} storage buffers")
         for i, a in enumerate(operands):
             if a.nbytes > self.caps.max_binding:
-                raise EngineError("E_OUT_OF_MEMORY", what=f"{a.value.name} in one GPU binding", needed=a.nbytes,
-                                  available=self.caps.max_binding)
+                raise EngineError(
+                    "E_OUT_OF_MEMORY",
+                    what=f"{a.value.name} in one GPU binding",
+                    needed=a.nbytes,
+                    available=self.caps.max_binding,
+                )
             for j in range(i):
                 b = operands[j]
                 if a.buffer == b.buffer and "read_write" in (access[i], access[j]):
                     apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
                     if access[i] != access[j] or not apart:
-                        raise EngineError("E_INTERNAL", detail=f"{node.op}: {a.value.name} aliases {b.value.name}")
+                        raise EngineError(
+                            "E_INTERNAL", detail=f"{node.op}: {a.value.name} aliases {b.value.name}"
+                        )
 
-    # ---- weights -------------------------------------------------------------------------------------------------
+    # ---- weights ---------------------------------------------------------------------------------
 
     def uploads(self, weights, tensors):
         """Uploads of every part of every weight buffer, in file order."""
@@ -111,28 +138,46 @@ class _Scheduler:
         except EngineError as error:
             if error.code != "E_UNSUPPORTED_TENSOR":
                 raise
-            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]) from None
+            raise EngineError(
+                "E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]
+            ) from None
 
     def _upload(self, buffer, part, ref):
         kind, columns = buffer.kind, buffer.columns
         head_dim = part.head_dim if ref.rope_interleaved else 0
         row_bytes, dst_row_bytes = ref.nbytes // part.rows, 4 * kind.row_words(columns)
         if row_bytes > SLICE:
-            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=part.tensor, detail=f"one row has {row_bytes} bytes")
+            raise EngineError(
+                "E_UNSUPPORTED_TENSOR", tensor=part.tensor, detail=f"one row has {row_bytes} bytes"
+            )
         plain = kind.family == "dense" and ref.encoding == kind.dtype and not head_dim and (
             row_bytes == dst_row_bytes or part.rows == 1 and row_bytes % 4 == 0)
         pipeline = -1
         if not plain:
             pipeline = self._repack(part.tensor, ref.encoding, columns, kind, head_dim)
-        return Upload(part.tensor, ref.file, ref.offset, row_bytes, part.rows, self._buffers[buffer.name], part.row0,
-                      dst_row_bytes, pipeline, units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
+        return Upload(
+            part.tensor,
+            ref.file,
+            ref.offset,
+            row_bytes,
+            part.rows,
+            self._buffers[buffer.name],
+            part.row0,
+            dst_row_bytes,
+            pipeline,
+            units_per_row(columns, kind),
+            ref.encoding,
+            kind.name,
+            columns,
+            head_dim,
+        )
 
 
 def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):
     """Plan of `graphs` (verified, fused) over `weights` (a `Weights`), `consts` {name: array('f')}.
 
-    `tensors` {name: TensorRef} gives the uploads; without it the plan can be inspected but not loaded.
-    Raises `E_OUT_OF_MEMORY` where a buffer or binding exceeds the device's limits."""
+    `tensors` {name: TensorRef} gives the uploads; without it the plan can be inspected but not
+    loaded. Raises `E_OUT_OF_MEMORY` where a buffer or binding exceeds the device's limits."""
     scheduler = _Scheduler(caps)
     for buffer in weights.buffers.values():
         scheduler.buffer(buffer.name, buffer.nbytes, "weights")

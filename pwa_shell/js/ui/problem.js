@@ -40,9 +40,7 @@ export function isFatal(problem) {
 
 /** @param {any} error @returns {boolean} whether it only says that someone asked to stop */
 export function isAbort(error) {
-  return (
-    error?.name === "AbortError" || error?.code === "E_CANCELLED" || error?.code === "E_ABORTED"
-  );
+  return error?.name === "AbortError";
 }
 
 /**

@@ -1,10 +1,12 @@
-"""Blocks that dense decoder families share: grouped-query attention with RoPE, and the SwiGLU MLP."""
+"""Blocks that dense decoder families share: grouped-query attention with RoPE, and the SwiGLU
+MLP."""
 
 
 def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale):
     """x (T, H) normalised -> (T, heads * head_dim), before the output projection.
 
-    q and k name their head size, so that rows in llama.cpp's interleaved RoPE order are put back while loading."""
+    q and k name their head size, so that rows in llama.cpp's interleaved RoPE order are put back
+    while loading."""
     qkv = b.linear(x, (prefix + "q_proj.weight", heads * head_dim, head_dim),
                    (prefix + "k_proj.weight", kv_heads * head_dim, head_dim),
                    (prefix + "v_proj.weight", kv_heads * head_dim))

@@ -1,4 +1,5 @@
-"""Rotary embedding on the host: frequencies in each published scaling, and the two rotation tables."""
+"""Rotary embedding on the host: frequencies in each published scaling, and the two rotation
+tables."""
 import math
 from array import array
 
@@ -8,7 +9,8 @@ FINE = 64  # position = FINE * coarse + fine; cos and sin of a sum come from the
 
 
 def _llama3(frequencies, p):
-    """Llama 3.1's scaling: long wavelengths divided by `factor`, short kept, a ramp between (Meta 2024)."""
+    """Llama 3.1's scaling: long wavelengths divided by `factor`, short kept, a ramp between (Meta
+    2024)."""
     factor, low, high = p["factor"], p["low_freq_factor"], p["high_freq_factor"]
     original = p["original_max_position_embeddings"]
     out = []
@@ -20,14 +22,17 @@ def _llama3(frequencies, p):
 
 
 class RopeTables:
-    """Frequencies theta^(-2i/d) of the first `rotated` dims of a head, scaled as `parameters` (a config's merged
-    rope parameters) say. Raises `E_UNSUPPORTED_CONFIG` for a scaling that is not known."""
+    """Frequencies theta^(-2i/d) of the first `rotated` dims of a head, scaled as `parameters` (a
+    config's merged rope parameters) say. Raises `E_UNSUPPORTED_CONFIG` for a scaling that is not
+    known."""
 
     def __init__(self, rotated, parameters):
         kind = parameters.get("rope_type", "default")
         theta = parameters["rope_theta"]
         if not theta > 0:
-            raise EngineError("E_UNSUPPORTED_CONFIG", field="rope_theta", got=theta, wanted="a number over 0")
+            raise EngineError(
+                "E_UNSUPPORTED_CONFIG", field="rope_theta", got=theta, wanted="a number over 0"
+            )
         frequencies = [theta ** (-2 * i / rotated) for i in range(rotated // 2)]
         try:
             if kind == "llama3":
@@ -35,10 +40,19 @@ class RopeTables:
             elif kind == "linear":
                 frequencies = [f / parameters["factor"] for f in frequencies]
             elif kind != "default":
-                raise EngineError("E_UNSUPPORTED_CONFIG", field="rope_type", got=kind, wanted="default, linear or llama3")
+                raise EngineError(
+                    "E_UNSUPPORTED_CONFIG",
+                    field="rope_type",
+                    got=kind,
+                    wanted="default, linear or llama3",
+                )
         except (KeyError, TypeError, ZeroDivisionError) as error:
-            raise EngineError("E_UNSUPPORTED_CONFIG", field=f"rope parameters of {kind}", got=str(parameters)[:200],
-                              wanted=f"the numbers this scaling needs ({error!r})") from None
+            raise EngineError(
+                "E_UNSUPPORTED_CONFIG",
+                field=f"rope parameters of {kind}",
+                got=str(parameters)[:200],
+                wanted=f"the numbers this scaling needs ({error!r})",
+            ) from None
         self.frequencies = frequencies
         self.half = rotated // 2
 
