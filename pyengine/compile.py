@@ -40,14 +40,16 @@ def _is_quantised(tensors):
     return any(ref.encoding.startswith("q") for ref in tensors.values())
 
 
-def _kind_of(config, tensors, quant):
+def _kind_of(config, tensors, quant, encodings):
     """(tensor, columns, is_embedding; None for a vector) -> WeightKind."""
-    file_encoding = ENCODINGS.get(str(hf_config.dtype(config)), "f32")
+    saved = ENCODINGS.get(str(hf_config.dtype(config)), "f32")
+    declared = {"matrix": saved, "embedding": saved, **(encodings or {})}
 
     def kind_of(tensor, columns, embedding):
         if embedding is None:
             return F32
-        encoding = tensors[tensor].encoding if tensors is not None else file_encoding
+        encoding = (tensors[tensor].encoding if tensors is not None
+                    else declared["embedding" if embedding else "matrix"])
         try:
             return resolve_quant(quant, encoding, embedding, columns)
         except EngineError as error:
@@ -130,9 +132,21 @@ class _StandIn:
     encoding = "f32"
 
 
-def compile_model(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None, fused=True):
+def compile_model(
+    config,
+    tensors=None,
+    *,
+    quant=None,
+    context=None,
+    kv="f16",
+    caps=None,
+    fused=True,
+    encodings=None,
+):
     """Plans a model from its Hugging Face config and, for loading, its {name: TensorRef}.
 
+    Without tensors `encodings` {"matrix", "embedding"} (the latter of the head too) says what the
+    file will hold; else the config's dtype does.
     `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model wrote it.
     Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`, `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`,
     `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
@@ -146,7 +160,7 @@ def compile_model(config, tensors=None, *, quant=None, context=None, kv="f16", c
     context = _context(context, cfg.max_context)
     check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
     known = None if tensors is None else _Tensors(tensors)
-    weights, consts, graphs = Weights(_kind_of(config, known, quant), check), {}, []
+    weights, consts, graphs = Weights(_kind_of(config, known, quant, encodings), check), {}, []
     for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in _prefill_rows(context)]:
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts)
         b.graph.outputs = (family.build(cfg, b),)
