@@ -1,23 +1,22 @@
-"""Which models there are and where their files lie: the site's own index, and same-origin URLs."""
+"""Which models there are and where their files lie: the site's own index, same-origin URLs, and the
+offers of `catalog_data` with their verdicts."""
 
-import json
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
+from app import catalog_data, hub
+from app.folder import (  # noqa: F401  the loader's names for them
+    FOLDER_INDEX,
+    FOLDER_OPTIONAL,
+    FOLDER_REQUIRED,
+    FOLDER_WEIGHTS,
+    shards_of,
+)
 from pyengine.errors import EngineError
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
-
-# A Hugging Face-style folder, asked for file by file, since a static host lists nothing.
-FOLDER_REQUIRED = ("config.json",)
-FOLDER_OPTIONAL = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "chat_template.jinja",
-)
-FOLDER_INDEX = "model.safetensors.index.json"
-FOLDER_WEIGHTS = "model.safetensors"
+# Asked for, Safari on iOS gives up to 1 GB (WebKit PR 49472) and desktop browsers 2 GB or more.
+TYPICAL_BUFFER = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -109,31 +108,69 @@ def _from_url(model, site_url):
     )
 
 
-def shards_of(data):
-    """The shard names of a `model.safetensors.index.json` (bytes). Raises E_BAD_FILE."""
-    try:
-        names = sorted(set(json.loads(data)["weight_map"].values()))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EngineError(
-            "E_BAD_FILE",
-            file=FOLDER_INDEX,
-            format="safetensors index",
-            detail=f"{type(error).__name__}: {error}",
-        ) from error
-    for name in names:
-        if not isinstance(name, str) or "/" in name:
-            raise EngineError(
-                "E_BAD_FILE",
-                file=FOLDER_INDEX,
-                format="safetensors index",
-                detail=f"{name!r} is not a file name",
-            )
-    return names
-
-
 def as_json(entries):
     """The catalogue as JSON-able rows, for pickers."""
     return [
         {"id": e.id, "name": e.name, "license": e.license, "bytes": e.nbytes}
         for e in entries.values()
     ]
+
+
+def offered(known=None):
+    """The offers of `catalog_data` whose family the engine has; `known` are its model types."""
+    from pyengine import models
+
+    known = models.families() if known is None else known
+    return [offer for offer in catalog_data.OFFERS if offer.config["model_type"] in known]
+
+
+def rows(caps=None, budget=None, *, context=None, kv="f16"):
+    """One JSON-able row per offered model, with the verdict for `budget` bytes of GPU memory (see
+    `pyengine.fit.budget_of`; None: an iPad's) on a device with `caps` (None: buffers as current
+    browsers offer them), before any download.
+
+    `bytes` is what the download takes, `approximate` says that it is a rounded figure, `fit` is
+    `Fit.to_dict()`. A `context` above a model's own becomes that model's own. `source.model` is
+    what the storage takes: an id of this site, or a hub name.
+    """
+    from pyengine.fit import budget_of, fit
+    from pyengine.kernels.spec import Caps
+
+    caps = caps or Caps(max_binding=TYPICAL_BUFFER, max_buffer=TYPICAL_BUFFER)
+    budget = budget_of("ipad") if budget is None else budget
+    found = []
+    for offer in offered():
+        most = min(context, offer.context) if context else None
+        verdict = fit(
+            offer.config,
+            budget=budget,
+            quant=offer.quant,
+            context=most,
+            kv=kv,
+            caps=caps,
+            encodings=offer.encodings,
+        )
+        found.append({**_row(offer), "fit": verdict.to_dict()})
+    return found
+
+
+def _row(offer):
+    """What is known of an offer without planning it."""
+    source = {"kind": offer.source, "model": offer.id}
+    if offer.source == catalog_data.HUB:
+        only = offer.files[0][0] if len(offer.files) == 1 else None
+        source["model"] = hub.HubModel(offer.repo, offer.revision, only).id
+        source |= {"repo": offer.repo, "revision": offer.revision, "file": only}
+    return {
+        "id": offer.id,
+        "name": offer.name,
+        "family": offer.family,
+        "license": offer.license,
+        "quantisation": offer.quantisation,
+        "context": offer.context,
+        "modalities": list(offer.modalities),
+        "bytes": offer.bytes_approx if offer.nbytes is None else offer.nbytes,
+        "approximate": offer.nbytes is None,
+        "source": source,
+        "files": [{"name": name, "required": required} for name, required in offer.files],
+    }

@@ -133,16 +133,8 @@ class _StandIn:
 
 
 def compile_model(
-    config,
-    tensors=None,
-    *,
-    quant=None,
-    context=None,
-    kv="f16",
-    caps=None,
-    fused=True,
-    encodings=None,
-):
+        config, tensors=None, *, quant=None, context=None, kv="f16", caps=None, fused=True,
+        encodings=None):
     """Plans a model from its Hugging Face config and, for loading, its {name: TensorRef}.
 
     Without tensors `encodings` {"matrix", "embedding"} (the latter of the head too) says what the

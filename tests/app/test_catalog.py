@@ -1,7 +1,13 @@
+import json
+
 import pytest
 
-from app import catalog, settings
+from app import catalog, hub, settings
+from app.build import settings as build_settings
+from app.catalog_data import OFFERS
+from pyengine import models
 from pyengine.errors import EngineError
+from pyengine.kernels.spec import Caps
 
 SITE = "https://site.example/app/"
 INDEX = {
@@ -111,3 +117,60 @@ def test_the_registry_describes_every_sampling_parameter():
         assert row["help"] and row["type"] in ("int", "float")
     for name, value in settings.defaults().items():
         assert getattr(SamplingParams(), name) == value
+
+
+def test_every_offer_is_whole():
+    assert len({offer.id for offer in OFFERS}) == len(OFFERS) == 11
+    for offer in OFFERS:
+        assert (offer.nbytes is None) != (offer.bytes_approx is None), offer.id
+        assert 90e6 < (offer.nbytes or offer.bytes_approx) < 2e9
+        assert offer.name and offer.family and offer.license and offer.quantisation
+        assert 0 < offer.context <= offer.config["max_position_embeddings"]
+        assert (offer.source == "hub") == bool(offer.repo) and offer.revision == "main"
+        assert offer.modalities == ("text",) and any(required for _, required in offer.files)
+        if offer.repo:
+            hub.parse(offer.repo)
+
+
+def test_the_shipped_model_is_offered_as_it_is_shipped():
+    shipped = build_settings.MODELS[0]
+    offer = next(offer for offer in OFFERS if offer.source == "same-origin")
+    assert (offer.id, offer.nbytes) == (shipped.id, shipped.nbytes)
+    assert offer.files == ((shipped.file, True),) and offer.license == shipped.license
+    assert offer.id == catalog.DEFAULT_MODEL
+
+
+def test_only_families_that_the_engine_has_are_offered():
+    assert {offer.family for offer in catalog.offered({"llama"})} == {"SmolLM2"}
+    families = {offer.family for offer in catalog.offered({"qwen3_5_text", "lfm2"})}
+    assert families == {"Qwen3.5", "LFM2.5"}
+    assert catalog.offered(()) == []
+    ids = [offer.id for offer in catalog.offered()]
+    assert ids == [o.id for o in OFFERS if o.config["model_type"] in models.families()]
+
+
+def test_rows_are_ready_for_the_page():
+    rows = catalog.rows()
+    assert json.loads(json.dumps(rows)) == rows
+    assert [row["id"] for row in rows] == [offer.id for offer in catalog.offered()]
+    first, second, third = rows[:3]
+    assert first["source"] == {"kind": "same-origin", "model": "smollm2-135m-instruct"}
+    assert (first["fit"]["verdict"], first["approximate"]) == ("fits", False)
+    assert second["source"]["model"] == f"{second['source']['repo']}:{second['files'][0]['name']}"
+    assert hub.parse(second["source"]["model"]).repo == second["source"]["repo"]
+    assert (third["fit"]["verdict"], third["fit"]["largest_context"]) == ("no", 0)
+
+
+def test_rows_follow_the_device():
+    roomy = {row["id"]: row["fit"] for row in catalog.rows(budget=4 * 10**9)}
+    assert roomy["smollm2-1.7b-instruct"]["verdict"] == "fits"
+    tiny = {row["id"]: row["fit"]["verdict"] for row in catalog.rows(budget=10**8)}
+    assert set(tiny.values()) == {"no"}
+    least = {row["id"]: row["fit"] for row in catalog.rows(Caps(), 4 * 10**9)}
+    assert "GPU binding" in least["smollm2-1.7b-instruct"]["reason"]
+    small = catalog.rows(context=83)[0]["fit"]
+    assert (
+        small["context"] == 83
+        and small["bytes"]["kv"] < roomy[catalog.DEFAULT_MODEL]["bytes"]["kv"]
+    )
+    assert catalog.rows(context=10**6)[0]["fit"]["context"] == 8192
