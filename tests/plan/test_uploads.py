@@ -58,6 +58,13 @@ def test_neighbours_share_a_read():
     assert [len(read.pieces) for read in reads(many)] == [JOBS, 1]
 
 
+def test_a_tensor_used_twice_is_read_twice():
+    """An embedding that is also the head, of another kind: a read never goes back."""
+    plan = Plan(uploads=[upload(0, 64, 1000, 7), upload(0, 64, 1000, 7), upload(0, 7064, 4, 1)])
+    assert [(r.offset, r.nbytes, [p.upload for p in r.pieces]) for r in reads(plan)] == [
+        (64, 7000, [0]), (64, 7004, [1, 2])]
+
+
 @pytest.mark.parametrize("rows,units", [(1, 1), (7, 83), (769, 576), (1 << 20, 4096)])
 def test_a_grid_has_a_thread_for_every_unit(rows, units):
     x, y, z = repack_grid(upload(0, 0, 4, rows, units=units), rows)
