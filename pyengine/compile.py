@@ -1,4 +1,5 @@
-"""Config (+ tensors) -> graphs -> fused graphs -> Plan: the planning line, with no device and no weights' bytes."""
+"""Config (+ tensors) -> graphs -> fused graphs -> Plan: the planning line, with no device and no
+weights' bytes."""
 import re
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from pyengine.plan.plan import Plan
 from pyengine.plan.schedule import make_plan
 from pyengine.quant.kinds import WeightKind, resolve_quant
 
-PREFILL_ROWS = (16, 128, 512)     # T of the prefill programs; a run takes the smallest that holds its rows
+# T of the prefill programs; a run takes the smallest that holds its rows
+PREFILL_ROWS = (16, 128, 512)
 RING = 64                    # ids that a burst may produce before they are read
 DEFAULT_CONTEXT = 4096
 F32 = WeightKind("dense", dtype="f32")
@@ -25,7 +27,8 @@ ENCODINGS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A model's plan and what the loop must know of it. `graphs` are kept for their text (golden plans)."""
+    """A model's plan and what the loop must know of it. `graphs` are kept for their text (golden
+    plans)."""
     plan: Plan
     config: object
     model_type: str
@@ -55,12 +58,16 @@ def _kind_of(config, tensors, quant, encodings):
         except EngineError as error:
             if error.code != "E_UNSUPPORTED_TENSOR":
                 raise
-            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]) from None
+            raise EngineError(
+                "E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]
+            ) from None
+
     return kind_of
 
 
 def _check_of(tensors):
-    """(tensor, shape) -> raises when the checkpoint lacks it or shapes it otherwise; a lack is reported with all others."""
+    """(tensor, shape) -> raises when the checkpoint lacks it or shapes it otherwise; a lack is
+    reported with all others."""
     missing = []
 
     def check(tensor, shape):
@@ -68,8 +75,12 @@ def _check_of(tensors):
         if ref is None:
             missing.extend([tensor] if tensor not in missing else [])
         elif tuple(ref.shape) != tuple(shape):
-            raise EngineError("E_UNSUPPORTED_TENSOR", tensor=tensor,
-                              detail=f"its shape is {list(ref.shape)}, the config asks for {list(shape)}")
+            raise EngineError(
+                "E_UNSUPPORTED_TENSOR",
+                tensor=tensor,
+                detail=f"its shape is {list(ref.shape)}, the config asks for {list(shape)}",
+            )
+
     return check, missing
 
 
@@ -77,7 +88,9 @@ def _check_unused(tensors, used, family):
     unused = sorted(name for name in set(tensors) - used
                     if not any(re.fullmatch(pattern, name) for pattern in family.DROPPED))
     if unused:
-        raise EngineError("E_UNUSED_TENSOR", unused=", ".join(unused[:8]) + (" ..." if len(unused) > 8 else ""))
+        raise EngineError(
+            "E_UNUSED_TENSOR", unused=", ".join(unused[:8]) + (" ..." if len(unused) > 8 else "")
+        )
 
 
 def _sampling_graphs(vocab, caps):
@@ -117,7 +130,9 @@ def _context(wanted, most):
     if wanted is None:
         return min(most, DEFAULT_CONTEXT)
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= most:
-        raise EngineError("E_BAD_REQUEST", param="context", got=wanted, wanted=f"a whole number from 1 to {most}")
+        raise EngineError(
+            "E_BAD_REQUEST", param="context", got=wanted, wanted=f"a whole number from 1 to {most}"
+        )
     return wanted
 
 
@@ -139,9 +154,9 @@ def compile_model(
 
     Without tensors `encodings` {"matrix", "embedding"} (the latter of the head too) says what the
     file will hold; else the config's dtype does.
-    `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model wrote it.
-    Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`, `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`,
-    `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
+    `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model
+    wrote it. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`,
+    `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
     caps = caps or Caps()
     quant = quant or default_quant(tensors)
     if kv not in ("f16", "f32"):
@@ -153,18 +168,24 @@ def compile_model(
     check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
     known = None if tensors is None else _Tensors(tensors)
     weights, consts, graphs = Weights(_kind_of(config, known, quant, encodings), check), {}, []
-    for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in _prefill_rows(context)]:
+    for name, rows in [("decode", 1)] + [
+        (f"prefill{rows}", rows) for rows in _prefill_rows(context)
+    ]:
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts)
         b.graph.outputs = (family.build(cfg, b),)
         graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))
         if missing:
-            names = ", ".join(missing[:8]) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+            names = ", ".join(missing[:8]) + (
+                f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            )
             raise EngineError("E_MISSING_TENSOR", missing=names)
     if tensors is not None:
         _check_unused(tensors, weights.tensors, family)
     graphs += _sampling_graphs(cfg.vocab, caps)
     plan = make_plan(graphs, weights, consts, caps, tensors, RING)
-    return CompiledModel(plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs))
+    return CompiledModel(
+        plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs)
+    )
 
 
 def _optimise(graph, caps):

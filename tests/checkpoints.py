@@ -28,6 +28,8 @@ CONFIG = {
 SPLIT = {**CONFIG, "hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 8,
          "head_dim": 32, "num_hidden_layers": 1}
 SPLIT_BINDING = 300 << 10
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64}
 DTYPES = {"F32": "<f4", "F16": "<f2"}
 
 
@@ -119,9 +121,20 @@ def reference_logits(c, weights, ids, frequencies=None):
 
     x = w["model.embed_tokens.weight"][ids]
     for i in range(c["num_hidden_layers"]):
-        at = {key: f"model.layers.{i}.{key}.weight" for key in (
-            "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj",
-            "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")}
+        at = {
+            key: f"model.layers.{i}.{key}.weight"
+            for key in (
+                "input_layernorm",
+                "post_attention_layernorm",
+                "self_attn.q_proj",
+                "self_attn.k_proj",
+                "self_attn.v_proj",
+                "self_attn.o_proj",
+                "mlp.gate_proj",
+                "mlp.up_proj",
+                "mlp.down_proj",
+            )
+        }
         h = norm(x, at["input_layernorm"])
         q, k, v = ((h @ w[at[f"self_attn.{p}_proj"]].T).reshape(n, -1, d) for p in "qkv")
         q, k, v = rotated(q), np.repeat(rotated(k), group, 1), np.repeat(v, group, 1)
@@ -136,7 +149,7 @@ def reference_logits(c, weights, ids, frequencies=None):
     return norm(x[-1], "model.norm.weight") @ w[head].T
 
 
-# ---- running ---------------------------------------------------------------------------------------
+# ---- running -------------------------------------------------------------------------------------
 
 
 @cache
@@ -148,7 +161,8 @@ def _native():
 
 
 def device(name):
-    """A device by name; the test is skipped, with the reason, where the machine has no GPU driver."""
+    """A device by name; the test is skipped, with the reason, where the machine has no GPU
+    driver."""
     if name == "numpy":
         return NumpyDevice()
     found = _native()

@@ -9,7 +9,8 @@ test that uses Playwright is moved behind those that do not; inside one, use `ru
     site             Served for `dist`; `site.log` lists its requests (app.build.server.Request)
     page, browser    pytest-playwright's, with WebGPU on SwiftShader; --browser webkit works too
     outside          what the browser asked of other hosts: a list that stays empty
-    check_golden     check_golden("plans/x.txt", text): equal to the golden; --update-goldens rewrites it
+    check_golden     check_golden("plans/x.txt", text): equal to the golden; --update-goldens
+    rewrites it
 """
 import asyncio
 import os
@@ -118,6 +119,12 @@ def browser_type_launch_args(browser_type_launch_args, browser_name, refusing_pr
     if browsers.playwright_browser(browser_name) is None:
         pytest.skip(f"Playwright's {browser_name} is not installed on this machine")
     return options
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args):
+    """No service worker but where a test asks for one: it would fetch the whole site each time."""
+    return browser_context_args | {"service_workers": "block"}
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""The engine: load, inspect, generate ids and text, stats, one generation at a time, and release."""
+"""The engine: load, inspect, generate ids and text, stats, one generation at a time, and
+release."""
 import asyncio
 from contextlib import aclosing
 from pathlib import Path
@@ -59,7 +60,7 @@ def text_of(found):
     return "".join(piece.text for piece in found)
 
 
-# ---- load ------------------------------------------------------------------------------------------
+# ---- load ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("on", DEVICES)
@@ -70,8 +71,12 @@ def test_load_reports_its_stages(on):
     total = sum(ref.nbytes for ref in source.tensors.values())
     assert uploads[-1] == (total, total) and uploads == sorted(uploads)
     compiles = [event[1:] for event in seen if event[0] == "compile"]
-    assert compiles == ([] if on == "numpy" else [(i + 1, len(compiles)) for i in range(len(compiles))])
-    assert set(one.load_ms) == {"plan", "compile", "upload"} and all(ms >= 0 for ms in one.load_ms.values())
+    assert compiles == (
+        [] if on == "numpy" else [(i + 1, len(compiles)) for i in range(len(compiles))]
+    )
+    assert set(one.load_ms) == {"plan", "compile", "upload"} and all(
+        ms >= 0 for ms in one.load_ms.values()
+    )
     assert (one.model.quant, one.model.kv, one.context) == ("mixed4", "f16", 256)
     close(one)
 
@@ -97,7 +102,7 @@ def test_an_engine_can_be_loaded_again():
     assert texts[0] == texts[1]
 
 
-# ---- inspect ---------------------------------------------------------------------------------------
+# ---- inspect -------------------------------------------------------------------------------------
 
 
 def test_inspect_of_a_config_is_what_a_load_uses():
@@ -113,7 +118,7 @@ def test_inspect_of_a_config_is_what_a_load_uses():
     assert inspect(CONFIG)["quant"] == "mixed4" and inspect(CONFIG)["context"] == 256
 
 
-# ---- generate --------------------------------------------------------------------------------------
+# ---- generate ------------------------------------------------------------------------------------
 
 
 def test_ids_and_stats(tiny):
@@ -130,8 +135,18 @@ def test_ids_and_stats(tiny):
 def test_stats_before_anything_ran():
     one = engine(checkpoint(), NullDevice())
     stats = one.stats()
-    assert stats["tokens"] == 0 and stats["bytes"]["total"] > 0 and set(stats["load_ms"]) == {"plan", "compile", "upload"}
-    for name in ("submits_per_token", "ttft_ms", "prefill_tps", "decode_tps", "python_ms_per_token"):
+    assert (
+        stats["tokens"] == 0
+        and stats["bytes"]["total"] > 0
+        and set(stats["load_ms"]) == {"plan", "compile", "upload"}
+    )
+    for name in (
+        "submits_per_token",
+        "ttft_ms",
+        "prefill_tps",
+        "decode_tps",
+        "python_ms_per_token",
+    ):
         assert stats[name] is None, name
 
 
@@ -174,7 +189,10 @@ def test_cancel_ends_the_text(tiny):
 
 @pytest.mark.parametrize("stop", [[""], ["x"] * 17, [7], "x" * 2000])
 def test_bad_stop_strings(tiny, stop):
-    refused("E_BAD_REQUEST", lambda: asyncio.run(pieces(tiny, stop=[stop] if isinstance(stop, str) else stop)))
+    refused(
+        "E_BAD_REQUEST",
+        lambda: asyncio.run(pieces(tiny, stop=[stop] if isinstance(stop, str) else stop)),
+    )
     assert generated(tiny, IDS, max_tokens=1)[1] == "length"
 
 
@@ -182,8 +200,11 @@ def test_one_generation_at_a_time(tiny):
     async def two():
         first = tiny.generate_ids(IDS, GREEDY)
         await anext(first)
-        for second in (lambda: anext(tiny.generate_ids(IDS, GREEDY)), lambda: anext(tiny.generate(IDS, GREEDY)),
-                       lambda: tiny.first_logits(IDS)):
+        for second in (
+            lambda: anext(tiny.generate_ids(IDS, GREEDY)),
+            lambda: anext(tiny.generate(IDS, GREEDY)),
+            lambda: tiny.first_logits(IDS),
+        ):
             with pytest.raises(Exception) as info:
                 await second()
             assert getattr(info.value, "code", None) == "E_BUSY"

@@ -21,20 +21,28 @@ def normal(*shape):
     return RNG.normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("rows,n,want", [(1, 1, 1), (1, 0, 1), (16, 7, 7), (16, 16, 16), (16, 83, 16)])
+@pytest.mark.parametrize(
+    "rows,n,want", [(1, 1, 1), (1, 0, 1), (16, 7, 7), (16, 16, 16), (16, 83, 16)]
+)
 def test_valid_rows(rows, n, want):
     assert valid_rows(state(n=n), rows) == want
 
 
 def test_padding_rows_stay_zero():
     s, tokens = state(n=3), np.array([1, 5, 2, 99, 99], np.uint32)
-    table, k_cache, v_cache = normal(7, 8), np.zeros((1, 9, 4), np.float32), np.zeros((1, 9, 4), np.float32)
+    table, k_cache, v_cache = (
+        normal(7, 8),
+        np.zeros((1, 9, 4), np.float32),
+        np.zeros((1, 9, 4), np.float32),
+    )
     (x,) = run("embed", tokens, table, s, scale=2.0)
     assert (x[:3] == 2 * table[[1, 5, 2]]).all() and not x[3:].any()
     (y,) = run("linear", normal(5, 8), table, s)
     assert y[:3].all() and not y[3:].any()
     coarse, fine = np.ones((1, 2, 2), np.float32), np.ones((64, 2, 2), np.float32)
-    (q,) = run("rope_kv", normal(5, 12), coarse, fine, k_cache, v_cache, s, heads=1, kv_heads=1, head_dim=4)
+    (q,) = run(
+        "rope_kv", normal(5, 12), coarse, fine, k_cache, v_cache, s, heads=1, kv_heads=1, head_dim=4
+    )
     assert not q[3:].any() and v_cache[:, :3].all() and not v_cache[:, 3:].any()
     (o,) = run("attention", q, k_cache, v_cache, s, scale=1.0)
     assert o[:3].any() and not o[3:].any()

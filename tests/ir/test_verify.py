@@ -1,4 +1,5 @@
-"""verify: every kind of illegal graph is refused, with the op named; a legal one passes unchanged."""
+"""verify: every kind of illegal graph is refused, with the op named; a legal one passes
+unchanged."""
 import pytest
 
 from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
@@ -13,11 +14,19 @@ STATE = Value("state", (32,), "u32", "io")
 def graph():
     """x -> linear -> add x -> y, legal."""
     g = Graph("g", 7)
-    for value in (STATE, Value("x", (7, 64), "f32", "io"), Value("w", (64, 64), "dense_f32", "weight", "w"),
-                  Value("gain", (64,), "f32", "weight", "gain"), Value("h", (7, 64), "f32"),
-                  Value("y", (7, 64), "f32")):
+    for value in (
+        STATE,
+        Value("x", (7, 64), "f32", "io"),
+        Value("w", (64, 64), "dense_f32", "weight", "w"),
+        Value("gain", (64,), "f32", "weight", "gain"),
+        Value("h", (7, 64), "f32"),
+        Value("y", (7, 64), "f32"),
+    ):
         g.add(value)
-    g.nodes = [Node("linear", ("x", "w", "state"), ("h",)), Node("add", ("x", "h", "state"), ("y",))]
+    g.nodes = [
+        Node("linear", ("x", "w", "state"), ("h",)),
+        Node("add", ("x", "h", "state"), ("y",)),
+    ]
     g.outputs = ("y",)
     return g
 
@@ -42,21 +51,44 @@ CASES = {
     "unknown op": edited(0, Node("linaer", ("x", "w", "state"), ("h",))),
     "z is not declared": edited(1, Node("add", ("x", "z", "state"), ("y",))),
     "q is not declared": edited(1, Node("add", ("x", "h", "state"), ("q",))),
-    "role scratch": edited(None, Node("add", ("x", "s", "state"), ("t",)), Value("s", (7, 64), "f32", "scratch"),
-                           Value("t", (7, 64), "f32")),
-    "t is read before it is written": edited(1, Node("add", ("x", "t", "state"), ("y",)), Value("t", (7, 64), "f32")),
+    "role scratch": edited(
+        None,
+        Node("add", ("x", "s", "state"), ("t",)),
+        Value("s", (7, 64), "f32", "scratch"),
+        Value("t", (7, 64), "f32"),
+    ),
+    "t is read before it is written": edited(
+        1, Node("add", ("x", "t", "state"), ("y",)), Value("t", (7, 64), "f32")
+    ),
     "y is written twice": edited(None, Node("add", ("x", "h", "state"), ("y",))),
     "w is written twice": edited(None, Node("add", ("x", "h", "state"), ("w",))),
-    "constant but mutated": edited(None, Node("linear_into", ("x", "w", "w", "state"), (), (("col", 0),))),
+    "constant but mutated": edited(
+        None, Node("linear_into", ("x", "w", "w", "state"), (), (("col", 0),))
+    ),
     "the rule gives": edited(0, Node("linear", ("x", "w", "state"), ("h",), (("width", 96),))),
-    "linear: x": edited(0, Node("linear", ("x", "narrow", "state"), ("h",)),
-                        Value("narrow", (64, 32), "dense_f32", "weight", "narrow")),
-    "rmsnorm gain": edited(None, Node("rmsnorm", ("x", "state", "state"), ("v",), (("eps", 1e-5),)), Value("v", (7, 64), "f32")),
-    "linear_into: x": edited(None, Node("linear_into", ("x", "w", "y", "state"), (), (("col", 1),))),
-    "linear_add: residual": edited(None, Node("linear_add", ("x", "w", "gain", "state"), ("v",)), Value("v", (7, 64), "f32")),
+    "linear: x": edited(
+        0,
+        Node("linear", ("x", "narrow", "state"), ("h",)),
+        Value("narrow", (64, 32), "dense_f32", "weight", "narrow"),
+    ),
+    "rmsnorm gain": edited(
+        None,
+        Node("rmsnorm", ("x", "state", "state"), ("v",), (("eps", 1e-5),)),
+        Value("v", (7, 64), "f32"),
+    ),
+    "linear_into: x": edited(
+        None, Node("linear_into", ("x", "w", "y", "state"), (), (("col", 1),))
+    ),
+    "linear_add: residual": edited(
+        None, Node("linear_add", ("x", "w", "gain", "state"), ("v",)), Value("v", (7, 64), "f32")
+    ),
     "add: x": edited(1, Node("add", ("x", "gain", "state"), ("y",))),
-    "silu_mul: gate_up": edited(None, Node("silu_mul", ("odd", "state"), ("v",)), Value("odd", (7, 83), "f32", "io"),
-                                Value("v", (7, 41), "f32")),
+    "silu_mul: gate_up": edited(
+        None,
+        Node("silu_mul", ("odd", "state"), ("v",)),
+        Value("odd", (7, 83), "f32", "io"),
+        Value("v", (7, 41), "f32"),
+    ),
     "do not fit the op (TypeError": edited(1, Node("add", ("x", "h"), ("y",))),
     "do not fit the op (KeyError": edited(None, Node("linear_into", ("x", "w", "h", "state"), ())),
 }
@@ -92,7 +124,9 @@ def test_one_name_has_one_declaration():
 
 def test_one_op_has_one_reference():
     again = register("linear", OPS["linear"].infer, REDUCTION)
-    assert "linear is registered twice" in refused("E_INTERNAL", lambda: again(lambda *a: ())).message
+    assert (
+        "linear is registered twice" in refused("E_INTERNAL", lambda: again(lambda *a: ())).message
+    )
 
 
 def test_io_may_be_written_by_more_than_one_node():

@@ -1,6 +1,8 @@
-"""The real SmolLM2-135M-Instruct (Q4_1 GGUF) against transformers' greedy ids, and its first logits.
+"""The real SmolLM2-135M-Instruct (Q4_1 GGUF) against transformers' greedy ids, and its first
+logits.
 
-`first_logits.npz`: logits after the prompt "1, 2, 3, 4, 5,", computed from the GGUF's values in f64.
+`first_logits.npz`: logits after the prompt "1, 2, 3, 4, 5,", computed from the GGUF's values in
+f64.
 """
 import json
 from pathlib import Path
@@ -74,7 +76,8 @@ def test_first_logits(engines, on):
 
 @pytest.mark.parametrize("on", ["native", "numpy"])
 def test_the_near_tie_at_a_first_token(engines, on):
-    """Prompt 0's first margin is 0.08: either of the two is right, with the margin the reference saw."""
+    """Prompt 0's first margin is 0.08: either of the two is right, with the margin the reference
+    saw."""
     prompt = PROMPTS[0]
     found = np.sort(first_logits(engines(on), prompt["ids"]))
     assert abs(found[-1] - found[-2] - prompt["margins"][0]) < LIMIT

@@ -21,9 +21,15 @@ EPS = (("eps", 1e-5),)
 def graph(nodes, outputs, rows=1):
     """A graph of `nodes` over x, r (rows, 64), gains g, weights w (64, 64), gu (192, 64) and k."""
     g = Graph("g", rows)
-    known = {"x": ((rows, 64), "f32", "io"), "r": ((rows, 64), "f32", "io"), "state": ((32,), "u32", "io"),
-             "g": ((64,), "f32", "weight"), "w": ((64, 64), "dense_f32", "weight"),
-             "gu": ((192, 64), "dense_f32", "weight"), "half": ((32, 64), "dense_f32", "weight")}
+    known = {
+        "x": ((rows, 64), "f32", "io"),
+        "r": ((rows, 64), "f32", "io"),
+        "state": ((32,), "u32", "io"),
+        "g": ((64,), "f32", "weight"),
+        "w": ((64, 64), "dense_f32", "weight"),
+        "gu": ((192, 64), "dense_f32", "weight"),
+        "half": ((32, 64), "dense_f32", "weight"),
+    }
     for name in {n for node in nodes for n in node.operands}:
         shape, dtype, role = known.get(name, ((rows, 64), "f32", "temp"))
         if role == "temp":
@@ -54,9 +60,13 @@ def add(y="y", out="z", x="r"):
 
 def test_each_fusion_applies():
     ops, fused = ops_after(graph([norm(), linear()], ("y",)))
-    assert ops == ["norm_linear"] and fused.nodes[0] == Node("norm_linear", ("x", "g", "w", "state"), ("y",), EPS)
+    assert ops == ["norm_linear"] and fused.nodes[0] == Node(
+        "norm_linear", ("x", "g", "w", "state"), ("y",), EPS
+    )
     ops, fused = ops_after(graph([linear("x"), add()], ("z",)))
-    assert ops == ["linear_add"] and fused.nodes[0] == Node("linear_add", ("x", "w", "r", "state"), ("z",))
+    assert ops == ["linear_add"] and fused.nodes[0] == Node(
+        "linear_add", ("x", "w", "r", "state"), ("z",)
+    )
     glu = Node("silu_mul", ("wide", "state"), ("a",))
     ops, fused = ops_after(graph([norm(), linear(out="wide", weight="gu"), glu], ("a",)))
     assert ops == ["norm_gate_up"]
@@ -71,9 +81,13 @@ REFUSED = {
     "another slot": ([linear("x"), add("r", x="y")], ("z",)),
     "another consumer": ([norm(), add("h")], ("z",)),
     "its input mutated between": (
-        [norm(), Node("linear_into", ("r", "half", "x", "state"), (), (("col", 0),)), linear()], ("y",)),
+        [norm(), Node("linear_into", ("r", "half", "x", "state"), (), (("col", 0),)), linear()],
+        ("y",),
+    ),
     "its output mutated between": (
-        [linear("x"), Node("linear_into", ("r", "half", "y", "state"), (), (("col", 0),)), add()], ("z",)),
+        [linear("x"), Node("linear_into", ("r", "half", "y", "state"), (), (("col", 0),)), add()],
+        ("z",),
+    ),
 }
 
 
@@ -86,7 +100,10 @@ def test_no_fusion_where_it_may_not(why):
 
 def test_a_mutation_of_something_else_does_not_hinder():
     between = Node("linear_into", ("x", "half", "r", "state"), (), (("col", 0),))
-    assert ops_after(graph([norm(), between, linear()], ("y",)))[0] == ["linear_into", "norm_linear"]
+    assert ops_after(graph([norm(), between, linear()], ("y",)))[0] == [
+        "linear_into",
+        "norm_linear",
+    ]
 
 
 def test_only_what_a_kernel_supports():
@@ -105,12 +122,20 @@ def test_only_what_a_kernel_supports():
 def test_the_model_is_fused_to_six_nodes_a_layer():
     fused, plain = (compile_model(CONFIG, fused=f).graphs[0].nodes for f in (True, False))
     assert [n.op for n in fused] == ["embed"] + 2 * [
-        "norm_linear", "rope_kv", "attention", "linear_add", "norm_gate_up", "linear_add"] + ["norm_linear"]
+        "norm_linear",
+        "rope_kv",
+        "attention",
+        "linear_add",
+        "norm_gate_up",
+        "linear_add",
+    ] + ["norm_linear"]
     assert len(plain) == 1 + 2 * 11 + 2
 
 
 async def _runner(source, found, fused):
-    model = compile_model(source.config, source.tensors, quant="keep", kv="f32", caps=found.caps, fused=fused)
+    model = compile_model(
+        source.config, source.tensors, quant="keep", kv="f32", caps=found.caps, fused=fused
+    )
     runner = await found.prepare(model.plan)
     await runner.upload(source.files, lambda done, total: None)
     return runner, model

@@ -1,4 +1,5 @@
-"""The arena: nothing alive overlaps, whatever the lifetimes; never less than what is alive at once."""
+"""The arena: nothing alive overlaps, whatever the lifetimes; never less than what is alive at
+once."""
 import random
 
 from hypothesis import given, settings
@@ -59,7 +60,12 @@ def test_a_chain_takes_two_slots():
 
 
 def test_a_gap_is_used():
-    found = [Lifetime("a", 512, 0, 9), Lifetime("b", 512, 0, 1), Lifetime("c", 511, 0, 9), Lifetime("d", 300, 5, 6)]
+    found = [
+        Lifetime("a", 512, 0, 9),
+        Lifetime("b", 512, 0, 1),
+        Lifetime("c", 511, 0, 9),
+        Lifetime("d", 300, 5, 6),
+    ]
     random.Random(1).shuffle(found)
     offsets, size = plan_arena(found)
     assert size == 3 * 512 and offsets["d"] == offsets["b"]

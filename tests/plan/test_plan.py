@@ -28,18 +28,22 @@ def without_digests(text):
     return re.sub(r"#[0-9a-f]{8}\b", "", text)
 
 
-# ---- goldens ---------------------------------------------------------------------------------------
+# ---- goldens -------------------------------------------------------------------------------------
 
 
 def test_tiny_llama(goldens, check_golden):
-    model = compile_model(text_of(goldens / "models-tiny/llama/config.json"), quant="keep", context=128, caps=MIN)
+    model = compile_model(
+        text_of(goldens / "models-tiny/llama/config.json"), quant="keep", context=128, caps=MIN
+    )
     graphs = "".join(graph_text(graph) for graph in model.graphs)
     check_golden("plans/tiny_llama.txt", graphs + without_digests(model.plan.text()))
 
 
 @pytest.fixture(scope="module")
 def smollm2(goldens):
-    return compile_model(text_of(goldens / "smollm2/config.json"), quant="affine4-g32", context=2048, caps=MIN)
+    return compile_model(
+        text_of(goldens / "smollm2/config.json"), quant="affine4-g32", context=2048, caps=MIN
+    )
 
 
 def summary(model):
@@ -48,8 +52,12 @@ def summary(model):
     lines = [f"{part} {nbytes}" for part, nbytes in model.plan.bytes_needed().items()]
     for name, dispatches in model.plan.programs.items():
         lines.append(f"program {name} {len(dispatches)}")
-        kinds = Counter((without_digests(model.plan.pipelines[d.pipeline].label), d.grid) for d in dispatches)
-        lines += [f"  {n} x {label} {'x'.join(map(str, grid))}" for (label, grid), n in kinds.items()]
+        kinds = Counter(
+            (without_digests(model.plan.pipelines[d.pipeline].label), d.grid) for d in dispatches
+        )
+        lines += [
+            f"  {n} x {label} {'x'.join(map(str, grid))}" for (label, grid), n in kinds.items()
+        ]
     for graph in model.graphs:
         text = graph_text(graph).splitlines()
         kept = [line for line in text if not re.search(r"layers\.([1-9]|\d\d)\.", line)]
@@ -67,31 +75,47 @@ def test_smollm2_takes_184_dispatches_a_token(smollm2):
 
 
 def test_plans_are_reproducible(goldens, smollm2):
-    again = compile_model(text_of(goldens / "smollm2/config.json"), quant="affine4-g32", context=2048, caps=MIN)
+    again = compile_model(
+        text_of(goldens / "smollm2/config.json"), quant="affine4-g32", context=2048, caps=MIN
+    )
     assert again.plan.text() == smollm2.plan.text()
 
 
-# ---- bytes and bindings ----------------------------------------------------------------------------
+# ---- bytes and bindings --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("quant", ["keep", "affine4-g32", "affine8-g64", "mixed4"])
 def test_bytes_add_up(quant):
     plan = compile_model(CONFIG, quant=quant, caps=MIN).plan
     needed = plan.bytes_needed()
-    assert needed["total"] == sum(needed[part] for part in PARTS) == sum(b.nbytes for b in plan.buffers)
+    assert (
+        needed["total"]
+        == sum(needed[part] for part in PARTS)
+        == sum(b.nbytes for b in plan.buffers)
+    )
     assert {b.part for b in plan.buffers} == set(PARTS)
 
 
 def test_bytes_of_smollm2(smollm2):
     needed = smollm2.plan.bytes_needed()
-    matrices = sum(n * k for n, k in (s for s in shapes(_sizes(smollm2.config)).values() if len(s) == 2))
-    assert 5 / 8 * matrices <= needed["weights"] <= 1.03 * 5 / 8 * matrices  # 4 bits and 32 a group of 32
+    matrices = sum(
+        n * k for n, k in (s for s in shapes(_sizes(smollm2.config)).values() if len(s) == 2)
+    )
+    # 4 bits and 32 a group of 32
+    assert 5 / 8 * matrices <= needed["weights"] <= 1.03 * 5 / 8 * matrices
     assert needed["kv"] == 30 * 2 * 3 * 64 * 2048 * 2
 
 
 def _sizes(c):
-    return config(hidden_size=c.hidden, intermediate_size=c.width, num_hidden_layers=c.layers, vocab_size=c.vocab,
-                  num_attention_heads=c.heads, num_key_value_heads=c.kv_heads, head_dim=c.head_dim)
+    return config(
+        hidden_size=c.hidden,
+        intermediate_size=c.width,
+        num_hidden_layers=c.layers,
+        vocab_size=c.vocab,
+        num_attention_heads=c.heads,
+        num_key_value_heads=c.kv_heads,
+        head_dim=c.head_dim,
+    )
 
 
 def test_kv_precision_halves_the_cache():
@@ -101,7 +125,9 @@ def test_kv_precision_halves_the_cache():
 
 @pytest.mark.parametrize("which", ["tiny", "smollm2"])
 def test_bindings_hold_webgpu_s_rules(which, smollm2):
-    plan = smollm2.plan if which == "smollm2" else compile_model(CONFIG, quant="keep", caps=MIN).plan
+    plan = (
+        smollm2.plan if which == "smollm2" else compile_model(CONFIG, quant="keep", caps=MIN).plan
+    )
     for dispatch in (d for program in plan.programs.values() for d in program):
         access = plan.pipelines[dispatch.pipeline].access
         assert len(access) == len(dispatch.operands) <= 8
@@ -120,9 +146,13 @@ def test_too_many_bindings():
 
 
 def test_too_large_a_binding():
-    error = refused("E_OUT_OF_MEMORY", lambda: compile_model(CONFIG, quant="keep", caps=Caps(max_binding=8192)))
+    error = refused(
+        "E_OUT_OF_MEMORY", lambda: compile_model(CONFIG, quant="keep", caps=Caps(max_binding=8192))
+    )
     assert error.facts["needed"] == 83 * 64 * 4 and error.facts["available"] == 8192
-    error = refused("E_OUT_OF_MEMORY", lambda: compile_model(CONFIG, quant="keep", caps=Caps(max_buffer=8192)))
+    error = refused(
+        "E_OUT_OF_MEMORY", lambda: compile_model(CONFIG, quant="keep", caps=Caps(max_buffer=8192))
+    )
     assert error.facts["available"] == 8192
     huge = {**CONFIG, "max_position_embeddings": 1 << 40}
     error = refused("E_OUT_OF_MEMORY", lambda: compile_model(huge, context=1 << 36))
@@ -137,10 +167,15 @@ def test_a_row_larger_than_a_binding_allows():
 def aliased(*names):
     """A graph whose rope_kv gets `names` for its two caches."""
     g = Graph("g", 1)
-    for value in (Value("qkv", (1, 64), "f32", "io"), Value("coarse", (1, 8, 2), "f32", "const"),
-                  Value("fine", (64, 8, 2), "f32", "const"), Value("a", (1, 16, 16), "f32", "state"),
-                  Value("b", (1, 16, 16), "f32", "state"), Value("state", (32,), "u32", "io"),
-                  Value("q", (1, 32), "f32")):
+    for value in (
+        Value("qkv", (1, 64), "f32", "io"),
+        Value("coarse", (1, 8, 2), "f32", "const"),
+        Value("fine", (64, 8, 2), "f32", "const"),
+        Value("a", (1, 16, 16), "f32", "state"),
+        Value("b", (1, 16, 16), "f32", "state"),
+        Value("state", (32,), "u32", "io"),
+        Value("q", (1, 32), "f32"),
+    ):
         g.add(value)
     attrs = (("head_dim", 16), ("heads", 2), ("kv_heads", 1))
     g.nodes = [Node("rope_kv", ("qkv", "coarse", "fine", *names, "state"), ("q",), attrs)]
@@ -155,8 +190,10 @@ def test_aliases_are_refused():
 
 
 def test_bindings_are_read_from_the_shader():
-    code = ("@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n"
-            "@group(0) @binding(0)  var<storage, read> x: array<f32>;\n@group(0) @binding(2) var<uniform> u: U;")
+    code = (
+        "@group(0) @binding(1) var<storage, read_write> y: array<f32>;\n"
+        "@group(0) @binding(0)  var<storage, read> x: array<f32>;\n@group(0) @binding(2) var<uniform> u: U;"
+    )
     assert bindings_of(code) == ("read", "read_write", "uniform")
     error = refused("E_INTERNAL", lambda: bindings_of(code.replace("binding(1)", "binding(3)")))
     assert "[0, 2, 3] are not 0..2" in error.message

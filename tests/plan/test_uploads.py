@@ -14,7 +14,22 @@ from tests.checkpoints import checkpoint, config, device, tensors
 
 
 def upload(file, offset, row_bytes, rows, pipeline=0, units=1):
-    return Upload("t", file, offset, row_bytes, rows, 0, 0, row_bytes, pipeline, units, "f32", "dense_f32", 1, 0)
+    return Upload(
+        "t",
+        file,
+        offset,
+        row_bytes,
+        rows,
+        0,
+        0,
+        row_bytes,
+        pipeline,
+        units,
+        "f32",
+        "dense_f32",
+        1,
+        0,
+    )
 
 
 @some.composite
@@ -68,7 +83,9 @@ def test_a_tensor_used_twice_is_read_twice():
 @pytest.mark.parametrize("rows,units", [(1, 1), (7, 83), (769, 576), (1 << 20, 4096)])
 def test_a_grid_has_a_thread_for_every_unit(rows, units):
     x, y, z = repack_grid(upload(0, 0, 4, rows, units=units), rows)
-    assert x <= MAX_GRID and y <= MAX_GRID and z == 1 and 64 * x * y >= rows * units > 64 * (x * y - x)
+    assert (
+        x <= MAX_GRID and y <= MAX_GRID and z == 1 and 64 * x * y >= rows * units > 64 * (x * y - x)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +101,9 @@ def test_a_model_s_uploads_fill_its_weight_buffers(model):
     for u in plan.uploads:
         filled[u.buffer] = filled.get(u.buffer, 0) + u.rows * u.dst_row_bytes
     consts = set(plan.consts)
-    weights = {i: b.nbytes for i, b in enumerate(plan.buffers) if b.part == "weights" and i not in consts}
+    weights = {
+        i: b.nbytes for i, b in enumerate(plan.buffers) if b.part == "weights" and i not in consts
+    }
     assert filled == weights
     assert upload_bytes(plan) == sum(ref.nbytes for ref in source.tensors.values())
 
@@ -103,13 +122,17 @@ def test_progress_ends_at_all_bytes(model, on):
     assert seen[-1] == (total, total) and seen == sorted(seen) and all(t == total for _, t in seen)
 
 
-# ---- what crosses to JavaScript --------------------------------------------------------------------
+# ---- what crosses to JavaScript ------------------------------------------------------------------
 
 
 def test_ints_hold_every_dispatch(model):
     plan = model[0].plan
     ints, header = program_ints(plan), json.loads(header_json(plan))
-    assert ints.typecode == "I" and ints.itemsize == 4 and list(header["programs"]) == list(plan.programs)
+    assert (
+        ints.typecode == "I"
+        and ints.itemsize == 4
+        and list(header["programs"]) == list(plan.programs)
+    )
     end = 0
     for name, dispatches in plan.programs.items():
         at, count = header["programs"][name]
@@ -130,13 +153,17 @@ def test_header_holds_buffers_pipelines_and_reads(model):
     assert [b[1] for b in header["buffers"]] == [b.nbytes for b in plan.buffers]
     assert [p[1] for p in header["pipelines"]] == [p.code for p in plan.pipelines]
     assert [tuple(p[2]) for p in header["pipelines"]] == [p.access for p in plan.pipelines]
-    assert [plan.buffers[i].name for i in header["staging"] + header["jobs"] + [header["readback"]]] == [
-        *(f"staging.{i}" for i in range(4)), *(f"jobs.{i}" for i in range(4)), "readback"]
+    assert [
+        plan.buffers[i].name for i in header["staging"] + header["jobs"] + [header["readback"]]
+    ] == [*(f"staging.{i}" for i in range(4)), *(f"jobs.{i}" for i in range(4)), "readback"]
     for read, (file, offset, nbytes, pieces) in zip(reads(plan), header["uploads"], strict=True):
         assert (file, offset, nbytes) == (read.file, read.offset, read.nbytes)
         for piece, row in zip(read.pieces, pieces, strict=True):
             u = plan.uploads[piece.upload]
-            assert row[:2] == [u.pipeline, u.buffer] and row[3:5] == [piece.start, piece.rows * u.row_bytes]
+            assert row[:2] == [u.pipeline, u.buffer] and row[3:5] == [
+                piece.start,
+                piece.rows * u.row_bytes,
+            ]
             assert row[2] == (u.row0 + piece.row) * u.dst_row_bytes
             assert row[5:8] == [piece.row, piece.rows, u.row0]
             assert tuple(row[8:]) == repack_grid(u, piece.rows)[:2]
