@@ -1,71 +1,86 @@
 {# Causal grouped-query attention over the KV cache, online softmax (Milakov and Gimelshein 2018).
    Inputs: q (T, HEADS D), k_cache, v_cache (KV_HEADS, CONTEXT, D), state; output o (T, HEADS D).
-   One workgroup of 64 per (head, row t): each tile of 64 positions is scored one a thread, then each thread owns dims of the sum.
-   Constants: MANY (more than one row), HEADS, KV_HEADS, D, CONTEXT, SCALE. D is even. #}
+   One workgroup of THREADS per (head, row t). Per tile of THREADS positions: a thread scores one position, reading its key in
+   vec4 loads where D allows (wide); then PAIRS threads own a pair of dims each, GROUPS of them taking every GROUPS-th position.
+   Constants: MANY (more than one row), HEADS, KV_HEADS, D (even), CONTEXT, SCALE, THREADS (a power of two, >= D / 2). #}
 @group(0) @binding(0) var<storage, read_write> q: array<f32>;
-{% set element = "u32" if kv == "f16" else "vec2<f32>" %}
-@group(0) @binding(1) var<storage, read> k_cache: array<{{ element }}>;
-@group(0) @binding(2) var<storage, read> v_cache: array<{{ element }}>;
+{% set key = ("vec4<u32>" if kv == "f16" else "vec4<f32>") if wide else ("u32" if kv == "f16" else "vec2<f32>") %}
+{% set lot = (8 if kv == "f16" else 4) if wide else 2 %}
+@group(0) @binding(1) var<storage, read> k_cache: array<{{ key }}>;
+@group(0) @binding(2) var<storage, read> v_cache: array<{{ "u32" if kv == "f16" else "vec2<f32>" }}>;
 @group(0) @binding(3) var<storage, read> state: array<u32>;
 @group(0) @binding(4) var<storage, read_write> o: array<f32>;
-const TILE: u32 = 64u;
 const PAIRS: u32 = D / 2u;
-const OWNED: u32 = (PAIRS + TILE - 1u) / TILE;
+const GROUPS: u32 = THREADS / PAIRS;
 const LOWEST: f32 = -3.0e38;
 var<workgroup> q_row: array<vec2<f32>, PAIRS>;
-var<workgroup> score: array<f32, TILE>;
-var<workgroup> reduced: array<f32, TILE>;
+var<workgroup> score: array<f32, THREADS>;
+var<workgroup> reduced: array<f32, THREADS>;
+var<workgroup> sums: array<vec2<f32>, THREADS>;
 
-fn k_pair(i: u32) -> vec2<f32> { return {{ "unpack2x16float(k_cache[i])" if kv == "f16" else "k_cache[i]" }}; }
 fn v_pair(i: u32) -> vec2<f32> { return {{ "unpack2x16float(v_cache[i])" if kv == "f16" else "v_cache[i]" }}; }
 
-@compute @workgroup_size(64)
+// q . k of the position whose key begins at element `at`
+fn q_dot_k(at: u32) -> f32 {
+  var sum = vec2<f32>(0.0);
+  for (var i = 0u; i < D / {{ lot }}u; i++) {
+    let k = k_cache[at / {{ lot }}u + i];
+    {% for j in range(lot // 2) %}
+    {% set part = ("k." ~ "xyzw"[j] if kv == "f16" else "k." ~ ["xy", "zw"][j]) if wide else "k" %}
+    sum += q_row[{{ lot // 2 }}u * i + {{ j }}u] * {{ "unpack2x16float(" ~ part ~ ")" if kv == "f16" else part }};
+    {% endfor %}
+  }
+  return sum.x + sum.y;
+}
+
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let head = group.x;
   let t = group.y;
   if (state[2] != 0u || (MANY && t >= state[1])) { return; }
   let length = min(state[0] + t + 1u, CONTEXT);
-  let cache = head / (HEADS / KV_HEADS) * CONTEXT * PAIRS;
+  let cache = head / (HEADS / KV_HEADS) * CONTEXT;  // in positions
   let row = (t * HEADS + head) * D;
-  for (var i = tid; i < PAIRS; i += TILE) { q_row[i] = vec2<f32>(q[row + 2u * i], q[row + 2u * i + 1u]) * SCALE; }
+  for (var i = tid; i < PAIRS; i += THREADS) { q_row[i] = vec2<f32>(q[row + 2u * i], q[row + 2u * i + 1u]) * SCALE; }
   workgroupBarrier();
+  let pair = tid % PAIRS;
+  let offset = tid / PAIRS;  // >= GROUPS: a spare thread
   var highest = LOWEST;
   var total = 0.0;
-  var sum: array<vec2<f32>, OWNED>;
-  for (var start = 0u; start < length; start += TILE) {
-    let position = start + tid;
+  var sum = vec2<f32>(0.0);
+  for (var start = 0u; start < length; start += THREADS) {
+    let count = min(THREADS, length - start);
     var s = LOWEST;
-    if (position < length) {
-      var products = vec2<f32>(0.0);
-      for (var i = 0u; i < PAIRS; i++) { products += q_row[i] * k_pair(cache + position * PAIRS + i); }
-      s = products.x + products.y;
-    }
+    if (tid < count) { s = q_dot_k((cache + start + tid) * D); }
     reduced[tid] = s;
     workgroupBarrier();
-    for (var stride = TILE / 2u; stride > 0u; stride /= 2u) {
+    for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
       if (tid < stride) { reduced[tid] = max(reduced[tid], reduced[tid + stride]); }
       workgroupBarrier();
     }
     let tile_highest = max(highest, reduced[0]);
     let rescale = exp(highest - tile_highest);
-    score[tid] = select(0.0, exp(s - tile_highest), position < length);
-    workgroupBarrier();
-    let count = min(TILE, length - start);
-    total *= rescale;
-    for (var p = 0u; p < count; p++) { total += score[p]; }
-    for (var j = 0u; j < OWNED; j++) {
-      let i = tid + j * TILE;
-      var partial = sum[j] * rescale;
-      if (i < PAIRS) {
-        for (var p = 0u; p < count; p++) { partial += score[p] * v_pair(cache + (start + p) * PAIRS + i); }
-      }
-      sum[j] = partial;
-    }
+    let weight = select(0.0, exp(s - tile_highest), tid < count);
+    score[tid] = weight;
+    total = total * rescale + weight;
+    sum *= rescale;
     highest = tile_highest;
     workgroupBarrier();
+    if (offset < GROUPS) {
+      for (var p = offset; p < count; p += GROUPS) { sum += score[p] * v_pair((cache + start + p) * PAIRS + pair); }
+    }
+    workgroupBarrier();
   }
-  for (var j = 0u; j < OWNED; j++) {
-    let i = tid + j * TILE;
-    if (i < PAIRS) { o[row + 2u * i] = sum[j].x / total; o[row + 2u * i + 1u] = sum[j].y / total; }
+  reduced[tid] = total;
+  sums[tid] = sum;
+  workgroupBarrier();
+  for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
+    if (tid < stride) { reduced[tid] += reduced[tid + stride]; }
+    workgroupBarrier();
+  }
+  if (tid < PAIRS) {
+    for (var g = 1u; g < GROUPS; g++) { sum += sums[tid + g * PAIRS]; }
+    o[row + 2u * tid] = sum.x / reduced[0];
+    o[row + 2u * tid + 1u] = sum.y / reduced[0];
   }
 }

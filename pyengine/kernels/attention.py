@@ -2,6 +2,8 @@
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, variants
 
 KV_VARIANTS = variants(kv=("f16", "f32"))
+ATTENTION_VARIANTS = variants(kv=("f16", "f32"), wide=(True, False))
+GPU_THREADS, SOFTWARE_THREADS = 256, 64
 
 
 def _kv(value):
@@ -25,6 +27,14 @@ def _launch_rope_kv(node, values, caps):
     return Launch({"kv": _kv(cache)}, constants, (ceil_div(pairs, 64), qkv.shape[0], 1))
 
 
+def _threads(caps, pairs):
+    """Threads of a workgroup: at least one for each pair of dims of a head."""
+    threads = SOFTWARE_THREADS if caps.software else GPU_THREADS
+    while threads < pairs:
+        threads *= 2
+    return threads
+
+
 def _launch_attention(node, values, caps):
     view = NodeView(node, values)
     q, cache = view[0], view[1]
@@ -37,9 +47,12 @@ def _launch_attention(node, values, caps):
         "D": d,
         "CONTEXT": context,
         "SCALE": float(view.attrs["scale"]),
+        "THREADS": _threads(caps, d // 2),
     }
-    return Launch({"kv": _kv(cache)}, constants, (heads, q.shape[0], 1))
+    kv = _kv(cache)
+    wide = d % (8 if kv == "f16" else 4) == 0
+    return Launch({"kv": kv, "wide": wide}, constants, (heads, q.shape[0], 1))
 
 
 SPECS = (KernelSpec("rope_kv", "rope_kv", _launch_rope_kv, KV_VARIANTS),
-         KernelSpec("attention", "attention", _launch_attention, KV_VARIANTS))
+         KernelSpec("attention", "attention", _launch_attention, ATTENTION_VARIANTS))
