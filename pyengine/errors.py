@@ -43,7 +43,7 @@ MESSAGES = {
     ),
     "E_INSECURE_CONTEXT": (
         "{url} is not a secure context, so the browser hides WebGPU and storage.",
-        "Open the page over https or on localhost.",
+        "Open it over https or as http://localhost; python3 build.py serve --https sets up https.",
     ),
     "E_BUSY": (
         "{what} is in use by {owner}.",

@@ -7,7 +7,7 @@ export const MESSAGES = {
   "E_NO_WEBGPU": ["This browser offers no WebGPU adapter ({reason}).",
   "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."],
   "E_INSECURE_CONTEXT": ["{url} is not a secure context, so the browser hides WebGPU and storage.",
-    "Open the page over https or on localhost."],
+    "Open it over https or as http://localhost; python3 build.py serve --https sets up https."],
   "E_BUSY": ["{what} is in use by {owner}.",
     "Wait for it to finish, or close the other tab, and try again."],
   "E_DEVICE_LOST": ["The GPU device was lost ({reason}).",

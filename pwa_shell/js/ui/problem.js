@@ -52,7 +52,8 @@ export async function findObstacle() {
     return {
       code: "E_INSECURE_CONTEXT",
       message: `${location.origin} is not a secure address, so the browser hides its GPU from it.`,
-      nextStep: "Open the page over https, or on localhost.",
+      nextStep:
+        "Open it over https or as http://localhost; python3 build.py serve --https sets up https.",
     };
   }
   const gpu = /** @type {any} */ (navigator).gpu;
