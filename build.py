@@ -2,6 +2,7 @@
 """Jird's one command. Needs Python 3.11 or later and a network for the first run; nothing else.
 
     python3 build.py serve [--port 8000] [--host 127.0.0.1]   build the site and serve it
+    python3 build.py serve --https                            serve it to tablets and phones too
     python3 build.py build                                    write dist/
     python3 build.py test [--long] [pytest arguments]         run the tests
     python3 build.py fetch                                    only bring every asset into the cache
@@ -24,7 +25,8 @@ def parser():
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="build the site and serve it")
     serve.add_argument("--port", type=port, default=8000, help="default: 8000")
-    serve.add_argument("--host", default="127.0.0.1", help="listen here (default: 127.0.0.1)")
+    serve.add_argument("--host", help="listen here (default: 127.0.0.1; with --https: everywhere)")
+    serve.add_argument("--https", action="store_true", help="with a certificate of its own")
     commands.add_parser("build", help="write dist/")
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     commands.add_parser("fetch", help="bring every asset into the cache")
@@ -63,7 +65,10 @@ def run(options, rest):
     """Run a command inside the venv; returns its exit status."""
     from app.build import commands
     if options.command == "serve":
-        commands.serve(options.host, options.port)
+        if options.https:
+            commands.serve_https(options.host or "0.0.0.0", options.port)
+        else:
+            commands.serve(options.host or "127.0.0.1", options.port)
     elif options.command == "test":
         return commands.test(rest)
     else:

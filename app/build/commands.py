@@ -3,10 +3,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
-from app.build import browsers, node, server, settings, site
+from app.build import browsers, lan, node, server, settings, site, venv
 from app.build.console import BuildError, human_bytes, say, step
 
 
@@ -35,22 +36,46 @@ def report(cache):
 
 
 def serve(host, port):
-    """Build, then serve dist/ until SIGINT or SIGTERM."""
+    """Build, then serve dist/ over http until SIGINT or SIGTERM."""
     here = server.Site(Path(settings.DIST))
     server.make_server(here, host, port).server_close()      # a taken port is told before the build
     build()
     http = server.make_server(here, host, port)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    shown = "localhost" if host in ("", "127.0.0.1", "0.0.0.0", "::", "::1") else host
+    shown = "localhost" if host in (*lan.EVERY, *lan.LOOPBACK) else lan.in_url(host)
     say(f"\n  Jird is at http://{shown}:{http.server_address[1]}/   (Ctrl+C stops it)")
-    if host not in ("", "127.0.0.1", "localhost", "::1"):
-        say("  From other machines browsers give WebGPU only over https: put a TLS proxy in front.")
+    if host not in ("localhost", *lan.LOOPBACK):
+        say("  From other machines browsers give WebGPU only over https: add --https.")
+    run_until_stopped(http)
+
+
+def serve_https(host, port):
+    """Build, then serve dist/ over TLS, and a help page on the next port, until stopped."""
+    venv.ensure("https")
+    from app.build import certificates, https
+    folder, names = settings.cache_dir() / "https", lan.names(host)
+    with site.build_lock():
+        own = certificates.ensure(folder, names)
+    here = server.Site(Path(settings.DIST))
+    for early in https.make_servers(here, host, port, own, names):
+        early.server_close()
+    build()
+    servers = https.make_servers(here, host, port, own, names)
+    https.announce(host, names, servers[0].server_address[1], own)
+    run_until_stopped(*servers)
+
+
+def run_until_stopped(*servers):
+    """Serve until SIGINT or SIGTERM; the first in this thread."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for other in servers[1:]:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
     try:
-        http.serve_forever()
+        servers[0].serve_forever()
     except KeyboardInterrupt:
         say("")
     finally:
-        http.server_close()
+        for each in servers:
+            each.server_close()
 
 
 def test(arguments):

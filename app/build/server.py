@@ -188,10 +188,13 @@ class ServerV6(Server):
     address_family = socket.AF_INET6
 
 
-def make_server(site, host, port):
-    """A bound server for `site`; raises BuildError when the port is taken, naming a free one."""
+def make_server(site, host, port, kinds=(Server, ServerV6)):
+    """A bound server for `site`, one of `kinds` for IPv4 and IPv6.
+
+    Raises BuildError when the port is taken, naming a free one.
+    """
     handler = type("SiteHandler", (Handler,), {"site": site})
-    kind = ServerV6 if ":" in host else Server
+    kind = kinds[":" in host]
     try:
         return kind((host, port), handler)
     except OSError as error:

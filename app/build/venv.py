@@ -10,8 +10,9 @@ from app.build import apt, settings
 from app.build.console import BuildError, step, watched
 from app.build.fetch import last_error, tree_bytes
 
-# `test` installs everything that `serve` needs, at the same versions.
-INCLUDES = {"serve": ("serve",), "test": ("test", "serve"), "node": ("node",)}
+# `test` installs everything that the other commands need, at the same versions.
+INCLUDES = {"serve": ("serve",), "test": ("test", "serve", "https"), "node": ("node",),
+            "https": ("https",)}
 
 
 def python(venv=None):
