@@ -80,13 +80,13 @@ class Binding {
 
 function usageOf(label) {
   const usage = GPUBufferUsage;
-  if (label === "readback") return usage.MAP_READ | usage.COPY_DST;
+  if (label.startsWith("readback")) return usage.MAP_READ | usage.COPY_DST;
   const extra = label.startsWith("jobs.") ? usage.UNIFORM : 0;
   return usage.STORAGE | usage.COPY_DST | usage.COPY_SRC | extra;
 }
 
 class Runner {
-  #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readback; #ownReadback = null;
+  #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = [];
   #bindGroups = 0; #compiling; #failed = null; #closed = false;
 
   constructor(device, header, ints, buffers, onCompiled, lostReason) {
@@ -94,7 +94,7 @@ class Runner {
     this.#header = header;
     this.#buffers = buffers;
     this.#lostReason = lostReason;
-    this.#readback = buffers[header.readback];
+    this.#readbacks = header.readbacks.map((i) => buffers[i]); // those that are not mapped
     this.#startCompiling(onCompiled);
     this.#programs = Object.values(header.programs).map(([at, count]) => this.#bindProgram(ints, at, count));
     device.onuncapturederror = ({ error }) => { this.#failed ??= error.message; };
@@ -248,7 +248,7 @@ class Runner {
 
   /** sequence: per group, repeats, count, program numbers. -> Uint8Array of the read range, or null. */
   async run(sequence, readBuffer, offset, nbytes) {
-    const target = readBuffer >= 0 ? this.#readbackFor(nbytes) : null;
+    const target = readBuffer >= 0 ? this.#takeReadback(nbytes) : null;
     this.#submit((pass) => {
       for (let at = 0; at < sequence.length;) {
         const repeats = sequence[at], count = sequence[at + 1];
@@ -267,6 +267,7 @@ class Runner {
     }
     const bytes = new Uint8Array(target.getMappedRange(0, nbytes)).slice();
     target.unmap();
+    this.#readbacks.push(target);
     this.#checkLost();
     return bytes;
   }
@@ -281,14 +282,13 @@ class Runner {
     }
   }
 
-  /** The plan's readback buffer holds ids; logits, asked for rarely, get one of their own that is kept. */
-  #readbackFor(nbytes) {
-    if (nbytes <= this.#readback.size) return this.#readback;
-    if (!this.#ownReadback || this.#ownReadback.size < nbytes) {
-      this.#ownReadback?.destroy();
-      this.#ownReadback = this.#device.createBuffer({ label: "readback.large", size: nbytes, usage: usageOf("readback") });
-    }
-    return this.#ownReadback;
+  /** A buffer to map: the plan's hold ids, one for each submit under way; logits, asked for rarely, get one that is kept. */
+  #takeReadback(nbytes) {
+    const found = this.#readbacks.findIndex(({ size }) => size >= nbytes);
+    if (found >= 0) return this.#readbacks.splice(found, 1)[0];
+    const made = this.#device.createBuffer({ label: "readback.large", size: nbytes, usage: usageOf("readback.large") });
+    this.#ownReadbacks.push(made);
+    return made;
   }
 
   /** A device that goes away fails its calls first and says so a moment later. */
@@ -304,15 +304,16 @@ class Runner {
 
   /** JSON of live objects, for leak tests. */
   live() {
-    const own = this.#ownReadback ? 1 : 0;
+    const own = this.#ownReadbacks.length;
     return JSON.stringify({ buffers: this.#buffers.length + own, bind_groups: this.#bindGroups, pipelines: this.#compiling.length });
   }
 
   close() {
     this.#closed = true;
     this.#buffers.forEach((buffer) => buffer.destroy());
-    this.#ownReadback?.destroy();
-    this.#ownReadback = null;
+    this.#ownReadbacks.forEach((buffer) => buffer.destroy());
+    this.#ownReadbacks = [];
+    this.#readbacks = [];
     this.#buffers = [];
     this.#programs = [];
     this.#compiling = [];

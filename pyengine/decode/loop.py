@@ -138,11 +138,19 @@ class DecodeLoop:
             self.cache.extend(chunk)
         return data
 
-    async def _decode(self, last, steps, tail, stop_ids):
-        """One burst of `steps` after id `last`; -> the produced ids up to and with the first stop
-        id."""
+    def _launch(self, steps, tail):
+        """Begins one burst after whatever is under way; -> (steps, awaitable of its ring)."""
         self._runner.write(self._state, 4 * st.STEP, bytes(4))
-        data = await self._run([(("decode", tail), steps)], (self._ring, 0, 4 * steps))
+        self.timing.submits += 1
+        read = (self._ring, 0, 4 * steps)
+        return steps, self._runner.submit([(("decode", tail), steps)], read)
+
+    async def _land(self, flight, last, stop_ids):
+        """Waits for a burst that followed id `last`; -> its ids up to and with the first stop id."""
+        steps, landing = flight
+        started = time.perf_counter()
+        data = await landing
+        self.timing.waited += time.perf_counter() - started
         ids = list(struct.unpack(f"<{steps}I", data))
         end = next((i + 1 for i, token in enumerate(ids) if token in stop_ids), steps)
         self.cache.extend([last, *ids][:end])
@@ -214,18 +222,38 @@ class DecodeLoop:
         timing.prefill = time.perf_counter() - started
         timing.python = timing.prefill - timing.waited
         new = [] if data is None else list(struct.unpack("<I", data))
-        while True:
-            left -= len(new)
-            reason = ("cancel" if cancel.cancelled else "stop" if new and new[-1] in stop_ids
-                      else "length" if left <= 0 else None)
-            yield Batch(new, reason)
-            if reason:
-                return
-            steps, began, waited = burst.steps(left), time.perf_counter(), timing.waited
-            new = await self._decode(new[-1], steps, tail, stop_ids)
-            seconds = time.perf_counter() - began
-            burst.took(len(new), seconds)
-            timing.decode += seconds
-            timing.decoded += len(new)
-            timing.decode_submits += 1
-            timing.python += seconds - (timing.waited - waited)
+        bursts = self._bursts(new, burst, left - 1, tail, stop_ids)
+        async with aclosing(bursts):
+            while True:
+                left -= len(new)
+                reason = ("cancel" if cancel.cancelled else "stop" if new and new[-1] in stop_ids
+                          else "length" if left <= 0 else None)
+                yield Batch(new, reason)
+                if reason:
+                    return
+                new = await anext(bursts)
+
+    async def _bursts(self, new, burst, left, tail, stop_ids):
+        """Yields the ids of burst after burst, `left` in all. While one is quick, the next is begun before
+        it is read: the device computes while the host encodes. What a stop, a cancel or a stop string
+        leaves under way is waited for and forgotten; its positions never count as resident."""
+        timing, flights, ahead = self.timing, [], 1
+        try:
+            while left > 0 or flights:
+                began, waited = time.perf_counter(), timing.waited
+                while left > 0 and len(flights) < ahead:
+                    flights.append(self._launch(burst.steps(left), tail))
+                    left -= flights[-1][0]
+                steps = flights[0][0]
+                new = await self._land(flights.pop(0), new[-1], stop_ids)
+                seconds = time.perf_counter() - began
+                burst.took(steps, seconds)
+                ahead = self._runner.ahead if seconds < 2 * BURST_SECONDS else 1
+                timing.decode += seconds
+                timing.decoded += len(new)
+                timing.decode_submits += 1
+                timing.python += seconds - (timing.waited - waited)
+                yield new
+        finally:
+            for _, landing in flights:
+                await landing

@@ -11,7 +11,8 @@ MAX_GRID = 65535
 
 
 class Runner(Protocol):
-    """One model on one device."""
+    """One model on one device. `ahead`: how many submits may be under way at once to some use."""
+    ahead = 1
 
     async def upload(self, files, progress):
         """Streams every weight from `files` (ByteSources, by number) and every constant;
@@ -27,6 +28,11 @@ class Runner(Protocol):
         """Replays [(program names, repeats)], each group of names in turn, in one encoder, one pass
         and one submit;
         -> the bytes of `read` = (buffer, offset, nbytes) afterwards, or None."""
+
+    def submit(self, sequence, read=None):
+        """As `run`, but where `ahead` > 1 the work is under way when this returns; -> an awaitable
+        of what `run` gives, which must be awaited."""
+        return self.run(sequence, read)
 
     def live(self):
         """{kind of object: how many exist}: what a leak test compares."""

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from pyengine import flags
-from pyengine.device.api import reads, repack_grid, upload_bytes
+from pyengine.device.api import Runner, reads, repack_grid, upload_bytes
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
 from pyengine.plan.plan import JOB_STRIDE, SLOTS
@@ -111,7 +111,7 @@ def _create_buffers(device, plan):
         self.device.destroy()
 
 
-class NativeRunner:
+class NativeRunner(Runner):
     def __init__(self, device, plan):
         self._device, self._queue, self.plan = device, device.queue, plan
         self._buffers = _create_buffers(device, plan)

@@ -1,9 +1,10 @@
 """The null device: runs nothing, records everything. Most tests of planning and of the decode loop
 need no more."""
+from pyengine.device.api import Runner
 from pyengine.kernels.spec import Caps
 
 
-class NullRunner:
+class NullRunner(Runner):
     """Records `writes` and `runs`; reads answer zeros, or what `respond(sequence, read)` gives."""
 
     def __init__(self, plan, respond=None):

@@ -1,7 +1,7 @@
 """The oracle device: replays a plan with the ops' numpy references, on the plan's own buffers and
 arena offsets."""
 from pyengine.decode import state as st
-from pyengine.device.api import upload_bytes
+from pyengine.device.api import Runner, upload_bytes
 from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
 from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
@@ -12,7 +12,7 @@ from pyengine.quant.kinds import WeightKind
 DTYPES = {"f32": "<f4", "u32": "<u4", "f16x2": "<f2"}
 
 
-class NumpyRunner:
+class NumpyRunner(Runner):
     def __init__(self, plan):
         self.plan = plan
         skipped = ("staging",)

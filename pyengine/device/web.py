@@ -7,6 +7,7 @@ crosses per call, and weights go from the file reader to the GPU without enterin
 """
 import json
 
+from pyengine.device.api import Runner
 from pyengine.errors import MESSAGES, EngineError
 from pyengine.kernels.spec import Caps
 from pyengine.plan import export
@@ -64,7 +65,9 @@ class WebDevice:
         self._binding.destroy()
 
 
-class WebRunner:
+class WebRunner(Runner):
+    ahead = 2  # one burst computes while the browser encodes the next
+
     def __init__(self, handle, plan, compile_callback):
         self._handle, self.plan, self._compile_callback = handle, plan, compile_callback
         self._sequences = {}  # sequence -> Int32Array: the same few every token
@@ -109,9 +112,15 @@ class WebRunner:
         return self._sequences[key]
 
     async def run(self, sequence, read=None):
+        return await self.submit(sequence, read)
+
+    def submit(self, sequence, read=None):
         buffer, offset, nbytes = read or (-1, 0, 0)
+        return self._result(self._handle.run(self._sequence(sequence), buffer, offset, nbytes), read)
+
+    async def _result(self, promise, read):
         try:
-            data = await self._handle.run(self._sequence(sequence), buffer, offset, nbytes)
+            data = await promise
         except JsException as error:
             raise _coded(error) from None
         return data.to_bytes() if read else None

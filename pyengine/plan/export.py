@@ -3,7 +3,7 @@ import json
 from array import array
 
 from pyengine.device.api import reads, repack_grid
-from pyengine.plan.plan import JOB_STRIDE, SLICE, SLOTS
+from pyengine.plan.plan import JOB_STRIDE, READBACKS, SLICE, SLOTS
 
 
 def _upload_rows(plan, read):
@@ -44,7 +44,7 @@ def header_json(plan):
         "uploads": [[r.file, r.offset, r.nbytes, _upload_rows(plan, r)] for r in reads(plan)],
         "staging": [plan.buffer(f"staging.{slot}") for slot in range(SLOTS)],
         "jobs": [plan.buffer(f"jobs.{slot}") for slot in range(SLOTS)],
-        "readback": plan.buffer("readback"), "slice": SLICE, "jobStride": JOB_STRIDE,
+        "readbacks": [plan.buffer(f"readback.{i}") for i in range(READBACKS)], "slice": SLICE, "jobStride": JOB_STRIDE,
     })
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 PARTS = ("weights", "kv", "state", "activations", "staging")
 SLICE = 4 << 20      # bytes of one staging slice while weights stream
 SLOTS = 4            # slices in flight
+READBACKS = 2        # submits whose ids may be read back at once
 JOBS = 64            # repack jobs of one slice
 JOB_STRIDE = 256     # bytes from one job to the next: WebGPU's uniform offset alignment
 

@@ -10,6 +10,7 @@ from pyengine.plan.memory import align, lifetimes, plan_arena
 from pyengine.plan.plan import (
     JOB_STRIDE,
     JOBS,
+    READBACKS,
     SLICE,
     SLOTS,
     Buffer,
@@ -192,5 +193,6 @@ def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):
     for slot in range(SLOTS):
         scheduler.buffer(f"staging.{slot}", SLICE, "staging")
         scheduler.buffer(f"jobs.{slot}", JOBS * JOB_STRIDE, "staging")
-    scheduler.buffer("readback", 4 * ring, "staging")
+    for i in range(READBACKS):
+        scheduler.buffer(f"readback.{i}", 4 * ring, "staging")
     return plan

@@ -109,11 +109,13 @@ def test_one_submit_and_one_pass_a_burst(engine, burst, count):
     found = engine.run(in_page.submits, folder=TINY, ids=[1, 2, 3], count=count, burst=burst)
     marks = found["marks"]
     assert [mark["ids"] for mark in marks] == [1] + [burst] * ((count - 1) // burst)
-    for before, after in pairwise(marks):
-        assert after["submits"] - before["submits"] == 1
-        assert after["passes"] - before["passes"] == 1
-        per_token = (after["dispatches"] - before["dispatches"]) / after["ids"]
-        assert per_token == found["dispatches_per_token"]
+    first, last = marks[0], marks[-1]
+    bursts = len(marks) - 1
+    for before, after in pairwise(marks):  # at most one burst is begun ahead of the one that is read
+        assert 0 <= after["submits"] - before["submits"] <= 2
+    assert last["submits"] - first["submits"] == bursts
+    assert last["passes"] - first["passes"] == bursts
+    assert (last["dispatches"] - first["dispatches"]) / (count - 1) == found["dispatches_per_token"]
     assert found["submits_per_token"] == 1 / burst
 
 

@@ -15,7 +15,7 @@ fn main() { x[0] += no_such_name; }
 def service_buffers():
     """The staging, jobs and readback buffers that each plan has."""
     pairs = [(f"staging.{i}", SLICE) for i in range(4)] + [(f"jobs.{i}", 64 * 256) for i in range(4)]
-    return [Buffer(name, size, "staging") for name, size in (*pairs, ("readback", 256))]
+    return [Buffer(name, size, "staging") for name, size in (*pairs, ("readback.0", 256), ("readback.1", 256))]
 
 
 def counter_plan(code=ADD_ONE, sizes=(256,)):

@@ -75,5 +75,5 @@ def test_the_export_is_the_plan():
     (file, offset, nbytes, ((pipeline, buffer, _, start, size, row, rows, *_),)), = header["uploads"]
     assert (file, offset, nbytes, pipeline, buffer) == (0, 8, 48, -1, 0)
     assert (start, size, row, rows) == (0, 48, 0, 3)
-    assert header["buffers"][header["readback"]][0] == "readback"
+    assert [header["buffers"][i][0] for i in header["readbacks"]] == ["readback.0", "readback.1"]
     assert [header["buffers"][i][0] for i in header["jobs"]] == [f"jobs.{i}" for i in range(4)]

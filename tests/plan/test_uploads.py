@@ -154,8 +154,8 @@ def test_header_holds_buffers_pipelines_and_reads(model):
     assert [p[1] for p in header["pipelines"]] == [p.code for p in plan.pipelines]
     assert [tuple(p[2]) for p in header["pipelines"]] == [p.access for p in plan.pipelines]
     assert [
-        plan.buffers[i].name for i in header["staging"] + header["jobs"] + [header["readback"]]
-    ] == [*(f"staging.{i}" for i in range(4)), *(f"jobs.{i}" for i in range(4)), "readback"]
+        plan.buffers[i].name for i in header["staging"] + header["jobs"] + header["readbacks"]
+    ] == [*(f"staging.{i}" for i in range(4)), *(f"jobs.{i}" for i in range(4)), "readback.0", "readback.1"]
     for read, (file, offset, nbytes, pieces) in zip(reads(plan), header["uploads"], strict=True):
         assert (file, offset, nbytes) == (read.file, read.offset, read.nbytes)
         for piece, row in zip(read.pieces, pieces, strict=True):
