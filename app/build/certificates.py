@@ -34,6 +34,12 @@ class Certificates:
     ca: bytes
 
     @property
+    def name(self):
+        """What devices call the authority."""
+        subject = x509.load_der_x509_certificate(self.ca).subject
+        return subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+
+    @property
     def fingerprint(self):
         """SHA-256 of the authority, as devices show it: AB:CD:..."""
         return x509.load_der_x509_certificate(self.ca).fingerprint(hashes.SHA256()).hex(":").upper()

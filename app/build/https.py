@@ -106,6 +106,7 @@ class HelpHandler(BaseHTTPRequestHandler):
         return string.Template(PAGE.read_text(encoding="utf-8")).substitute(
             site=html.escape(site, quote=True),
             ca=CA_PATH,
+            name=html.escape(self.server.certificates.name),
             fingerprint=self.server.certificates.fingerprint,
         )
 

@@ -235,6 +235,7 @@ def test_the_help_page_and_the_certificate_for_devices(running):
     assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
     assert f'href="https://192.168.7.83:{port}/"' in text and own.fingerprint in text
     assert 'href="/jird-ca.crt"' in text and "$" not in text
+    assert own.name.startswith("Jird on ") and f"<b>{own.name}</b>" in text
     for words in (
         "Profile Downloaded",
         "Certificate Trust Settings",
