@@ -164,7 +164,7 @@ class Engine:
             "ttft_ms": 1e3 * t.prefill if t.prefill else None,
             "prefill_tps": fresh / t.prefill if t.prefill else None,
             "decode_tps": t.decoded / t.decode if t.decode else None,
-            "python_ms_per_token": 1e3 * t.python / tokens if tokens else None,
+            "python_ms_per_token": 1e3 * t.python / t.decoded if t.decoded else None,
             "prompt_tokens": t.prompt_tokens, "reused_tokens": t.reused_tokens, "tokens": tokens,
             "load_ms": dict(self.load_ms),
             "bytes": self.model.plan.bytes_needed(),

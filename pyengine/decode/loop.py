@@ -32,8 +32,8 @@ class Batch:
 
 @dataclass
 class Timing:
-    """Seconds and counts of one generation. `python` is what Python itself spent; `waited` went by
-    in the device's calls."""
+    """Seconds and counts of one generation. `python` is what Python itself spent while
+    decoding; `waited` went by in the device's calls."""
     prompt_tokens: int = 0
     reused_tokens: int = 0
     prefill: float = 0.0
@@ -220,7 +220,6 @@ class DecodeLoop:
         self._write_sampling(params, sorted(stop_ids), ids)
         data = await self._prefill(ids, cancel, (tail,), (self._ring, 0, 4))
         timing.prefill = time.perf_counter() - started
-        timing.python = timing.prefill - timing.waited
         new = [] if data is None else list(struct.unpack("<I", data))
         bursts = self._bursts(new, burst, left - 1, tail, stop_ids)
         async with aclosing(bursts):
