@@ -6,6 +6,7 @@
 import { asJirdError, jirdError } from "./js/errors.js";
 import { openSource } from "./js/http_source.js";
 import { event } from "./js/protocol.js";
+import { reportRequests } from "./js/request_log.js";
 
 const SITE = new URL("./", import.meta.url).href;
 const GPU_ANSWERS_MS = 150;
@@ -18,6 +19,8 @@ let indexText = null;
 let binding = null;
 let bindingTaken = false;
 let checked = null;
+
+reportRequests("engine");
 
 self.onmessage = ({ data }) => {
   if (data.method === "load" && receive === wait) {

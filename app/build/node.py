@@ -94,11 +94,11 @@ def vendor():
     return folder
 
 
-def bundle(node, entry, target):
-    """One ES module from an entry's source text, with esbuild."""
+def bundle(node, entry, target, *options):
+    """One ES module from an entry's source text, with esbuild; its later options win."""
     command = [node, str(MODULES / "esbuild/bin/esbuild"), "--bundle", "--minify", "--format=esm",
                "--platform=browser", "--target=es2022", "--charset=utf8", "--legal-comments=eof",
-               "--log-level=warning", f"--outfile={target}"]
+               "--log-level=warning", f"--outfile={target}", *options]
     done = subprocess.run(command, input=entry, cwd=settings.SHELL, capture_output=True, text=True,
                           encoding="utf-8")
     if done.returncode:

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.build import node, settings, wheels
+from app.build import node, pwa, settings, wheels
 from app.build.console import step
 from app.build.fetch import Asset, Cache, sha256_file
 
@@ -66,7 +66,9 @@ def build(dist=None):
             shutil.copytree(node.vendor(), site / "vendor")
             write_pyodide(site / "pyodide", found)
             write_models(site / "models", models)
+            pwa.prepare(site)
             write_version(site)
+            pwa.write_precache_list(site)
             swap(site, dist, Path(scratch) / "old")
     return cache
 

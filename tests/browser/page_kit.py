@@ -105,7 +105,7 @@ def chat(page, page_root, serve):
 def phone(browser, page_root, serve):
     served = serve(page_root, PREFIX)
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True,
-                                  is_mobile=True)
+                                  is_mobile=True, service_workers="block")
     kit = ChatPage(context.new_page(), served.url)
     yield kit
     context.close()

@@ -12,8 +12,9 @@ import pytest
 from app.build import node, settings, site
 from app.build.fetch import sha256_file
 
-# What the shell may name: XML namespaces, and the hub, which only a person's wish contacts.
-NAMED_HOSTS = ("www.w3.org", "huggingface.co", "localhost", "127.0.0.1")
+# What the shell may name: XML namespaces, the hub, which only a person's wish contacts, and a page
+# that a message of Workbox (bundled in sw.js) recommends to developers.
+NAMED_HOSTS = ("www.w3.org", "huggingface.co", "localhost", "127.0.0.1", "bit.ly")
 
 
 def shell_files(dist):

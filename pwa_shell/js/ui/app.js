@@ -31,6 +31,7 @@ export class App {
   running = null;
   #deleted = new Set();
   #opening = 0;
+  #opened = false;
 
   /**
    * @param {import("./engine_session.js").EngineSession} session
@@ -66,14 +67,19 @@ export class App {
     this.start.on("example", (text) => this.send(text));
     this.composer.on("send", (text) => this.send(text));
     this.composer.on("stop", () => this.stop());
-    this.composer.on("draft", (text) =>
-      this.store.setDraft(this.chat?.id ?? NEW, text).catch(() => {}),
-    );
+    this.composer.on("draft", () => this.#keepDraft());
     this.sidebar.on("open", (id) => this.go(id));
     this.sidebar.on("new", () => this.go(null));
     this.sidebar.on("delete", (id) => this.deleteChat(id));
     addEventListener("popstate", () => this.route());
-    addEventListener("pagehide", () => this.running?.run.save());
+    addEventListener("pagehide", () => {
+      this.running?.run.save();
+      if (this.#opened) this.#keepDraft(); // before that the box does not hold the draft yet
+    });
+  }
+
+  #keepDraft() {
+    this.store.setDraft(this.chat?.id ?? NEW, this.composer.text).catch(() => {});
   }
 
   load() {
@@ -98,7 +104,7 @@ export class App {
   /** @param {Chat|null} chat */
   async #open(chat) {
     const ticket = ++this.#opening;
-    if (ticket > 1) this.store.setDraft(this.chat?.id ?? NEW, this.composer.text).catch(() => {});
+    if (ticket > 1) this.#keepDraft();
     const [messages, draft] = await Promise.all([
       chat ? this.store.listMessages(chat.id) : [],
       this.store.getDraft(chat?.id ?? NEW),
@@ -109,6 +115,7 @@ export class App {
     this.view.show(this.#path(), this.running?.run ?? null);
     const early = ticket === 1 ? this.composer.text : ""; // typed while the page was still loading
     this.composer.setText(early || draft);
+    this.#opened = true;
     this.render();
     this.composer.focus();
   }

@@ -2,6 +2,7 @@
 import { App } from "./app.js";
 import { openChatStore } from "./chat_store.js";
 import { EngineSession } from "./engine_session.js";
+import "./install_guide.js"; // hears of the browser's offer to install, which may come early
 import { DEFAULT_MODEL } from "./model_info.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { setUpThemeButton } from "./theme.js";
@@ -17,3 +18,5 @@ listenForShortcuts({
   stop: () => app.sidebar.close() || app.stop(),
 });
 await app.begin();
+const { setUpPwa } = await import("./pwa.js"); // nothing in it is needed to see the page or to chat
+setUpPwa(app.session);

@@ -46,6 +46,38 @@ const TEXTS = {
   chatsClose: "Hide chats",
   codeBlock: "Code block.",
   ready: "The model is ready.",
+  close: "Close",
+  updateReady: "A new version is ready",
+  updatedElsewhere: "Another tab has updated Jird",
+  updateLater: "The new version starts when the answer in another tab is done.",
+  reload: "Reload",
+  later: "Later",
+  privacyTitle: "Nothing you write leaves this device",
+  privacyText:
+    "Answers are worked out here. The network is asked only for Jird's own files, and for models " +
+    "that you choose.",
+  networkOn: "This site can be reached.",
+  networkOff: "Offline: this site cannot be reached.",
+  offlineReady: "Jird starts without a network.",
+  offlinePreparing: "Jird is being stored, so that it starts without a network.",
+  offlineInsecure: "Jird needs a network to start: this address is not secure (https).",
+  offlineUnsupported: "Jird needs a network to start: this browser stores no pages.",
+  offlineFailed: "Jird needs a network to start: it could not be stored. Free some space, then reload.",
+  requestsOwn: "requests to this site",
+  requestsTo: "to",
+  requestsNoOther: "none to any other",
+  requestStored: "from this device",
+  install: "Install",
+  installTitle: "Keep Jird at hand",
+  installApple:
+    "On the Home Screen it starts without a network, and Safari keeps its data. Elsewhere Safari " +
+    "may delete what a site stored when it is not visited for a week.",
+  installOther: "Installed, it starts without a network and in a window of its own.",
+  installShareBefore: "Tap Share",
+  installShare: "(it may be behind the ••• button)",
+  installAdd: "Choose “Add to Home Screen”",
+  installOpen: "Open Jird from there",
+  installClose: "Do not show this again",
 };
 
 /** @param {keyof TEXTS} key @returns {string} */
