@@ -1,0 +1,73 @@
+"""Decode and prefill speed of the built site in one browser, as JSON: the figures of docs/performance.md.
+
+    python3 tests/bench/speed.py [--browser "chromium --user-data-dir={profile} {url}"] [--repeats 5] ...
+
+Needs `dist/` (python3 build.py build) and a browser; only the standard library. In the browser's command {url} and {profile} are
+filled in; it is ended when the page has reported.
+"""
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SWIFTSHADER = ("chromium --headless=new --no-sandbox --enable-unsafe-webgpu --use-webgpu-adapter=swiftshader "
+               "--disable-quic --disable-background-networking --disable-component-update --disable-sync "
+               "--user-data-dir={profile} {url}")
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """`/bench/` is this folder, the rest is dist/; a POST is the page's answer."""
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
+
+    def translate_path(self, path):
+        path = path.split("?")[0].lstrip("/")
+        inside = path.removeprefix("bench/")
+        return str(Path(__file__).parent / inside if inside != path else ROOT / "dist" / path)
+
+    def do_POST(self):
+        self.server.answer = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
+        self.server.answered.set()
+
+    def log_message(self, *_):
+        pass
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--browser", default=SWIFTSHADER)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--contexts", default="64,512,2048", help="positions before decoding begins")
+    parser.add_argument("--prefills", default="128,401,2048", help="prompt lengths")
+    parser.add_argument("--tokens", type=int, default=257, help="tokens of each decoding run")
+    parser.add_argument("--seconds", type=int, default=900, help="give up after this long")
+    return parser.parse_args()
+
+
+def main():
+    o = options()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.answer, server.answered = None, threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
+    url = f"http://127.0.0.1:{server.server_address[1]}/bench/speed.html?{query}"
+    with tempfile.TemporaryDirectory() as profile:
+        command = [part.format(profile=profile, url=url) for part in shlex.split(o.browser)]
+        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server.answered.wait(o.seconds)
+        browser.terminate()
+        browser.wait()
+    print(json.dumps(server.answer, indent=1))
+    return 0 if server.answer and "error" not in server.answer else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
