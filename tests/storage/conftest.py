@@ -1,8 +1,9 @@
-"""Fixtures of the storage tests: the shell and a faulty hub on one origin, opened in a real browser.
+"""Fixtures of the storage tests: the shell and a faulty hub on one origin, in a real browser.
 
-    hub         hub_server.Hub, empty; its files lie at /hub/ of the page's origin
-    lab         Lab: the page with the storage worker, started by `lab.start()`
+hub         hub_server.Hub, empty; its files lie at /hub/ of the page's origin
+lab         Lab: the page with the storage worker, started by `lab.start()`
 """
+
 import mimetypes
 import random
 import time
@@ -22,7 +23,7 @@ def data(size, seed=0):
 
 
 class Lab:
-    """A page at `url`. `run(js, argument)` evaluates a function of the page with `lab` (pages.js)."""
+    """A page at `url`; `run(js, argument)` evaluates a function there, with `lab` of pages.js."""
 
     def __init__(self, page, url, hub):
         self.page, self.url, self.hub = page, url, hub
@@ -92,8 +93,14 @@ def test_files(handler):
         return False
     path = HERE / name.removeprefix("/_test/")
     body = path.read_bytes()
-    handler.head(200, {"Content-Type": mimetypes.guess_type(path.name)[0] or "text/plain",
-                       "Content-Length": str(len(body)), "Cache-Control": "no-store"})
+    handler.head(
+        200,
+        {
+            "Content-Type": mimetypes.guess_type(path.name)[0] or "text/plain",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+        },
+    )
     handler.wfile.write(body)
     return True
 
@@ -108,7 +115,9 @@ def hub():
 
 @pytest.fixture
 def lab_url(hub, serve):
-    return serve(settings.SHELL, fault=lambda handler: hub.answer(handler) or test_files(handler)).url
+    return serve(
+        settings.SHELL, fault=lambda handler: hub.answer(handler) or test_files(handler)
+    ).url
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 
 Files lie below /hub/. `other_origin(hub)` serves the same files elsewhere, with CORS.
 """
+
 import hashlib
 import socket
 import threading
@@ -23,7 +24,8 @@ EXPOSED = "ETag, Content-Range, Content-Length, Retry-After, Last-Modified"
 
 @dataclass
 class Asked:
-    """One request: `n` counts those of a path from 1; start and end (exclusive) as they were asked for."""
+    """One request: `n` counts those of a path from 1; start and end (exclusive) as asked for."""
+
     path: str
     n: int
     start: int | None
@@ -36,18 +38,23 @@ class Asked:
 @dataclass(frozen=True)
 class Fault:
     """What is done instead of a right answer; the defaults change nothing."""
-    status: int = 0             # refuse with this status
+
+    status: int = 0  # refuse with this status
     headers: dict = field(default_factory=dict)
-    cut: int | None = None      # reset the connection after so many bytes of the body
-    short: int | None = None    # end the body cleanly after so many bytes, without Content-Length
-    no_range: bool = False      # send all of it with 200
-    hide_length: bool = False   # no Content-Length, chunked
+    cut: int | None = None  # reset the connection after so many bytes of the body
+    short: int | None = None  # end the body cleanly after so many bytes, without Content-Length
+    no_range: bool = False  # send all of it with 200
+    hide_length: bool = False  # no Content-Length, chunked
     redirect: str = ""
-    wait: float = 0.0           # seconds before the answer
+    wait: float = 0.0  # seconds before the answer
+
+
+def etag_of(data):
+    return f'"{hashlib.sha256(data).hexdigest()[:20]}"'
 
 
 class Hub:
-    """Files by path, their faults, and a log; `rate` is bytes a second of all connections together."""
+    """Files by path, their faults, and a log; `rate`: bytes a second of all connections."""
 
     def __init__(self, files=None, rate=None):
         self.files = dict(files or {})
@@ -58,7 +65,7 @@ class Hub:
         self._lock = threading.Lock()
 
     def etag(self, path):
-        return f'"{hashlib.sha256(self.files[path]).hexdigest()[:20]}"'
+        return etag_of(self.files[path])
 
     def sha256(self, path):
         return hashlib.sha256(self.files[path]).hexdigest()
@@ -98,16 +105,24 @@ class Hub:
 
     def _send(self, handler, asked, fault):
         if fault.redirect:
-            return self._head(handler, asked, 302, {"Location": fault.redirect, "Content-Length": "0"})
+            return self._head(
+                handler, asked, 302, {"Location": fault.redirect, "Content-Length": "0"}
+            )
         if fault.status or (asked.path not in self.files and asked.path not in self.json):
-            return self._head(handler, asked, fault.status or 404, {"Content-Length": "0", **fault.headers})
+            return self._head(
+                handler, asked, fault.status or 404, {"Content-Length": "0", **fault.headers}
+            )
         data = self.json.get(asked.path) or self.files[asked.path]
-        tag = None if asked.path in self.json else self.etag(asked.path)
+        tag = None if asked.path in self.json else etag_of(data)  # the file may change meanwhile
         fresh = asked.headers.get("If-Range") in (None, tag)
         partial = asked.start is not None and fresh and not fault.no_range
         if partial and asked.start >= len(data):
-            return self._head(handler, asked, 416, {"Content-Range": f"bytes */{len(data)}",
-                                                    "Content-Length": "0"})
+            return self._head(
+                handler,
+                asked,
+                416,
+                {"Content-Range": f"bytes */{len(data)}", "Content-Length": "0"},
+            )
         start, end = (asked.start, min(asked.end, len(data))) if partial else (0, len(data))
         headers = {"Content-Type": "application/octet-stream"}
         if tag:
@@ -131,17 +146,21 @@ class Hub:
     def _head(self, handler, asked, status, headers):
         asked.status = status
         handler.send_response_only(status)
-        headers = {"Date": handler.date_time_string()} | headers | {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
+        headers = (
+            {"Date": handler.date_time_string()}
+            | headers
+            | {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
+        )
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.end_headers()
 
     def _body(self, handler, asked, data):
         for at in range(0, len(data), BLOCK):
-            block = data[at:at + BLOCK]
-            if self.rate:
+            block = data[at : at + BLOCK]
+            if rate := self.rate:
                 with self._lock:
-                    time.sleep(len(block) / self.rate)
+                    time.sleep(len(block) / rate)
             handler.wfile.write(block)
             asked.sent += len(block)
 
@@ -162,7 +181,9 @@ def other_origin(hub, root):
     """The base URL of another origin that serves the hub's files."""
     site = server.Site(root, fault=hub.answer)
     httpd = server.Server(("127.0.0.1", 0), type("Elsewhere", (_Elsewhere,), {"site": site}))
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{httpd.server_address[1]}"

@@ -42,12 +42,16 @@ const FAULTS = {
   "short-write"() {
     const real = FileSystemSyncAccessHandle.prototype.write;
     FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
-      return bytes.length > 1e6 && ++count > Number(n) ? real.call(this, bytes.subarray(0, 1000), options) : real.call(this, bytes, options);
+      const full = bytes.length > 1e6 && ++count > Number(n);
+      return real.call(this, full ? bytes.subarray(0, 1000) : bytes, options);
     };
   },
   /** N bytes may be stored, of which 5 MB are used. */
   quota() {
     StorageManager.prototype.estimate = async () => ({ usage: 5e6, quota: Number(n) });
+  },
+  insecure() {
+    Object.defineProperty(self, "isSecureContext", { value: false });
   },
   /** The wall clock jumps by a year, to and fro, at each look. */
   clock() {

@@ -1,4 +1,5 @@
 """One contract, four back ends, in a real browser's worker."""
+
 import pytest
 
 RUN = """(name) => new Promise((resolve, reject) => {

@@ -1,4 +1,5 @@
 """Downloads of the storage worker from a server that behaves."""
+
 from tests.storage.conftest import data
 
 CHUNK = 4 << 20
@@ -15,4 +16,8 @@ def test_download_reads_back_as_the_source(lab, hub):
     assert lab.digests() == lab.wanted(*hub.files)
     assert hub.chunks("m/model.gguf") == {0: 1, 1: 1, 2: 1}
     again = lab.download(spec)
-    assert again["result"]["state"] == "complete" and hub.chunks("m/model.gguf") == {0: 1, 1: 1, 2: 1}
+    assert again["result"]["state"] == "complete" and hub.chunks("m/model.gguf") == {
+        0: 1,
+        1: 1,
+        2: 1,
+    }

@@ -3,6 +3,7 @@
 After each: the bytes of the source by SHA-256, or a coded error with a next step; and no chunk that
 was verified is asked for again.
 """
+
 import random
 
 import pytest
@@ -12,7 +13,7 @@ from tests.storage.hub_server import CHUNK, Fault, other_origin
 
 FILE = "m/model.gguf"
 SIZE = 3 * CHUNK + 83_521
-SEEDS = [pytest.param(seed, marks=[] if seed < 3 else pytest.mark.long) for seed in range(30)]
+SEEDS = [pytest.param(seed, marks=[] if seed < 2 else pytest.mark.long) for seed in range(30)]
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_connection_cut_at_a_random_byte(lab, hub, model, seed):
     hub.fault = lambda asked: Fault(cut=cuts[asked.n]) if asked.n in cuts else None
     complete(lab, lab.download(model))
     # What came before the cut is kept: a chunk is asked for again from where it broke off. What
-    # the server's kernel had sent and the browser threw away with the reset is all that comes twice.
+    # the server's kernel had sent and the browser threw away with the reset comes twice, no more.
     again = [asked for asked in hub.log if asked.start % CHUNK]
     assert sum(asked.sent for asked in hub.log) <= SIZE + 3 * CHUNK
     assert all(asked.start < asked.end for asked in again)
@@ -58,7 +59,7 @@ def test_connection_cut_at_a_random_byte(lab, hub, model, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_cut_for_good_then_resumed(lab, hub, model, seed):
-    """The network goes away at a random byte of all; later the rest is fetched, and only the rest."""
+    """The network goes away at a random byte; later the rest is fetched, and only the rest."""
     rng = random.Random(100 + seed)
     left = rng.randrange(1, SIZE)
 
@@ -101,7 +102,7 @@ def test_resumed_where_range_is_ignored_now(lab, hub, model):
 
 @pytest.mark.parametrize("digests", [True, False])
 def test_etag_changes_half_way(lab, hub, model, digests):
-    """The versions are never mixed: the file starts over as the new one, or fails by the old digest."""
+    """Versions are never mixed: the file starts over as the new one, or fails by the old digest."""
     old, new = hub.files[FILE], data(SIZE, 3)
 
     def change(asked):
@@ -131,7 +132,9 @@ def test_a_file_that_keeps_changing_fails(lab, hub, model):
         hub.files[FILE] = data(SIZE, 50 + asked.n)
 
     hub.fault = change
-    fails(lab.download(lab.spec(FILE, digests=False)), "E_CORRUPT_SHARD", file="model.gguf")
+    # One range at a time: four at once may all meet the same version, which is then a whole file.
+    answer = lab.download(lab.spec(FILE, digests=False), parallel=1)
+    fails(answer, "E_CORRUPT_SHARD", file="model.gguf")
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -157,7 +160,10 @@ def test_500_for_good(lab, hub, model):
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_429_waits_as_long_as_it_is_told(lab, hub, model, form):
     """A date counts from the server's own clock, here a year off."""
-    dates = {"Date": "Tue, 02 Jan 2001 00:00:00 GMT", "Retry-After": "Tue, 02 Jan 2001 00:00:01 GMT"}
+    dates = {
+        "Date": "Tue, 02 Jan 2001 00:00:00 GMT",
+        "Retry-After": "Tue, 02 Jan 2001 00:00:01 GMT",
+    }
     headers = {"Retry-After": "1"} if form == "seconds" else dates
     hub.fault = lambda asked: Fault(status=429, headers=headers) if asked.n == 2 else None
     answer = lab.download(model, parallel=1)
@@ -194,10 +200,14 @@ def test_redirect_keeps_the_range_and_drops_the_token(lab, hub, model, tmp_path)
     """A hub that sends to a CDN: Range goes along, the token does not."""
     with other_origin(hub, tmp_path) as cdn, other_origin(hub, tmp_path) as base:
         hub.files["cdn/model.gguf"] = hub.files[FILE]
-        hub.fault = lambda asked: Fault(redirect=f"{cdn}/hub/cdn/model.gguf") if asked.path == FILE else None
+        hub.fault = lambda asked: (
+            Fault(redirect=f"{cdn}/hub/cdn/model.gguf") if asked.path == FILE else None
+        )
         model["files"][0]["url"] = f"{base}/hub/{FILE}"
-        answer = lab.run("([spec, token]) => lab.download(spec, {token})",
-                         [model, {"value": "secret", "origin": base}])
+        answer = lab.run(
+            "([spec, token]) => lab.download(spec, {token})",
+            [model, {"value": "secret", "origin": base}],
+        )
         complete(lab, answer)
     asked = [row for row in hub.log if row.path == FILE]
     sent = [row for row in hub.log if row.path == "cdn/model.gguf"]
@@ -208,8 +218,10 @@ def test_redirect_keeps_the_range_and_drops_the_token(lab, hub, model, tmp_path)
 
 def test_token_stays_at_home(lab, hub, model, tmp_path):
     with other_origin(hub, tmp_path) as elsewhere:
-        lab.run("([spec, token]) => lab.download(spec, {token})",
-                [model, {"value": "secret", "origin": elsewhere}])
+        lab.run(
+            "([spec, token]) => lab.download(spec, {token})",
+            [model, {"value": "secret", "origin": elsewhere}],
+        )
     assert all("Authorization" not in asked.headers for asked in hub.log)
 
 
@@ -219,7 +231,9 @@ def test_if_range_names_the_version(lab, hub, model):
     assert tags == [None] + [hub.etag(FILE)] * 3
 
 
-@pytest.mark.parametrize("fault", ["busy:3", "stale:3", "stale:4", "no-sync", "no-opfs", "no-storage", "clock"])
+@pytest.mark.parametrize(
+    "fault", ["busy:3", "stale:3", "stale:4", "no-sync", "no-opfs", "no-storage", "clock"]
+)
 def test_faulty_browser(lab, hub, fault):
     hub.files = {FILE: data(SIZE, 2)}
     lab.open().run("(script) => lab.start(script)", f"/_test/patches.js?fault={fault}")

@@ -1,4 +1,5 @@
 """Repositories of a model hub: names and addresses, shards, GGUF files, and their failures."""
+
 import hashlib
 import json
 
@@ -17,7 +18,11 @@ def publish(hub, repo, files, revision="main", lfs=()):
         hub.files[f"{repo}/resolve/{SHA}/{name}"] = body
         row = {"rfilename": name, "size": len(body)}
         if name in lfs:
-            row["lfs"] = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
+            row["lfs"] = {
+                "sha256": hashlib.sha256(body).hexdigest(),
+                "size": len(body),
+                "pointerSize": 134,
+            }
         rows.append(row)
     listing = {"sha": SHA, "siblings": rows, "cardData": {"license": "apache-2.0"}}
     hub.json[f"api/models/{repo}/revision/{revision}"] = json.dumps(listing).encode()
@@ -27,12 +32,23 @@ def resolve(lab, model, **options):
     return lab.call("resolve", model=model, base=f"{lab.url}hub/", **options)
 
 
-SHARDS = {"config.json": b"{}", "tokenizer.json": b"[1]", "README.md": b"#", "onnx/model.onnx": b"x",
-          "model.safetensors.index.json": json.dumps({"weight_map": {
-              "a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors",
-              "c": "model-00001-of-00002.safetensors"}}).encode(),
-          "model-00001-of-00002.safetensors": data(CHUNK + 7, 1),
-          "model-00002-of-00002.safetensors": data(769, 2)}
+SHARDS = {
+    "config.json": b"{}",
+    "tokenizer.json": b"[1]",
+    "README.md": b"#",
+    "onnx/model.onnx": b"x",
+    "model.safetensors.index.json": json.dumps(
+        {
+            "weight_map": {
+                "a": "model-00001-of-00002.safetensors",
+                "b": "model-00002-of-00002.safetensors",
+                "c": "model-00001-of-00002.safetensors",
+            }
+        }
+    ).encode(),
+    "model-00001-of-00002.safetensors": data(CHUNK + 7, 1),
+    "model-00002-of-00002.safetensors": data(769, 2),
+}
 LFS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 
 
@@ -43,11 +59,13 @@ def test_a_sharded_repository_is_downloaded(lab, hub):
     assert spec["id"] == "org/name" and spec["license"] == "apache-2.0"
     assert spec["source"] == {"kind": "hub", "url": f"{lab.url}hub/org/name", "revision": SHA}
     assert [(row["name"], row["size"], bool(row["sha256"])) for row in spec["files"]] == [
-        (name, len(SHARDS[name]), name in LFS) for name in
-        ("config.json", "tokenizer.json", "model.safetensors.index.json", *LFS)]
+        (name, len(SHARDS[name]), name in LFS)
+        for name in ("config.json", "tokenizer.json", "model.safetensors.index.json", *LFS)
+    ]
     assert lab.download(spec)["result"]["state"] == "complete"
-    assert lab.digests("org/name") == {row["name"]: hashlib.sha256(SHARDS[row["name"]]).hexdigest()
-                                       for row in spec["files"]}
+    assert lab.digests("org/name") == {
+        row["name"]: hashlib.sha256(SHARDS[row["name"]]).hexdigest() for row in spec["files"]
+    }
 
 
 def test_revisions_and_gguf_files(lab, hub):
@@ -59,36 +77,56 @@ def test_revisions_and_gguf_files(lab, hub):
     assert error["code"] == "E_BAD_REQUEST" and "a-q8_0.gguf" in error["facts"]["wanted"]
     spec = resolve(lab, "org/gguf", file="a-q8_0.gguf")["result"]
     assert spec["id"] == "org/gguf:a-q8_0.gguf" and len(spec["files"]) == 1
-    assert [row["name"] for row in resolve(lab, "org/gguf@v1.0")["result"]["files"]] == ["a-q4_k_m.gguf"]
+    assert [row["name"] for row in resolve(lab, "org/gguf@v1.0")["result"]["files"]] == [
+        "a-q4_k_m.gguf"
+    ]
     error = resolve(lab, "org/gguf", file="none.gguf")["error"]
     assert error["code"] == "E_BAD_REQUEST"
 
 
-@pytest.mark.parametrize(("text", "wanted"), [
-    ("org/name", ["org/name", "main", None]),
-    ("org/na.me-2@v1", ["org/na.me-2", "v1", None]),
-    ("https://huggingface.co/org/name", ["org/name", "main", None]),
-    ("https://huggingface.co/org/name/tree/dev", ["org/name", "dev", None]),
-    ("https://huggingface.co/org/name/blob/main/q8/m.gguf", ["org/name", "main", "q8/m.gguf"]),
-    ("https://huggingface.co/org/name/resolve/main/m.gguf?download=true", ["org/name", "main", "m.gguf"]),
-    ("https://example.org/org/name", "E_BAD_REQUEST"), ("name", "E_BAD_REQUEST"), ("", "E_BAD_REQUEST"),
-    ("../../x", "E_BAD_REQUEST"), ("https://huggingface.co/org/name/edit/main/x", "E_BAD_REQUEST"),
-])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("org/name", ["org/name", "main", None]),
+        ("org/na.me-2@v1", ["org/na.me-2", "v1", None]),
+        ("https://huggingface.co/org/name", ["org/name", "main", None]),
+        ("https://huggingface.co/org/name/tree/dev", ["org/name", "dev", None]),
+        ("https://huggingface.co/org/name/blob/main/q8/m.gguf", ["org/name", "main", "q8/m.gguf"]),
+        (
+            "https://huggingface.co/org/name/resolve/main/m.gguf?download=true",
+            ["org/name", "main", "m.gguf"],
+        ),
+        ("https://example.org/org/name", "E_BAD_REQUEST"),
+        ("name", "E_BAD_REQUEST"),
+        ("", "E_BAD_REQUEST"),
+        ("../../x", "E_BAD_REQUEST"),
+        ("https://huggingface.co/org/name/edit/main/x", "E_BAD_REQUEST"),
+    ],
+)
 def test_names_and_addresses(lab, text, wanted):
-    got = lab.open().run("""async (text) => {
+    got = lab.open().run(
+        """async (text) => {
         const { parseHub } = await import("/js/storage/hub.js");
         try { const { repo, revision, file } = parseHub(text); return [repo, revision, file]; }
         catch (error) { return error.code; }
-    }""", text)
+    }""",
+        text,
+    )
     assert got == wanted
 
 
-@pytest.mark.parametrize(("status", "word"), [(401, "permission"), (403, "permission"), (404, "name"), (500, "fault")])
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "permission"), (403, "permission"), (404, "name"), (500, "fault")]
+)
 def test_refusals_say_what_to_do(lab, hub, status, word):
     lab.start()
     hub.fault = lambda asked: Fault(status=status)
     error = resolve(lab, "org/name")["error"]
-    assert error["code"] == "E_NETWORK" and error["facts"]["status"] == status and word in error["next_step"]
+    assert (
+        error["code"] == "E_NETWORK"
+        and error["facts"]["status"] == status
+        and word in error["next_step"]
+    )
 
 
 def test_an_index_without_its_shards(lab, hub):

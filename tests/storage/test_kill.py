@@ -1,4 +1,5 @@
 """The browser is killed (SIGKILL) at random moments of a download, and resumes with what it had."""
+
 import os
 import random
 import signal
@@ -13,8 +14,8 @@ from tests.storage.hub_server import CHUNK
 
 FILE = "m/model.gguf"
 PARALLEL = 4
-QUICK = (10 * CHUNK + 769, 3, 24 << 20)     # bytes, kills, bytes a second
-LONG = (24 * CHUNK + 83, 20, 24 << 20)      # the size of the default model
+QUICK = (10 * CHUNK + 769, 3, 24 << 20)  # bytes, kills, bytes a second
+LONG = (24 * CHUNK + 83, 20, 24 << 20)  # the size of the default model
 
 
 class Browser:
@@ -27,10 +28,18 @@ class Browser:
     def start(self):
         port_file = self.profile / "DevToolsActivePort"
         port_file.unlink(missing_ok=True)
-        command = [browsers.chromium(), *browsers.CHROMIUM_ARGS, "--headless=new", "--disable-gpu",
-                   "--remote-debugging-port=0", f"--user-data-dir={self.profile}", "about:blank"]
-        self.process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
+        command = [
+            browsers.chromium(),
+            *browsers.CHROMIUM_ARGS,
+            "--headless=new",
+            "--disable-gpu",
+            "--remote-debugging-port=0",
+            f"--user-data-dir={self.profile}",
+            "about:blank",
+        ]
+        self.process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         end = time.monotonic() + 30
         while not port_file.exists() or "\n" not in port_file.read_text():
             assert time.monotonic() < end and self.process.poll() is None, "Chromium does not start"
@@ -44,7 +53,7 @@ class Browser:
         self.process.wait()
         try:
             self.connection.close()
-        except Exception:      # its browser is gone: any failure will do
+        except Exception:  # its browser is gone: any failure will do
             pass
 
 
@@ -59,8 +68,10 @@ def killable(playwright, browser_name, tmp_path):
         browser.kill()
 
 
-@pytest.mark.parametrize(("size", "kills", "rate"),
-                         [QUICK, pytest.param(*LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    ("size", "kills", "rate"),
+    [QUICK, pytest.param(*LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
+)
 def test_killed_and_resumed(killable, lab_url, hub, size, kills, rate):
     rng = random.Random(size)
     hub.files, hub.rate = {FILE: data(size, 3)}, rate
@@ -103,9 +114,12 @@ def bytes_of(chunks, size):
 
 def verified_chunks(lab):
     """The chunks that the manifest on disk marks as written."""
-    return set(lab.run("""async () => {
+    return set(
+        lab.run("""async () => {
         const { Manifest } = await import("/js/storage/manifest.js");
         const { createOpfsSync } = await import("/js/storage/opfs_sync.js");
         const file = (await Manifest.load(createOpfsSync(), "a/model"))?.files[0];
-        return file ? Array.from({ length: file.chunks }, (_, i) => i).filter((i) => file.has(i)) : [];
-    }"""))
+        const all = Array.from({ length: file?.chunks ?? 0 }, (_, i) => i);
+        return all.filter((i) => file.has(i));
+    }""")
+    )

@@ -1,4 +1,5 @@
 """The streaming SHA-256 against Python's, over sizes around its blocks."""
+
 import hashlib
 
 SIZES = [0, 1, 7, 55, 56, 63, 64, 65, 83, 119, 120, 128, 769, 100_003]
@@ -7,7 +8,9 @@ RUN = """async (sizes) => {
   const { bytes } = await import("/_test/pages.js");
   return sizes.map((size) => {
     const all = bytes(size, size), hash = new Sha256();
-    for (let at = 0, step = 1; at < size; at += step, step = (step * 7 + 3) % 211) hash.update(all.subarray(at, at + step));
+    for (let at = 0, step = 1; at < size; at += step, step = (step * 7 + 3) % 211) {
+      hash.update(all.subarray(at, at + step));
+    }
     return hash.hex();
   });
 }"""

@@ -1,4 +1,5 @@
 """Two tabs at once: one writer, the same progress in both, and a tab that takes over."""
+
 import pytest
 
 from tests.storage.conftest import Lab, data
@@ -51,7 +52,7 @@ def test_the_second_tab_hears_of_the_failure(tabs, hub):
         if "error" in answer:
             fails(answer, "E_NETWORK", status=404)
         else:
-            assert answer["result"]["state"] == "complete"   # every range was under way already
+            assert answer["result"]["state"] == "complete"  # every range was under way already
 
 
 def test_delete_while_the_other_tab_reads(tabs):
@@ -60,5 +61,8 @@ def test_delete_while_the_other_tab_reads(tabs):
     two.run("async () => { globalThis.model = await lab.client().openModel('a/model'); }")
     one.call("delete", id="a/model")
     assert two.call("list")["result"] == []
-    error = two.run("""() => globalThis.model.files.get("model.gguf").read(0, 7).then(String, (error) => error.toJSON())""")
+    error = two.run(
+        """() => globalThis.model.files.get("model.gguf").read(0, 7)
+                .then(String, (error) => error.toJSON())"""
+    )
     assert error["code"] in ("E_CORRUPT_SHARD", "E_NOT_STORED")

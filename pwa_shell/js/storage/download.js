@@ -10,7 +10,8 @@ import { ChunkWriter, checkFile } from "./chunks.js";
 import { corrupt, networkError } from "./errors.js";
 import { ensureRoom, quotaError } from "./quota.js";
 import { sha256Hex } from "./sha256.js";
-import { DEFAULTS, pieces, Transfer } from "./transfer.js";
+import { pieces } from "./streams.js";
+import { DEFAULTS, Transfer } from "./transfer.js";
 
 const MAX_RESTARTS = 3; // versions of a file that may come and go during one download
 const MAX_ROUNDS = 3;   // times that chunks which read back wrong are fetched again
@@ -165,7 +166,7 @@ export class Download {
       index++;
       filled = 0;
     };
-    for await (const piece of pieces(response, watch)) {
+    for await (const piece of pieces(response.body, watch, response)) {
       this.#progress.fetched(piece.length);
       total += piece.length;
       if (entry.size !== null && total > entry.size) throw wrongLength(entry, `more than ${entry.size}`);

@@ -4,6 +4,7 @@
  */
 import * as opfs from "./opfs_dir.js";
 import { busyRetry } from "./errors.js";
+import { readBlob } from "./streams.js";
 
 const OWN = ["models", "jird"]; // the folders that this back end may hold
 
@@ -125,8 +126,6 @@ class SharedReader {
 
   async #read(buffer, at) {
     this.#file ??= await this.#handle.getFile();
-    const bytes = new Uint8Array(await this.#file.slice(at, at + buffer.length).arrayBuffer());
-    buffer.set(bytes);
-    return bytes.length;
+    return readBlob(this.#file.slice(at, at + buffer.length), buffer);
   }
 }

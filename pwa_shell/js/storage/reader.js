@@ -7,7 +7,7 @@
 import { jirdError } from "../errors.js";
 import { isChunk, readChunk } from "./chunks.js";
 import { corrupt, storageError } from "./errors.js";
-import { filePath } from "./manifest.js";
+import { CHUNK, filePath } from "./manifest.js";
 
 const KEPT = 2;      // checked chunks kept for the next read, which often begins in the same chunk
 const AT_ONCE = 4;   // chunks in memory while they are checked
@@ -28,6 +28,13 @@ class Places {
 }
 
 const places = new Places(AT_ONCE); // of this worker, whatever the number of readers
+const spare = [];                   // buffers of a chunk's size to use again: as garbage they would pile up
+
+const takeBuffer = (length) => (length === CHUNK && spare.pop()) || new Uint8Array(length);
+
+function giveBuffer(buffer) {
+  if (buffer.length === CHUNK && spare.length < AT_ONCE) spare.push(buffer);
+}
 
 export class StoredFile {
   #backend; #id; #entry; #checked; #repair; #file = null; #kept = new Map(); #closed = false;
@@ -61,35 +68,50 @@ export class StoredFile {
 
   async close() {
     this.#closed = true;
-    this.#kept.clear();
+    for (const index of [...this.#kept.keys()]) this.#drop(index);
     await (await this.#file?.catch(() => null))?.close();
   }
 
   async #copy(index, from, target) {
-    const kept = this.#kept.get(index);
-    if (kept) return void target.set((await kept).subarray(from, from + target.length));
-    if (!this.#checked.has(index)) {
-      const reading = this.#check(index);
-      this.#keep(index, reading);
-      return void target.set((await reading).subarray(from, from + target.length));
-    }
+    const kept = this.#kept.get(index) ?? (this.#checked.has(index) ? null : this.#keep(index));
+    if (kept) return this.#use(kept, (bytes) => target.set(bytes.subarray(from, from + target.length)));
     const count = await this.#guard(async () => (await this.#opened()).readInto(target, index * this.#entry.chunk + from));
     if (count === target.length) return;
     this.#checked.delete(index); // cut or removed since it was checked
     await this.#copy(index, from, target);
   }
 
-  #keep(index, reading) {
-    this.#kept.set(index, reading);
-    reading.catch(() => this.#kept.delete(index));
-    while (this.#kept.size > KEPT) this.#kept.delete(this.#kept.keys().next().value);
+  /** Reads and checks a chunk, which stays for the next reads; the oldest goes. */
+  #keep(index) {
+    const kept = { bytes: this.#check(index), users: 0, dropped: false };
+    this.#kept.set(index, kept);
+    kept.bytes.catch(() => this.#kept.delete(index));
+    while (this.#kept.size > KEPT) this.#drop(this.#kept.keys().next().value);
+    return kept;
+  }
+
+  #drop(index) {
+    const kept = this.#kept.get(index);
+    this.#kept.delete(index);
+    kept.dropped = true;
+    if (kept.users === 0) kept.bytes.then(giveBuffer, () => {});
+  }
+
+  /** A buffer that someone still waits for or copies from must not be given back. */
+  async #use(kept, copy) {
+    kept.users++;
+    try {
+      copy(await kept.bytes);
+    } finally {
+      if (--kept.users === 0 && kept.dropped) kept.bytes.then(giveBuffer, () => {});
+    }
   }
 
   /** The whole chunk, checked, and repaired at most once. */
   async #check(index) {
     const release = await places.take();
     try {
-      const buffer = new Uint8Array(this.#entry.length(index));
+      const buffer = takeBuffer(this.#entry.length(index));
       if (!(await this.#good(index, buffer))) {
         await this.#repair(this.#entry, index);
         await this.#reopen();

@@ -9,6 +9,7 @@
  */
 import { asJirdError, JirdError } from "../errors.js";
 import { corrupt, networkError } from "./errors.js";
+import { pieces } from "./streams.js";
 
 export const DEFAULTS = { parallel: 4, tries: 6, backoff_ms: 300, stall_ms: 30_000 };
 const MAX_BACKOFF_MS = 10_000;
@@ -152,7 +153,7 @@ class Watch {
 /** Reads a body into `target`, which it must fill exactly. */
 async function drain(response, target, count, watch, entry) {
   let filled = 0;
-  for await (const piece of pieces(response, watch)) {
+  for await (const piece of pieces(response.body, watch, response)) {
     if (filled + piece.length > target.length) {
       throw new Setback(corrupt(entry.name, `the server sent more than the ${target.length} bytes it was asked for`));
     }
@@ -163,21 +164,6 @@ async function drain(response, target, count, watch, entry) {
   // A clean end that comes too early; a cut connection throws in the loop instead.
   if (filled < target.length) {
     throw new Setback(corrupt(entry.name, `the server sent ${filled} bytes where it had promised ${target.length}`));
-  }
-}
-
-/** The pieces of a response's body, as they come. */
-export async function* pieces(response, watch = null) {
-  const reader = response.body.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      watch?.kick();
-      yield value;
-    }
-  } finally {
-    reader.cancel().catch(() => {});
   }
 }
 
@@ -197,7 +183,8 @@ function judge(entry, response, start) {
   if (isOther(entry, version)) {
     response.body?.cancel().catch(() => {});
     if (entry.declared && version.size !== null && version.size !== entry.size) {
-      throw new Setback(corrupt(entry.name, `the server has ${version.size} bytes, ${entry.size} were published`), { final: true });
+      const detail = `the server has ${version.size} bytes, ${entry.size} were published`;
+      throw new Setback(corrupt(entry.name, detail), { final: true });
     }
     return { kind: "changed", version };
   }
