@@ -14,6 +14,7 @@ from app.build import lan, server
 from app.build.console import BuildError, say, step
 
 HANDSHAKE_S = 20
+PAIRS = 20  # tries to find two neighbouring ports for --port 0
 TLS_HANDSHAKE = b"\x16"  # the first byte of every TLS connection
 CA_PATH = "/jird-ca.crt"
 CA_TYPE = "application/x-x509-ca-cert"  # what makes iOS offer it as a profile
@@ -139,24 +140,34 @@ def _host_of(handler):
 
 def make_servers(site, host, port, certificates, names):
     """(site over TLS, help page one port on), both bound. Raises BuildError for a taken one."""
-    https = server.make_server(site, host, port, (TlsServer, TlsServerV6))
+    for left in reversed(range(1 if port else PAIRS)):  # any free port may have a taken neighbour
+        https = server.make_server(site, host, port, (TlsServer, TlsServerV6))
+        try:
+            help_page = _help_server(host, https.server_address[1])
+            break
+        except BuildError:
+            https.server_close()
+            if not left:
+                raise
     https.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     https.context.minimum_version = ssl.TLSVersion.TLSv1_2
     https.context.load_cert_chain(certificates.chain)
-    https_port = https.server_address[1]
+    help_page.certificates, help_page.names = certificates, names
+    return https, help_page
+
+
+def _help_server(host, https_port):
     kind = HelpServerV6 if ":" in host else HelpServer
     try:
-        help_page = kind((host, https_port + 1), HelpHandler)
+        found = kind((host, https_port + 1), HelpHandler)
     except (OSError, OverflowError) as error:
-        https.server_close()
         raise BuildError(
             f"Port {https_port + 1} of {host}, for the page that explains trusting the "
             f"certificate, cannot be used: {error}.",
             "Choose another --port: it and the next one must be free.",
         ) from error
-    help_page.certificates, help_page.names = certificates, names
-    help_page.https_port = https_port
-    return https, help_page
+    found.https_port = https_port
+    return found
 
 
 def qr_text(text):

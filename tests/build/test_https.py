@@ -289,6 +289,24 @@ def test_a_taken_help_port_is_told(tmp_path):
     assert str(port + 1) in caught.value.what and "--port" in caught.value.next_step
 
 
+def test_port_0_finds_two_neighbours(tmp_path, monkeypatch):
+    """The first two pairs have a taken neighbour."""
+    own, plain, tried = certificates.ensure(tmp_path, NAMES), https._help_server, []
+
+    def taken_twice(host, port):
+        tried.append(port)
+        if len(tried) < 3:
+            raise BuildError("taken", "another")
+        return plain(host, port)
+
+    monkeypatch.setattr(https, "_help_server", taken_twice)
+    servers = https.make_servers(server.Site(tmp_path), "127.0.0.1", 0, own, NAMES)
+    ports = [each.server_address[1] for each in servers]
+    assert ports == [tried[2], tried[2] + 1] and len(tried) == 3
+    for each in servers:
+        each.server_close()
+
+
 def test_names_of_this_machine(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "Den.example.org")
     monkeypatch.setattr(lan, "_source_of", {"203.0.113.1": "192.168.7.83"}.get)
