@@ -9,6 +9,7 @@ import { PrecacheRoute } from "workbox-precaching/PrecacheRoute.js";
 import { registerRoute } from "workbox-routing/registerRoute.js";
 
 const PREFIX = "jird-shell";
+const AT_ONCE = 6;
 const { scope } = self.registration;
 
 setCacheNameDetails({ prefix: PREFIX, precache: "v1", suffix: scope });
@@ -23,7 +24,7 @@ const revalidate = {
 };
 
 const shell = new PrecacheController({ plugins: [revalidate] });
-shell.precache(self.__WB_MANIFEST);
+shell.addToCacheList(self.__WB_MANIFEST);
 
 // A range is part of a file: a whole one from the cache would be the wrong answer.
 const shellRoute = new PrecacheRoute(shell, { cleanURLs: false, ignoreURLParametersMatching: [] });
@@ -38,14 +39,33 @@ registerRoute(({ request }) => request.mode === "navigate", (details) => {
   return fetch(details.request).catch(() => Response.redirect(scope));
 });
 
+self.addEventListener("install", (event) => event.waitUntil(install(event)));
+
 self.addEventListener("activate", (event) => {
-  event.waitUntil(deleteOldCaches().then(() => self.clients.claim()));
+  event.waitUntil(shell.activate(event).then(deleteOldCaches).then(() => self.clients.claim()));
 });
 
 // A new version waits until the page says so: see js/ui/updates.js.
 self.addEventListener("message", ({ data }) => {
   if (data?.type === "SKIP_WAITING") self.skipWaiting();
 });
+
+/**
+ * Workbox's own install keeps one file after the other: a hundred round trips, during which the
+ * person may leave.
+ */
+async function install(event) {
+  const left = [...shell.getURLsToCacheKeys()];
+  const keepNext = async () => {
+    for (let entry = left.shift(); entry; entry = left.shift()) {
+      const [url, cacheKey] = entry;
+      const integrity = shell.getIntegrityForCacheKey(cacheKey);
+      const request = new Request(url, { integrity, credentials: "same-origin" });
+      await Promise.all(shell.strategy.handleAll({ event, request, params: { cacheKey } }));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, keepNext));
+}
 
 /** Caches of this app's older forms; another app's, or this one's under another path, stay. */
 async function deleteOldCaches() {

@@ -24,6 +24,9 @@ from app.build import browsers, server, settings
 from tests.support import RefusingProxy
 
 
+pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit")
+
+
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the full matrices too (marker: long)")
     parser.addoption("--update-goldens", action="store_true",

@@ -1,6 +1,7 @@
 """What the tests of the installed app share: a copy of the site that can be changed and cut off.
 
     app                AppSite: the site without its models, under a sub-path
+    shell_app          AppSite: the shell alone, with recorded answers
     tabs               a browser context that allows service workers; everything else is as ever
 """
 import json
@@ -19,16 +20,19 @@ PREFIX = "/deep/er/"
 LIST = re.compile(r'\[\{"url":"\./.*?\}\]', re.DOTALL)
 
 
-def copy_site(dist, root, fake=False):
-    """The site at `root` without model files; `fake` puts a recorded stream in place of jird.js."""
+def copy_site(dist, root):
+    """The site at `root` without model files."""
     def models(folder, names):
-        within = os.path.basename(os.path.dirname(folder)) == "models"
-        return names if within else []
+        return names if os.path.basename(os.path.dirname(folder)) == "models" else []
 
-    shutil.copytree(dist, root, ignore=models)
-    if fake:
-        (root / "jird.js").write_text(FAKE)
-        make_worker(root)
+    return shutil.copytree(dist, root, ignore=models)
+
+
+def copy_shell(dist, root):
+    """The site without Python too, and with a recorded stream in the place of jird.js."""
+    shutil.copytree(dist, root, ignore=shutil.ignore_patterns("pyodide", "models"))
+    (root / "jird.js").write_text(FAKE)
+    make_worker(root)
     return root
 
 
@@ -78,9 +82,8 @@ def app(dist, tmp_path):
 
 
 @pytest.fixture
-def chat_app(dist, tmp_path):
-    """The same with recorded answers."""
-    site = AppSite(copy_site(dist, tmp_path / "site", fake=True))
+def shell_app(dist, tmp_path):
+    site = AppSite(copy_shell(dist, tmp_path / "site"))
     yield site
     site.close()
 

@@ -74,6 +74,7 @@ def test_one_visit_is_enough_to_start_without_the_server(app, tabs, outside):
     assert (reply["id"], reply["event"]) == ("idle", "result")
     tab.get("start").click()
     error = tab.get("error")
+    error.wait_for(timeout=60_000)                          # after Python has booted once more
     for words in ("model.gguf could not be fetched", "Check the connection", "E_NETWORK"):
         expect(error).to_contain_text(words)
     tab.page.goto(app.url + "no/such/page?x=1")
@@ -83,24 +84,26 @@ def test_one_visit_is_enough_to_start_without_the_server(app, tabs, outside):
     assert tab.errors == [] and outside == []
 
 
-def test_ranges_and_strange_pages_reach_the_server(app, tabs):
+def test_ranges_and_strange_pages_reach_the_server(shell_app, tabs):
+    app = shell_app
     tab = Tab(tabs, app.url).controlled()
     app.site.log.clear()
     status, got = tab.page.evaluate("""async () => {
       const range = { headers: { Range: "bytes=4-9" } };
-      const response = await fetch("./pyodide/pyodide.asm.wasm", range);
+      const response = await fetch("./vendor/marked.js", range);
       return [response.status, [...new Uint8Array(await response.arrayBuffer())]];
     }""")
-    data = (app.root / "pyodide/pyodide.asm.wasm").read_bytes()
+    data = (app.root / "vendor/marked.js").read_bytes()
     assert status == 206 and bytes(got) == data[4:10]
-    assert app.paths() == ["pyodide/pyodide.asm.wasm"]
+    assert app.paths() == ["vendor/marked.js"]
     assert tab.page.evaluate("fetch('./version.json').then((r) => r.json())") == json.loads(
         (app.root / "version.json").read_text())
-    assert app.paths() == ["pyodide/pyodide.asm.wasm"]      # that one came from the cache
+    assert app.paths() == ["vendor/marked.js"]      # that one came from the cache
     assert tab.page.goto(app.url + "nothing/here").status == 404
 
 
-def test_a_file_that_is_not_the_listed_one_is_never_kept(app, tabs):
+def test_a_file_that_is_not_the_listed_one_is_never_kept(shell_app, tabs):
+    app = shell_app
     (app.root / "css/base.css").write_text("/* another version of this file */")
     tab = Tab(tabs, app.url)
     tab.until("navigator.serviceWorker.getRegistration().then((r) => !r?.installing && !r?.active)"
@@ -111,7 +114,8 @@ def test_a_file_that_is_not_the_listed_one_is_never_kept(app, tabs):
     assert tab.page.evaluate("navigator.serviceWorker.controller") is None
 
 
-def test_without_a_secure_context_there_is_no_worker_and_it_says_why(app, tabs):
+def test_without_a_secure_context_there_is_no_worker_and_it_says_why(shell_app, tabs):
+    app = shell_app
     tab = Tab(tabs)
     tab.page.add_init_script(
         "Object.defineProperty(globalThis, 'isSecureContext', {value: false})")
@@ -154,8 +158,8 @@ def ask(tab):
     tab.until("document.querySelector('.md')?.innerText.includes('w3')")
 
 
-def test_a_new_version_waits_for_the_answer_and_for_consent(chat_app, tabs):
-    app = chat_app
+def test_a_new_version_waits_for_the_answer_and_for_consent(shell_app, tabs):
+    app = shell_app
     tab = answers(tabs, app.url, words=150)
     others = ["other-app", "jird-shell-v0-http://127.0.0.1:1/", "jird-elsewhere"]
     tab.page.evaluate("(names) => Promise.all(names.map((name) => caches.open(name)))",
@@ -183,9 +187,9 @@ def test_a_new_version_waits_for_the_answer_and_for_consent(chat_app, tabs):
     assert tab.errors == []
 
 
-def test_an_update_put_away_is_offered_again_at_the_next_visit(chat_app, tabs):
-    tab = answers(tabs, chat_app.url)
-    change(chat_app)
+def test_an_update_put_away_is_offered_again_at_the_next_visit(shell_app, tabs):
+    tab = answers(tabs, shell_app.url)
+    change(shell_app)
     tab.page.evaluate(LOOK)
     tab.page.get_by_role("button", name="Later").click()
     expect(tab.page.locator(".toast")).to_have_count(0)
@@ -194,9 +198,9 @@ def test_an_update_put_away_is_offered_again_at_the_next_visit(chat_app, tabs):
     assert not tab.page.evaluate(NEW_VERSION)
 
 
-def test_an_update_does_not_interrupt_another_tabs_answer(chat_app, tabs):
-    first, second = answers(tabs, chat_app.url), answers(tabs, chat_app.url, words=240)
-    change(chat_app)
+def test_an_update_does_not_interrupt_another_tabs_answer(shell_app, tabs):
+    first, second = answers(tabs, shell_app.url), answers(tabs, shell_app.url, words=240)
+    change(shell_app)
     first.page.evaluate(LOOK)
     reload = first.page.get_by_role("button", name="Reload")
     expect(reload).to_be_visible()
@@ -215,8 +219,8 @@ def test_an_update_does_not_interrupt_another_tabs_answer(chat_app, tabs):
     assert first.errors == [] and second.errors == []
 
 
-def test_the_offline_badge_follows_the_network(app, tabs):
-    tab = Tab(tabs, app.url).controlled()
+def test_the_offline_badge_follows_the_network(shell_app, tabs):
+    tab = Tab(tabs, shell_app.url).controlled()
     expect(tab.get("offline")).to_be_hidden()
     tabs.set_offline(True)
     expect(tab.get("offline")).to_be_visible()
@@ -225,21 +229,26 @@ def test_the_offline_badge_follows_the_network(app, tabs):
     assert tab.errors == []
 
 
-def test_the_panel_lists_what_page_and_workers_asked_for(app, tabs):
-    tab = Tab(tabs, app.url).controlled()
+def test_the_panel_lists_what_page_and_workers_asked_for(shell_app, tabs):
+    tab = Tab(tabs, shell_app.url).controlled()
     tab.get("privacy").click()
     panel, summary = tab.get("privacy-panel"), tab.get("requests-summary")
     expect(panel).to_contain_text("Jird starts without a network.")
-    host = app.url.split("/")[2]
+    host = shell_app.url.split("/")[2]
     expect(summary).to_contain_text(f"requests to this site ({host}), none to any other")
     expect(tab.get("requests")).to_contain_text("js/ui/pwa.js")
-    tab.page.evaluate(PYTHON_ANSWERS)
-    expect(tab.get("requests")).to_contain_text("pyodide/python_stdlib.zip")
+    tab.page.evaluate("void new Worker('./engine_worker.js', { type: 'module' })")
+    expect(tab.get("requests")).to_contain_text("pyodide/pyodide.mjs")
     tab.page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
-    # Its own server under another name is another site; the page's CSP refuses it.
-    tab.page.evaluate("fetch('http://localhost:1/').catch(() => {})")
     tab.get("privacy").click()
+    tab.page.evaluate("""() => {
+      const channel = new BroadcastChannel(`jird-requests:${location.pathname}`);
+      const last = [{ url: "https://hub.test/a", time: Date.now(), bytes: 2e6, fetched: true }];
+      channel.postMessage({ who: "a worker of the test", hosts: { "hub.test": 7 }, last });
+    }""")
+    expect(summary).to_contain_text(f"({host}), 7 to hub.test")
+    expect(tab.get("requests").locator(".outside")).to_contain_text("https://hub.test/a")
     panel.get_by_role("button", name="Close").click()
     expect(panel).to_be_hidden()
 

@@ -8,7 +8,8 @@ const SHOWN = 30;
 const APP = new URL("../../", import.meta.url).href;
 
 export class PrivacyPanel {
-  #log = new RequestLog(() => this.#showRequests());
+  /** @type {RequestLog} */
+  #log;
   /** @type {Map<string, import("../request_log.js").RequestReport>} by worker */
   #reports = new Map();
 
@@ -33,6 +34,7 @@ export class PrivacyPanel {
     // Escape would also stop an answer.
     this.dialog.addEventListener("keydown", (event) => event.stopPropagation());
     connection.on("change", () => this.refresh());
+    this.#log = new RequestLog(() => this.#showRequests()); // WebKit calls back at once
     hearRequests((report) => {
       this.#reports.set(report.who, report);
       this.#showRequests();

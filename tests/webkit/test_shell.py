@@ -1,0 +1,78 @@
+"""The shell in WebKitGTK, Safari's engine without WebGPU: it loads, explains, keeps chats, and
+starts without the server."""
+
+WELCOME_STATE = "document.querySelector('#welcome').dataset.state"
+
+
+def test_the_page_loads_and_says_plainly_that_webgpu_is_missing(tab):
+    tab.open()
+    assert tab.driver.title == "Jird"
+    assert tab.until(f"{WELCOME_STATE} === 'failed' && {WELCOME_STATE}")
+    error = tab.get("error")
+    for words in ("This browser has no WebGPU", "Safari 26", "E_NO_WEBGPU"):
+        assert words in error
+    assert tab.get("status") == "Not running"
+    heavy = ("jird.js", "pyodide/", "models/")
+    page_asked = tab.eval("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert page_asked and not any(name in url for url in page_asked for name in heavy)
+    assert all(url.startswith(tab.app.url) for url in page_asked)
+    assert tab.errors() == []
+
+
+def test_the_engines_worker_answers_with_the_same_code(tab):
+    tab.open()
+    reply = tab.run("""
+        const worker = new Worker("./engine_worker.js", { type: "module" });
+        const reply = new Promise((resolve) => (worker.onmessage = ({ data }) => resolve(data)));
+        worker.postMessage({ v: 1, id: "x", method: "unload", params: {} });
+        return reply.finally(() => worker.terminate());""")
+    assert (reply["event"], reply["data"]["code"]) == ("error", "E_NO_WEBGPU")
+    assert reply["data"]["next_step"]
+
+
+def test_chats_are_kept_listed_and_opened(tab):
+    tab.open()
+    kept = tab.run("""
+        const { openChatStore } = await import("./js/ui/chat_store.js");
+        const store = await openChatStore();
+        const chat = { id: "c1", title: "Rodents", created: 1, updated: Date.now(), leaf: "m2" };
+        const message = (id, parent, role, text) =>
+          ({ id, chat: "c1", parent, role, text, created: id === "m1" ? 1 : 2, state: "done" });
+        await store.save(chat, [message("m1", null, "user", "Name one."),
+                                message("m2", "m1", "assistant", "A **jird**.")]);
+        return store.persistent;""")
+    assert kept is True
+    tab.open()
+    tab.until("document.querySelector('[data-testid=chat-list] a')")
+    assert tab.eval("document.querySelector('[data-testid=chat-list] a').textContent") == "Rodents"
+    tab.click("[data-testid=chat-list] a")
+    tab.until("document.querySelector('[data-testid=message-assistant] strong')")
+    assert tab.get("message-user").endswith("Name one.")
+    assert tab.eval("document.querySelector('.md strong').innerText") == "jird"
+    assert tab.errors() == []
+
+
+def test_it_starts_without_the_server_python_included(tab):
+    tab.open().controlled()
+    tab.app.cut()
+    tab.open()
+    tab.until("document.querySelector('#offline').hidden === false")
+    assert "E_NO_WEBGPU" in tab.get("error")
+    version = tab.run("""
+        const { loadPyodide } = await import("./pyodide/pyodide.mjs");
+        const indexURL = new URL("pyodide/", document.baseURI).href;
+        const pyodide = await loadPyodide({ indexURL, packages: ["jird"] });
+        return pyodide.pyimport("pyengine").__version__;""")
+    assert version.count(".") == 2
+    assert tab.errors() == []
+
+
+def test_the_panel_of_requests_and_no_install_guide_on_a_desktop(tab):
+    tab.open()
+    assert tab.get("install") is None
+    tab.click("#privacy")
+    assert tab.eval("document.querySelector('#privacy-panel').open") is True
+    host = tab.app.url.split("/")[2]
+    assert f"requests to this site ({host}), none to any other" in tab.get("requests-summary")
+    assert "js/ui/pwa.js" in tab.get("requests")
+    assert tab.errors() == []
