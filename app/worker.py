@@ -1,12 +1,12 @@
-"""The composition root in the browser: joins the engine with the JavaScript parts and speaks the
-page's protocol.
+"""Joins the engine with the browser's JavaScript parts and speaks the page's protocol.
 
 `parts` is one object of JavaScript (in tests, of Python) with
     post(json_text), log(text), now() -> ms since the worker began, site_url,
-    read_index() -> Promise<json_text>, open_source(url, name, optional) -> Promise<reader |
-    undefined>,
-    need(package) -> Promise, make_tokenizer(json_text, config_text) -> object
-    binding() -> Promise<GPU binding>, counts() -> json_text
+    read_index() -> Promise<json_text>,
+    open_source(url, name, optional) -> Promise<reader | undefined>,
+    need(package) -> Promise, make_tokenizer(json_text, config_text) -> object,
+    binding() -> Promise<GPU binding>, counts() -> json_text,
+    storage_notice() -> json_text of {code, message} where the model is not kept, or null
 """
 
 import asyncio
@@ -27,22 +27,20 @@ def create(parts):
 
 
 class Worker:
-    """Handles protocol messages: one generation at a time in the order of arrival, loads shared by
-    key."""
+    """Handles messages: one generation at a time in the order of arrival, loads shared by key."""
 
     def __init__(self, parts, loader):
         self._parts, self._loader = parts, loader
         self._session = None  # the loaded model, with
         self._key = None  # what `load` was asked for
-        self._loading = None  # (key, future, [ids that watch its progress])
+        self._loading = None  # (key, future, [ids that wait for it]); None once all gave it up
         self._cancels = {}  # request id -> CancelToken, queued and running alike
         self._turn = asyncio.Lock()  # FIFO: asyncio wakes waiters in order
         self._changing = asyncio.Lock()  # one load or unload at a time
         self._tasks = set()  # strong references, as the loop keeps weak ones
 
     def receive(self, text):
-        """A message as JSON text. Returns nothing, so that no coroutine proxy is left in
-        JavaScript."""
+        """A message as JSON text. Returns nothing: a coroutine would be a proxy in JavaScript."""
         task = asyncio.ensure_future(self.handle(json.loads(text)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -84,12 +82,15 @@ class Worker:
     async def _load(self, key, call):
         watchers = [call.id]
         future = asyncio.get_running_loop().create_future()
-        self._loading = (key, future, watchers)
+        mine = self._loading = (key, future, watchers)
         progress = Progress(
             self._parts.now, lambda data: [self._post(i, "progress", data) for i in watchers]
         )
         try:
-            async with self._turn, self._changing:  # a cancelled request may still be ending
+            # a cancelled request, or a load that was given up, may still be ending
+            async with self._turn, self._changing:
+                if not watchers:
+                    raise openai_api.bad("signal", "aborted", "a load that someone waits for")
                 await self._close()
                 self._session = await self._loader.load(call.params, progress)
                 self._key = key
@@ -99,7 +100,20 @@ class Worker:
             future.exception()  # read once, or asyncio warns when nobody else waited
             raise
         finally:
+            if self._loading is mine:
+                self._loading = None
+
+    def _give_up(self, id_):
+        """`id_` no longer waits for the load under way, which ends with its last waiter, so that
+        another can begin. -> whether it waited."""
+        watchers = self._loading[2] if self._loading else []
+        if id_ not in watchers:
+            return False
+        watchers.remove(id_)
+        if not watchers:
             self._loading = None
+            self._loader.give_up()
+        return True
 
     def _loaded(self):
         session = self._session
@@ -131,7 +145,8 @@ class Worker:
         token = self._cancels.get(call.params["target"])
         if token is not None:
             token.cancel()
-        self._post(call.id, "result", {"found": token is not None})
+        found = self._give_up(call.params["target"]) or token is not None
+        self._post(call.id, "result", {"found": found})
 
     async def _do_stats(self, call):
         self._post(call.id, "result", self._stats())
@@ -144,6 +159,7 @@ class Worker:
         stats = dict(self._session.engine.stats())
         stats["load_ms"] = {**self._loader.load_ms, **stats.get("load_ms", {})}
         stats["model"] = self._session.model
+        stats["storage_notice"] = json.loads(self._parts.storage_notice())
         stats["live"] = {
             "requests": len(self._cancels),
             "tasks": len(self._tasks),
@@ -195,9 +211,8 @@ class Worker:
                         self._post(call.id, "chunk", respond.chunk(piece.text, so_far, piece.ids))
             except EngineError as error:
                 if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
-                    await (
-                        self._close()
-                    )  # its buffers are gone or must go: the next load starts afresh
+                    # its buffers are gone or must go: the next load starts afresh
+                    await self._close()
                 raise
         usage = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
         if not request.stream:

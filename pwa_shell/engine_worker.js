@@ -5,6 +5,7 @@
  */
 import { asJirdError, jirdError } from "./js/errors.js";
 import { openSource } from "./js/http_source.js";
+import { ModelFiles } from "./js/model_files.js";
 import { event } from "./js/protocol.js";
 import { reportRequests } from "./js/request_log.js";
 
@@ -13,9 +14,11 @@ const GPU_ANSWERS_MS = 150;
 
 const waiting = [];            // messages that came before Python was up
 const opening = new Map();     // url -> Promise<source>, begun before Python asks for it
+const modelFiles = new ModelFiles(SITE);
 const wait = (message) => waiting.push(message);
 let receive = wait;
 let indexText = null;
+let loadId = null;             // the load that a download reports to
 let binding = null;
 let bindingTaken = false;
 let checked = null;
@@ -23,10 +26,11 @@ let checked = null;
 reportRequests("engine");
 
 self.onmessage = ({ data }) => {
+  if (data.method === "load") loadId = data.id;
   if (data.method === "load" && receive === wait) {
     // A hint only: Python asks again and reports the failure.
     preopen(data.params?.model).catch(() => {});
-    progress(data.id, "boot");
+    progress(data.id, "boot", "Starting Python");
   }
   receive(data);
 };
@@ -75,6 +79,7 @@ function parts(pyodide, createTokenizer) {
     make_tokenizer: createTokenizer,
     binding: takeBinding,
     counts: () => JSON.stringify({ js_refs: pyodide._module._hiwire_num_refs() }),
+    storage_notice: () => JSON.stringify(modelFiles.notice),
   };
 }
 
@@ -108,33 +113,51 @@ async function fetchText(url) {
   }
 }
 
-function open(url, name, optional) {
+async function open(url, name, optional) {
+  if (!opening.has(url)) await beginModelOf(url);
   const begun = opening.get(url);
   opening.delete(url);
-  const source = begun ?? openSource(url, { name, optional });
   // Undefined is Python's None; a null would be another object.
-  return source.then((found) => found ?? undefined);
+  return (await (begun ?? openSource(url, { name, optional }))) ?? undefined;
+}
+
+async function catalogue() {
+  indexText ??= fetchText(new URL("models/index.json", SITE));
+  return JSON.parse(await indexText).models;
 }
 
 /** Opens the model that a load names while Python boots: the header is there when Python asks. */
 async function preopen(model) {
-  if (model?.endsWith(".gguf")) return begin(model);
-  indexText ??= fetchText(new URL("models/index.json", SITE));
-  const { models } = JSON.parse(await indexText);
+  if (model?.endsWith(".gguf")) return begin(model, openSource(model));
+  const models = await catalogue();
   const row = model ? models.find(({ id }) => id === model) : models[0];
-  for (const { name } of row?.files ?? []) {
-    begin(`${SITE}models/${encodeURIComponent(row.id)}/${encodeURIComponent(name)}`, name);
+  if (row) beginModel(row);
+}
+
+/** The catalogue model that `url` is a file of, if it is one; other files are the network's. */
+async function beginModelOf(url) {
+  if (!url.startsWith(`${SITE}models/`)) return;
+  const row = (await catalogue()).find(({ files, ...rest }) => files.some(({ name }) => modelFiles.url(rest, name) === url));
+  if (row) beginModel(row);
+}
+
+/** All files of a catalogue row, from storage; what a first use downloads is reported to the load. */
+function beginModel(row) {
+  const label = "Downloading the model";
+  const found = modelFiles.open(row, ({ bytes_done, bytes_total, rate }) => (
+    progress(loadId, "download", label, { bytes_done, bytes_total, rate })));
+  for (const { name } of row.files) {
+    const url = modelFiles.url(row, name);
+    begin(url, found.then((files) => files.get(url)));
   }
 }
 
-function begin(url, name) {
-  const source = openSource(url, { name });
-  source.catch(() => {});
+function begin(url, source) {
+  source.catch(() => {}); // reported where it is awaited
   opening.set(url, source);
 }
 
-function progress(id, stage) {
-  const none = { bytes_done: 0, bytes_total: 0, rate: 0 };
-  const data = { stage, label: "Starting Python", ...none, ms: performance.now() };
+function progress(id, stage, label, { bytes_done = 0, bytes_total = 0, rate = 0 } = {}) {
+  const data = { stage, label, bytes_done, bytes_total, rate, ms: performance.now() };
   self.postMessage(event(id, "progress", data));
 }

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from app.catalog import ModelEntry
 from app.session import Session
+from pyengine.errors import EngineError
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]
 
@@ -129,6 +130,9 @@ class FakeParts:
     def counts(self):
         return '{"js_refs": 0}'
 
+    def storage_notice(self):
+        return "null"
+
     def of(self, id_, *names):
         """Data of the events that answer `id_`, of those names."""
         return [e["data"] for e in self.events if e["id"] == id_ and e["event"] in names]
@@ -145,15 +149,20 @@ class FakeLoader:
 
     async def load(self, params, progress):
         self.loads.append(params)
+        self.given_up = False
         progress("read", 1, 2)
         if self.gate is not None:
             await self.gate.wait()
+        if self.given_up:
+            raise EngineError("E_NETWORK", url="u", detail="the file was closed")
         if self.error is not None:
             raise self.error
         progress("ready", 1, 1)
         return fake_session(self.make(), params.get("model") or "m")
 
-    def translate(self, error):
-        from pyengine.errors import EngineError
+    def give_up(self):
+        self.given_up = True
+        self.gate.set()
 
+    def translate(self, error):
         return error if isinstance(error, EngineError) else None

@@ -76,6 +76,8 @@ export class Library {
       const manifest = await this.#prepare(spec, takeover);
       if (!manifest) return { id: spec.id, state: "cancelled" };
       if (takeover && manifest.state === "paused") return summary(manifest);
+      // Whole and as `spec` says: readers check each chunk, verify() all of them.
+      if (manifest.state === "complete" && manifest.complete) return summary(manifest);
       this.#forget(spec.id);
       const shared = { backend: this.#backend, manifest, progress: new Progress(spec.id, tell), signal: ending.signal };
       const download = new Download({ ...shared, token: this.#token, options });
