@@ -3,9 +3,12 @@
  * `?backend=NAME` tries that back end first (js/storage/backends.js), for tests and for finding faults.
  */
 import { jirdError } from "./js/errors.js";
+import { reportRequests } from "./js/request_log.js";
 import { BACKENDS } from "./js/storage/backends.js";
 import { Library } from "./js/storage/library.js";
 import { Server } from "./js/storage/server.js";
+
+reportRequests("storage");
 
 const asked = new URL(self.location.href).searchParams.get("backend");
 const names = Object.keys(BACKENDS);

@@ -118,7 +118,7 @@ def test_a_second_build_needs_no_network_device(dist):
 
 def test_lock_files_hold_hashes_and_no_addresses():
     locks = sorted(settings.LOCKS.glob("*.lock"))
-    assert [p.stem for p in locks] == ["node", "serve", "test"]
+    assert [p.stem for p in locks] == ["https", "node", "serve", "test"]
     for path in locks:
         text = path.read_text()
         pins = re.findall(r"^[\w.-]+==", text, re.M)
