@@ -51,7 +51,8 @@ class Lab:
         """The spec of hub files; their names are the last part of their paths."""
         rows = []
         for path in paths:
-            row = {"name": path.split("/")[-1], "url": f"{self.url}hub/{path}"}
+            url = f"{self.url}hub/{path}?run={self.hub.run}"
+            row = {"name": path.split("/")[-1], "url": url}
             if sizes:
                 row["size"] = len(self.hub.files[path])
             if digests:

@@ -62,7 +62,17 @@ class Hub:
         self.log = []
         self.rate = rate
         self.json = {}
+        self.run = 0
         self._lock = threading.Lock()
+
+    def again(self):
+        """Begins an empty log of the specs that are made from now on.
+
+        A connection that a browser gave up may still reach a busy server: it is of an older run.
+        """
+        with self._lock:
+            self.run += 1
+            self.log = []
 
     def etag(self, path):
         return etag_of(self.files[path])
@@ -100,7 +110,8 @@ class Hub:
         with self._lock:
             n = 1 + sum(1 for other in self.log if other.path == path)
             asked = Asked(path, n, start, end, dict(handler.headers))
-            self.log.append(asked)
+            if urlsplit(handler.path).query in ("", f"run={self.run}"):
+                self.log.append(asked)
         return asked
 
     def _send(self, handler, asked, fault):
