@@ -1,5 +1,4 @@
-"""The engine: where weights-and-plan and prompt-and-tokens meet. `load` a checkpoint on a device,
-then generate."""
+"""The engine, where both lines meet: `load` a checkpoint on a device, then generate."""
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,24 +22,11 @@ class Piece:
 
 
 def _report(on_progress, stage):
-    return (
-        (lambda done, total: on_progress(stage, done, total))
-        if on_progress
-        else (lambda done, total: None)
-    )
+    return lambda done, total: on_progress and on_progress(stage, done, total)
 
 
-async def load(
-    checkpoint,
-    device,
-    *,
-    tokenizer=None,
-    quant=None,
-    kv="f16",
-    context=None,
-    burst="auto",
-    on_progress=None,
-):
+async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
+               burst="auto", on_progress=None):
     """Plans the checkpoint for the device, compiles, uploads; -> Engine.
 
     `on_progress(stage, done, total)` with stages "compile" (pipelines) and "upload" (bytes of the
@@ -107,31 +93,26 @@ class Engine:
         engine."""
         self._claim()
         try:
-            batches = self._loop.generate(
-                ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel
-            )
+            batches = self._loop.generate(ids, params, max_tokens=max_tokens, stop_ids=stop_ids,
+                                          cancel=cancel)
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch
         finally:
             self._busy = False
 
-    async def generate(
-        self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False
-    ):
-        """Yields `Piece`s of text after prompt `ids`: never part of a code point, never part of a
-        stop string.
-
-        `continues`: the text goes on from the prompt's (a completion), rather than beginning anew
-        (a chat's answer).
+    async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None,
+                       continues=False):
+        """Yields `Piece`s of text after prompt `ids`, none of which splits a code point or a stop
+        string. `continues`: the text goes on from the prompt's (a completion), rather than
+        beginning anew (a chat's answer).
 
         Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as
         `generate_ids` says."""
         stream, cancel = TextStream(self.tokenizer, stop, continues), cancel or CancelToken()
         hidden = frozenset(stop_ids)
-        batches = self.generate_ids(
-            ids, params, max_tokens=max_tokens, stop_ids=stop_ids, cancel=cancel
-        )
+        batches = self.generate_ids(ids, params, max_tokens=max_tokens, stop_ids=stop_ids,
+                                    cancel=cancel)
         async with aclosing(batches):
             async for batch in batches:
                 ended = bool(batch.ids) and batch.ids[-1] in hidden
@@ -143,8 +124,8 @@ class Engine:
                     return
 
     async def first_logits(self, ids):
-        """f32 logits, little endian bytes (vocab), that choose the token after `ids`. Raises
-        `E_BUSY` as above."""
+        """f32 logits (vocab), little endian bytes, that choose the token after `ids`. Raises as
+        `generate_ids`."""
         self._claim()
         try:
             return await self._loop.logits(ids)
@@ -152,8 +133,7 @@ class Engine:
             self._busy = False
 
     def stats(self):
-        """The contract's figures, of the load and of the last generation; times that did not happen
-        yet are None."""
+        """Figures of the load and of the last generation; None for what did not happen yet."""
         t = self._loop.timing
         fresh = t.prompt_tokens - t.reused_tokens
         tokens = t.decoded + (1 if t.prefill else 0)
@@ -176,6 +156,5 @@ class Engine:
         return self._runner.live()
 
     async def close(self):
-        """Releases the model's memory; the device stays the caller's. The engine is not used
-        again."""
+        """Releases the model's memory; the device stays the caller's."""
         self._runner.close()

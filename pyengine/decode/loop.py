@@ -1,5 +1,4 @@
-"""The decode loop: ids in, ids out. Prefill in chunks, then bursts of K steps that stay on the
-device."""
+"""The decode loop: ids in, ids out. Prefill in chunks, then bursts of K steps on the device."""
 import struct
 import time
 from contextlib import aclosing
@@ -49,16 +48,9 @@ class Burst:
     """How many steps the next burst takes: a fixed K, or one that adapts to BURST_SECONDS."""
 
     def __init__(self, setting, most):
-        valid = (
-            setting == "auto"
-            or isinstance(setting, int)
-            and not isinstance(setting, bool)
-            and 1 <= setting <= most
-        )
-        if not valid:
-            raise EngineError(
-                "E_BAD_REQUEST", param="burst", got=repr(setting), wanted=f'"auto" or 1 to {most}'
-            )
+        if setting != "auto" and (type(setting) is not int or not 1 <= setting <= most):
+            raise EngineError("E_BAD_REQUEST", param="burst", got=repr(setting),
+                              wanted=f'"auto" or 1 to {most}')
         self._auto, self._most = setting == "auto", most
         self._steps = 1 if self._auto else setting
 
@@ -67,9 +59,8 @@ class Burst:
 
     def took(self, steps, seconds):
         if self._auto and seconds > 0:
-            self._steps = max(
-                1, min(self._most, int(BURST_SECONDS * steps / seconds), 2 * self._steps)
-            )
+            fitting = int(BURST_SECONDS * steps / seconds)
+            self._steps = max(1, min(self._most, fitting, 2 * self._steps))
 
 
 class DecodeLoop:
@@ -78,16 +69,12 @@ class DecodeLoop:
     def __init__(self, runner, model, burst="auto"):
         self._runner, self._model, self._burst_setting = runner, model, burst
         plan = model.plan
-        self._state, self._tokens, self._ring = (
-            plan.buffer(name) for name in ("state", "tokens", "ring")
-        )
-        self._logits, self._counts, self._bias = (
-            plan.buffer(name) for name in ("logits", "counts", "bias")
-        )
+        names = ("state", "tokens", "ring", "logits", "counts", "bias")
+        (self._state, self._tokens, self._ring,
+         self._logits, self._counts, self._bias) = map(plan.buffer, names)
         self._ring_size = plan.buffers[self._ring].nbytes // 4
-        self._prefill_rows = sorted(
-            int(name[7:]) for name in plan.programs if name.startswith("prefill")
-        )
+        self._prefill_rows = sorted(int(name.removeprefix("prefill")) for name in plan.programs
+                                    if name.startswith("prefill"))
         self.cache = PrefixCache()
         self.timing = Timing()
         Burst(burst, self._ring_size)  # a wrong setting is refused at load
@@ -102,8 +89,7 @@ class DecodeLoop:
         return result
 
     def _write_sampling(self, params, stop_ids, ids):
-        """Everything of the state after pos, n, stopped and step; and the penalty buffers where
-        they are used."""
+        """The state from the seed on; and the penalty and bias buffers where they are used."""
         words = st.pack_state(params=params, stop_ids=stop_ids)
         self._runner.write(self._state, 4 * st.SEED, words[4 * st.SEED:])
         if params.has_penalties:
@@ -146,7 +132,7 @@ class DecodeLoop:
         return steps, self._runner.submit([(("decode", tail), steps)], read)
 
     async def _land(self, flight, last, stop_ids):
-        """Waits for a burst that followed id `last`; -> its ids up to and with the first stop id."""
+        """Waits for a burst that followed id `last`; -> its ids, up to and with a stop id."""
         steps, landing = flight
         started = time.perf_counter()
         data = await landing
@@ -160,9 +146,8 @@ class DecodeLoop:
 
     def _check_prompt(self, ids):
         if not ids:
-            raise EngineError(
-                "E_BAD_REQUEST", param="prompt", got="no tokens", wanted="at least one token"
-            )
+            raise EngineError("E_BAD_REQUEST", param="prompt", got="no tokens",
+                              wanted="at least one token")
         for token in ids:
             if type(token) is not int or not 0 <= token < self._model.vocab:
                 raise EngineError("E_BAD_REQUEST", param="prompt", got=repr(token)[:80],
@@ -171,14 +156,12 @@ class DecodeLoop:
             raise EngineError("E_CONTEXT_FULL", tokens=len(ids), context=self._model.context)
 
     async def logits(self, ids):
-        """The logits that choose the token after `ids`, f32 (vocab) as bytes, before any penalty or
-        bias."""
+        """f32 (vocab) as bytes: what chooses the token after `ids`, before penalties and bias."""
         self._check_prompt(ids)
         self.timing = Timing(prompt_tokens=len(ids))
         try:
-            return await self._prefill(
-                ids, CancelToken(), read=(self._logits, 0, 4 * self._model.vocab)
-            )
+            read = (self._logits, 0, 4 * self._model.vocab)
+            return await self._prefill(ids, CancelToken(), read=read)
         except BaseException:
             self.cache.trim(0)
             raise
@@ -189,15 +172,9 @@ class DecodeLoop:
         Ends with "stop" at a stop id, "length" at `max_tokens` (None: all that fits) or a full
         context, "cancel". Raises `E_BAD_REQUEST`, `E_CONTEXT_FULL`, and what the device raises."""
         self._check_prompt(ids)
-        if max_tokens is not None and (
-            isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1
-        ):
-            raise EngineError(
-                "E_BAD_REQUEST",
-                param="max_tokens",
-                got=repr(max_tokens),
-                wanted="a whole number over 0",
-            )
+        if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
+            raise EngineError("E_BAD_REQUEST", param="max_tokens", got=repr(max_tokens),
+                              wanted="a whole number over 0")
         params = params.with_seed().check_vocab(self._model.vocab)
         room = self._model.context - len(ids) + 1  # the last id needs no place of its own
         left = room if max_tokens is None else min(room, max_tokens)
@@ -233,9 +210,11 @@ class DecodeLoop:
                 new = await anext(bursts)
 
     async def _bursts(self, new, burst, left, tail, stop_ids):
-        """Yields the ids of burst after burst, `left` in all. While one is quick, the next is begun before
-        it is read: the device computes while the host encodes. What a stop, a cancel or a stop string
-        leaves under way is waited for and forgotten; its positions never count as resident."""
+        """Yields the ids of burst after burst, `left` in all.
+
+        While bursts are quick, the next is begun before one is read: the device computes while the
+        host encodes. What a stop, a cancel or a stop string leaves under way is waited for and
+        forgotten; its positions never count as resident."""
         timing, flights, ahead = self.timing, [], 1
         try:
             while left > 0 or flights:

@@ -1,5 +1,4 @@
-"""The native device: WebGPU on plain CPython through wgpu-py (naga's WGSL front end; lavapipe where
-there is no GPU)."""
+"""The native device: WebGPU on plain CPython through wgpu-py, with naga as WGSL front end."""
 import struct
 from collections import Counter
 from pathlib import Path
@@ -16,11 +15,8 @@ BINDING_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform"
 def _limits(adapter):
     """The adapter's own limits for what kernels use when offered; the rest stays at WebGPU's
     defaults."""
-    wanted = (
-        "max-storage-buffer-binding-size",
-        "max-buffer-size",
-        "max-storage-buffers-per-shader-stage",
-    )
+    wanted = ("max-storage-buffer-binding-size", "max-buffer-size",
+              "max-storage-buffers-per-shader-stage")
     return {name: adapter.limits[name] for name in wanted}
 
 
@@ -62,15 +58,11 @@ class NativeDevice:
                 reason="no native adapter; a Vulkan driver such as Mesa's lavapipe is enough",
             )
         adapter = adapters[0]
-        features = [
-            f for f in ("shader-f16", "subgroup", "timestamp-query") if f in adapter.features
-        ]
-        return cls(
-            adapter,
-            adapter.request_device_sync(
-                required_features=features, required_limits=_limits(adapter)
-            ),
-        )
+        features = [f for f in ("shader-f16", "subgroup", "timestamp-query")
+                    if f in adapter.features]
+        device = adapter.request_device_sync(required_features=features,
+                                             required_limits=_limits(adapter))
+        return cls(adapter, device)
 
     async def prepare(self, plan, progress=None):
         import wgpu
@@ -81,6 +73,10 @@ class NativeDevice:
             runner.close()
             raise EngineError("E_GPU", what="the plan", detail=str(error)[:2000]) from None
         return runner
+
+    def close(self):
+        """Gives the GPU device back; its runners are dead afterwards."""
+        self.device.destroy()
 
 
 def _create_buffers(device, plan):
@@ -105,10 +101,6 @@ def _create_buffers(device, plan):
             available="less",
         ) from None
     return buffers
-
-    def close(self):
-        """Gives the GPU device back; its runners are dead afterwards."""
-        self.device.destroy()
 
 
 class NativeRunner(Runner):
@@ -135,16 +127,9 @@ class NativeRunner(Runner):
     def _layout(self, access):
         if access not in self._layouts:
             import wgpu
-            self._layouts[access] = self._device.create_bind_group_layout(
-                entries=[
-                    {
-                        "binding": i,
-                        "visibility": wgpu.ShaderStage.COMPUTE,
-                        "buffer": {"type": BINDING_TYPES[a]},
-                    }
-                    for i, a in enumerate(access)
-                ]
-            )
+            entries = [{"binding": i, "visibility": wgpu.ShaderStage.COMPUTE,
+                        "buffer": {"type": BINDING_TYPES[a]}} for i, a in enumerate(access)]
+            self._layouts[access] = self._device.create_bind_group_layout(entries=entries)
         return self._layouts[access]
 
     def _compile(self, pipeline):
@@ -204,22 +189,12 @@ class NativeRunner(Runner):
                 data = raw[piece.start:piece.start + piece.rows * upload.row_bytes]
                 self.write(upload.buffer, (upload.row0 + piece.row) * upload.dst_row_bytes, data)
                 continue
-            self.write(
-                jobs,
-                i * JOB_STRIDE,
-                struct.pack("<4I", piece.row, piece.rows, upload.row0, piece.start),
-            )
-            group = self._group(
-                upload.pipeline,
-                (
-                    (staging, 0, self.plan.buffers[staging].nbytes),
-                    (upload.buffer, 0, self.plan.buffers[upload.buffer].nbytes),
-                    (jobs, i * JOB_STRIDE, 16),
-                ),
-            )
-            dispatches.append(
-                (self._pipelines[upload.pipeline][0], group, repack_grid(upload, piece.rows))
-            )
+            job = struct.pack("<4I", piece.row, piece.rows, upload.row0, piece.start)
+            self.write(jobs, i * JOB_STRIDE, job)
+            whole = [(b, 0, self.plan.buffers[b].nbytes) for b in (staging, upload.buffer)]
+            group = self._group(upload.pipeline, (*whole, (jobs, i * JOB_STRIDE, 16)))
+            pipeline = self._pipelines[upload.pipeline][0]
+            dispatches.append((pipeline, group, repack_grid(upload, piece.rows)))
         encoder = self._device.create_command_encoder()
         self._encode(encoder, dispatches)
         self._queue.submit([encoder.finish()])
@@ -249,11 +224,8 @@ class NativeRunner(Runner):
         return bytes(self._queue.read_buffer(self._buffers[buffer], offset, nbytes))
 
     def live(self):
-        return Counter(
-            buffers=len(self._buffers),
-            bind_groups=len(self._groups),
-            pipelines=len(self._pipelines),
-        )
+        return Counter(buffers=len(self._buffers), bind_groups=len(self._groups),
+                       pipelines=len(self._pipelines))
 
     def close(self):
         for buffer in self._buffers:

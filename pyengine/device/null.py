@@ -1,5 +1,4 @@
-"""The null device: runs nothing, records everything. Most tests of planning and of the decode loop
-need no more."""
+"""The null device: runs nothing, records everything; most tests of the decode loop need no more."""
 from pyengine.device.api import Runner
 from pyengine.kernels.spec import Caps
 
@@ -42,12 +41,8 @@ class NullRunner(Runner):
 class NullDevice:
     def __init__(self, caps=None, respond=None):
         self.caps = caps or Caps()
-        self.info = {
-            "backend": "null",
-            "vendor": "",
-            "f16": self.caps.f16,
-            "subgroups": self.caps.subgroups,
-        }
+        self.info = {"backend": "null", "vendor": "", "f16": self.caps.f16,
+                     "subgroups": self.caps.subgroups}
         self._respond = respond
 
     async def prepare(self, plan, progress=None):

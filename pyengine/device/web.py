@@ -1,5 +1,4 @@
-"""The web device: the browser's WebGPU, through `pwa_shell/gpu_binding.js`. The only file that
-imports js.
+"""The web device: WebGPU through `pwa_shell/gpu_binding.js`. The only file that may import js.
 
 Python hands over the plan once and makes one call a burst; nothing but integers and typed arrays
 crosses per call, and weights go from the file reader to the GPU without entering Python's heap
@@ -116,7 +115,8 @@ class WebRunner(Runner):
 
     def submit(self, sequence, read=None):
         buffer, offset, nbytes = read or (-1, 0, 0)
-        return self._result(self._handle.run(self._sequence(sequence), buffer, offset, nbytes), read)
+        running = self._handle.run(self._sequence(sequence), buffer, offset, nbytes)
+        return self._result(running, read)
 
     async def _result(self, promise, read):
         try:

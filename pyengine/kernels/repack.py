@@ -1,5 +1,4 @@
-"""Repack: a slice of a file's tensor rows -> weight rows, on the GPU. The oracle is
-`quant.blocks.repack`."""
+"""Repack: tensor rows as a file has them -> weight rows. The oracle is `quant.blocks.repack`."""
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Launch, variants
 from pyengine.quant.blocks import BLOCKS
@@ -11,13 +10,8 @@ BLOCKED = ("q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k")
 
 def _exact(encoding):
     kind = for_encoding(encoding, 256)
-    return {
-        "encoding": encoding,
-        "mode": "exact",
-        "bits": kind.bits,
-        "scale": kind.scale,
-        "dtype": "",
-    }
+    return {"encoding": encoding, "mode": "exact", "bits": kind.bits, "scale": kind.scale,
+            "dtype": ""}
 
 
 VARIANTS = (
@@ -39,22 +33,12 @@ def repack_launch(encoding, columns, kind, head_dim=0):
 
     Raises `E_UNSUPPORTED_TENSOR` for a pair of encoding and kind without a kernel."""
     if kind.family == "dense":
-        variant = {
-            "encoding": encoding,
-            "mode": "dense",
-            "bits": 32 if kind.dtype == "f32" else 16,
-            "scale": "",
-            "dtype": kind.dtype,
-        }
+        variant = {"encoding": encoding, "mode": "dense",
+                   "bits": 32 if kind.dtype == "f32" else 16, "scale": "", "dtype": kind.dtype}
     else:
         exact = encoding in BLOCKED and kind == for_encoding(encoding, columns)
-        variant = {
-            "encoding": encoding,
-            "mode": "exact" if exact else "quantize",
-            "bits": kind.bits,
-            "scale": kind.scale,
-            "dtype": "",
-        }
+        variant = {"encoding": encoding, "mode": "exact" if exact else "quantize",
+                   "bits": kind.bits, "scale": kind.scale, "dtype": ""}
     if variant not in VARIANTS:
         raise EngineError(
             "E_UNSUPPORTED_TENSOR", tensor="?", detail=f"no repack from {encoding} to {kind.name}"

@@ -10,13 +10,8 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "wgsl"
 
 def variant_key(stem, variant):
     """`matvec|glu=0,norm=1,...`: the name of a rendered variant."""
-    return (
-        stem
-        + "|"
-        + ",".join(
-            f"{k}={int(v) if isinstance(v, bool) else v}" for k, v in sorted(variant.items())
-        )
-    )
+    choices = (f"{k}={int(v) if isinstance(v, bool) else v}" for k, v in sorted(variant.items()))
+    return f"{stem}|{','.join(choices)}"
 
 
 @cache

@@ -1,7 +1,6 @@
-"""What a kernel is: the op it computes, where it applies, its template variants and how it is
-launched."""
+"""What a kernel is: the op it computes, where it applies, its variants and how it is launched."""
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pyengine.errors import EngineError
 
@@ -40,7 +39,6 @@ class KernelSpec:
     stem: str
     launch: Callable
     variants: tuple
-    fusions: tuple = field(default=())
 
 
 class NodeView:

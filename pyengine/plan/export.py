@@ -3,7 +3,7 @@ import json
 from array import array
 
 from pyengine.device.api import reads, repack_grid
-from pyengine.plan.plan import JOB_STRIDE, READBACKS, SLICE, SLOTS
+from pyengine.plan.plan import JOB_STRIDE, READBACKS, SLOTS
 
 
 def _upload_rows(plan, read):
@@ -14,20 +14,8 @@ def _upload_rows(plan, read):
         u = plan.uploads[piece.upload]
         grid = repack_grid(u, piece.rows)
         destination = (u.row0 + piece.row) * u.dst_row_bytes
-        rows.append(
-            [
-                u.pipeline,
-                u.buffer,
-                destination,
-                piece.start,
-                piece.rows * u.row_bytes,
-                piece.row,
-                piece.rows,
-                u.row0,
-                grid[0],
-                grid[1],
-            ]
-        )
+        rows.append([u.pipeline, u.buffer, destination, piece.start, piece.rows * u.row_bytes,
+                     piece.row, piece.rows, u.row0, grid[0], grid[1]])
     return rows
 
 
@@ -44,7 +32,8 @@ def header_json(plan):
         "uploads": [[r.file, r.offset, r.nbytes, _upload_rows(plan, r)] for r in reads(plan)],
         "staging": [plan.buffer(f"staging.{slot}") for slot in range(SLOTS)],
         "jobs": [plan.buffer(f"jobs.{slot}") for slot in range(SLOTS)],
-        "readbacks": [plan.buffer(f"readback.{i}") for i in range(READBACKS)], "slice": SLICE, "jobStride": JOB_STRIDE,
+        "readbacks": [plan.buffer(f"readback.{i}") for i in range(READBACKS)],
+        "jobStride": JOB_STRIDE,
     })
 
 

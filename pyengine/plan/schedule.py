@@ -7,19 +7,8 @@ from pyengine.errors import EngineError
 from pyengine.kernels import source
 from pyengine.kernels.repack import repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
-from pyengine.plan.plan import (
-    JOB_STRIDE,
-    JOBS,
-    READBACKS,
-    SLICE,
-    SLOTS,
-    Buffer,
-    Dispatch,
-    Operand,
-    Pipeline,
-    Plan,
-    Upload,
-)
+from pyengine.plan.plan import (JOB_STRIDE, JOBS, READBACKS, SLICE, SLOTS, Buffer, Dispatch,
+                                Operand, Pipeline, Plan, Upload)
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>")
 _ACCESS = {"storage, read_write": "read_write", "storage, read": "read", "uniform": "uniform"}
@@ -156,22 +145,9 @@ class _Scheduler:
         pipeline = -1
         if not plain:
             pipeline = self._repack(part.tensor, ref.encoding, columns, kind, head_dim)
-        return Upload(
-            part.tensor,
-            ref.file,
-            ref.offset,
-            row_bytes,
-            part.rows,
-            self._buffers[buffer.name],
-            part.row0,
-            dst_row_bytes,
-            pipeline,
-            units_per_row(columns, kind),
-            ref.encoding,
-            kind.name,
-            columns,
-            head_dim,
-        )
+        return Upload(part.tensor, ref.file, ref.offset, row_bytes, part.rows,
+                      self._buffers[buffer.name], part.row0, dst_row_bytes, pipeline,
+                      units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
 
 
 def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):

@@ -1,4 +1,4 @@
-"""The native device: what it does, each fault that a person can meet, and that nothing is left over."""
+"""The native device: what it does, each fault that a person can meet, and that nothing is left."""
 
 import asyncio
 import gc
@@ -50,6 +50,16 @@ def device():
         return asyncio.run(NativeDevice.create())
     except EngineError as error:
         pytest.skip(str(error))
+
+
+def test_a_closed_device_makes_no_runners():
+    try:
+        own = asyncio.run(NativeDevice.create())
+    except EngineError as error:
+        pytest.skip(str(error))
+    own.close()
+    with pytest.raises(EngineError):
+        asyncio.run(own.prepare(counter_plan()))
 
 
 def run_python(code, **env):
