@@ -1,5 +1,4 @@
-"""Loads a model in the browser: catalogue -> readers -> checkpoint -> tokenizer and engine ->
-Session."""
+"""Loads a model in the browser: catalogue, readers, checkpoint, then tokenizer and engine."""
 
 import asyncio
 import json
@@ -86,21 +85,34 @@ class BrowserLoader:
     def __init__(self, parts):
         self._parts = parts
         self.entries, self.load_ms = {}, {}
+        self._reading = []  # sources of the load under way
+        self._given_up = False
+
+    def give_up(self):
+        """Makes the load under way fail at its next read. What reads nothing runs to its end."""
+        self._given_up = True
+        for source in self._reading:
+            source.close()
 
     async def load(self, params, progress):
         """The Session of the `load` call's params. Raises every E_ code that loading can meet."""
         options = settings.load_options(params)
+        self._given_up = False
         self._began = time.perf_counter()
         self.load_ms = {"boot": round(self._parts.now(), 1)}
         entry = await self._entry(params.get("model"))
         progress("read")
         files = await self._open(entry)
+        self._reading = list(files.values())
         try:
+            if self._given_up:
+                self.give_up()  # it came while the files were opened
             return await self._load(entry, files, options, progress)
         except BaseException:
-            for source in files.values():
-                source.close()
+            self.give_up()
             raise
+        finally:
+            self._reading = []
 
     async def _entry(self, model):
         if not self.entries:

@@ -22,7 +22,13 @@ const LOAD_OPTIONS = ["quant", "kv", "context", "burst"];
  * theirs.
  */
 export function makeCreateEngine(hub) {
-  return async function createEngine({ model, onProgress, signal, ...options } = {}) {
+  return async function createEngine(given) {
+    const { model, onProgress, signal, ...options } = given ?? {};
+    checkSignal(signal);
+    if (onProgress != null && typeof onProgress !== "function") {
+      const got = typeof onProgress;
+      throw jirdError("E_BAD_REQUEST", { param: "onProgress", got, wanted: "a function" });
+    }
     for (const name of Object.keys(options)) {
       if (!LOAD_OPTIONS.includes(name)) {
         const wanted = `model, onProgress, signal, ${LOAD_OPTIONS.join(", ")}`;
@@ -42,7 +48,20 @@ export function makeCreateEngine(hub) {
 function absolute(model) {
   const path = typeof model === "string"
     && (/^\.{0,2}\//.test(model) || /^[a-z][a-z0-9+.-]*:\/\//i.test(model));
-  return path ? new URL(model, globalThis.document?.baseURI ?? location.href).href : model;
+  if (!path) return model;
+  try {
+    return new URL(model, globalThis.document?.baseURI ?? location.href).href;
+  } catch {
+    const got = JSON.stringify(model.slice(0, 80));
+    throw jirdError("E_BAD_REQUEST", { param: "model", got, wanted: "a URL that can be read" });
+  }
+}
+
+/** Anything else would fail in the middle of a request. */
+function checkSignal(signal) {
+  if (signal == null || typeof signal.throwIfAborted === "function") return;
+  const wanted = "an AbortSignal";
+  throw jirdError("E_BAD_REQUEST", { param: "signal", got: typeof signal, wanted });
 }
 
 class Engine {
@@ -83,6 +102,7 @@ class Engine {
    * bytes, ...}
    */
   async stats({ signal } = {}) {
+    checkSignal(signal);
     this.#ending.signal.throwIfAborted();
     return this.#hub.request("stats", {}, { signal });
   }
@@ -113,10 +133,11 @@ class Engine {
   }
 
   async #create(method, body, { signal = body?.signal } = {}) {
+    checkSignal(signal);
     signal?.throwIfAborted();
     this.#ending.signal.throwIfAborted();
     const { signal: _, ...params } = body ?? {};
-    params.model ??= this.model;
+    params.model = absolute(params.model ?? this.model);
     if (params.stream !== true) return this.#request(method, params, { signal });
     const stream = new ChatStream();
     const linked = anySignal([stream.controller.signal, signal]);

@@ -153,6 +153,44 @@ def test_a_load_is_shared_and_another_model_takes_over_when_idle():
     asyncio.run(run())
 
 
+def test_a_load_that_all_gave_up_makes_way():
+    async def run():
+        worker, parts = make(gate=asyncio.Event())
+        loader = worker._loader
+        both = [asyncio.ensure_future(worker.handle(message(i, "load"))) for i in ("a", "b")]
+        await asyncio.sleep(0)
+        await worker.handle(message("c", "cancel", {"target": "a"}))
+        await worker.handle(message("busy", "load", {"model": "other"}))
+        assert code(parts, "busy") == "E_BUSY"  # b still waits for it
+        await worker.handle(message("d", "cancel", {"target": "b"}))
+        await asyncio.gather(*both, worker.handle(message("e", "load", {"model": "other"})))
+        assert parts.of("c", "result") == parts.of("d", "result") == [{"found": True}]
+        assert code(parts, "a") == code(parts, "b") == "E_NETWORK"
+        assert parts.of("e", "result")[0]["model"] == "other" and len(loader.loads) == 2
+        assert worker._loading is None
+
+    asyncio.run(run())
+
+
+def test_a_load_given_up_before_its_turn_never_begins():
+    async def run():
+        engine = FakeEngine(gate=asyncio.Event())
+        worker, parts = await loaded(make=lambda: engine)
+        chat = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
+        await asyncio.sleep(0.01)
+        await worker.handle(message("x", "cancel", {"target": "a"}))
+        load = asyncio.ensure_future(worker.handle(message("b", "load", {"model": "other"})))
+        await asyncio.sleep(0.01)
+        worker._loader.gate = asyncio.Event()
+        await worker.handle(message("y", "cancel", {"target": "b"}))
+        engine.gate.set()
+        await asyncio.gather(chat, load)
+        assert code(parts, "b") == "E_BAD_REQUEST"
+        assert len(worker._loader.loads) == 1 and engine.closed == 0
+
+    asyncio.run(run())
+
+
 def test_the_default_model_by_name_is_the_same_load():
     async def run():
         worker, _ = await loaded()

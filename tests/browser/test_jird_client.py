@@ -157,6 +157,9 @@ def test_errors_are_coded(tab):
         const missing = await caught(create({ model: "missing" }));
         const after = hub.live;
         const option = await caught(create({ colour: "red" }));
+        const url = await caught(create({ model: "http://" }));
+        const signal = await caught(create({ signal: 5 }));
+        const progress = await caught(create({ onProgress: "no" }));
         const engine = await create();
         const lost = await caught(engine.chat.completions.create({ messages: [], fail_at: 1 }));
         const stream = await engine.chat.completions.create({ messages: [], stream: true,
@@ -171,13 +174,16 @@ def test_errors_are_coded(tab):
         await sleep(20);
         const other = await caught(create({ model: "other" }));
         await busy;
-        return { missing, after, option, lost, lostStream, first, nan, code, other };
+        return { missing, after, option, url, signal, progress, lost, lostStream, first, nan, code, other };
     }""")
     assert result.pop("after") == EMPTY
     codes = {name: error["code"] for name, error in result.items()}
     assert codes == {
         "missing": "E_BAD_REQUEST",
         "option": "E_BAD_REQUEST",
+        "url": "E_BAD_REQUEST",
+        "signal": "E_BAD_REQUEST",
+        "progress": "E_BAD_REQUEST",
         "lost": "E_DEVICE_LOST",
         "first": "E_DEVICE_LOST",
         "lostStream": "E_DEVICE_LOST",
@@ -307,7 +313,7 @@ def test_when_the_owner_goes_a_request_under_way_fails_and_the_next_loads_here(t
 def test_busy_across_tabs(tab, open_tab):
     tab.evaluate("""async () => {
         window.engine = await create({ model: "a" });
-        window.answer = engine.chat.completions.create({ messages: [], words: 60, delay: 10 });
+        window.answer = engine.chat.completions.create({ messages: [], words: 200, delay: 10 });
     }""")
     other = open_tab()
     tab.wait_for_function("async () => (await engine.stats()).running === 1")
