@@ -1,11 +1,11 @@
-"""The native command line: `python -m app.cli generate | chat | inspect | tokenize`. The same
-engine as the browser's."""
+"""The native command line: the same engine as the browser's, for developers, scripts and tests."""
 
 import argparse
 import array
 import asyncio
 import json
 import os
+import signal
 import sys
 import traceback
 
@@ -13,7 +13,7 @@ from app import openai_api, settings
 from app.session import Outcome, Session, template_of, tokenizer_of
 from pyengine.errors import EngineError
 
-EXIT_ERROR = 2
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 2, 130, 141
 SAMPLING_FLAGS = tuple(name for name in settings.SAMPLING if name != "temperature")
 
 
@@ -21,12 +21,8 @@ class _Parser(argparse.ArgumentParser):
     """Reports a bad command line as every other error is reported."""
 
     def error(self, message):
-        raise EngineError(
-            "E_BAD_REQUEST",
-            param="command line",
-            got=f"wrong ({message})",
-            wanted=f"what {self.prog} --help lists",
-        )
+        raise EngineError("E_BAD_REQUEST", param="command line", got=f"wrong ({message})",
+                          wanted=f"what {self.prog} --help lists")
 
 
 def make_parser():
@@ -113,18 +109,16 @@ def request_of(args, messages=None):
         messages = [{"role": "user", "content": args.chat}]
     if messages is not None:
         return openai_api.parse_chat(dict(body, messages=messages))
-    return openai_api.parse_completion(
-        dict(body, prompt=args.prompt if args.ids is None else _ids(args.ids))
-    )
+    prompt = args.prompt if args.ids is None else _ids(args.ids)
+    return openai_api.parse_completion(dict(body, prompt=prompt))
 
 
 def _ids(text):
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise openai_api.bad(
-            "--ids", text, "token ids with commas between, such as 1,2,3"
-        ) from None
+        wanted = "token ids with commas between, such as 1,2,3"
+        raise openai_api.bad("--ids", text, wanted) from None
 
 
 async def _make_device(name):
@@ -147,14 +141,9 @@ async def open_session(args):
     from pyengine.engine import load
     from pyengine.formats.checkpoint import open_path
 
-    options = settings.load_options(
-        {
-            "quant": args.quant,
-            "kv": args.kv,
-            "context": args.context,
-            "burst": args.burst if args.burst == "auto" else _burst(args.burst),
-        }
-    )
+    burst = args.burst if args.burst == "auto" else _burst(args.burst)
+    given = {"quant": args.quant, "kv": args.kv, "context": args.context, "burst": burst}
+    options = settings.load_options(given)
     checkpoint = await open_path(args.model)
     try:
         tokenizer = tokenizer_of(checkpoint, args.model)
@@ -167,9 +156,8 @@ async def open_session(args):
     async def make_template(checkpoint):
         return template_of(checkpoint)
 
-    return Session(
-        engine, os.path.basename(args.model.rstrip("/")), checkpoint, tokenizer, make_template
-    )
+    name = os.path.basename(args.model.rstrip("/"))
+    return Session(engine, name, checkpoint, tokenizer, make_template, device=device)
 
 
 def _burst(text):
@@ -177,11 +165,6 @@ def _burst(text):
         return int(text)
     except ValueError:
         raise openai_api.bad("--burst", text, "auto or a number of tokens") from None
-
-
-async def _close(session):
-    await session.engine.close()
-    session.checkpoint.close()
 
 
 async def generate(args):
@@ -193,23 +176,27 @@ async def generate(args):
         async for piece in session.generate(request, None, outcome, args.ignore_eos):
             if not args.json:
                 print(piece.text, end="", flush=True)
-        answer = {
-            "tokens": outcome.ids,
-            "text": outcome.text if session.tokenizer else None,
-            "finish_reason": outcome.finish_reason,
-            "stats": {**session.engine.stats(), **outcome.timings},
-        }
+        answer = _answer(session, outcome)
         if args.logits:
             ids = await session.prompt_ids(request)
-            answer["first_logits"] = array.array(
-                "f", await session.engine.first_logits(ids)
-            ).tolist()
+            logits = await session.engine.first_logits(ids)
+            answer["first_logits"] = array.array("f", logits).tolist()
     finally:
-        await _close(session)
+        await session.close()
     if not args.json:
         print()
         _print_rates(outcome)
     return answer
+
+
+def _answer(session, outcome):
+    """What --json prints of one answer."""
+    return {
+        "tokens": outcome.ids,
+        "text": outcome.text if session.tokenizer else None,
+        "finish_reason": outcome.finish_reason,
+        "stats": {**session.engine.stats(), **outcome.timings},
+    }
 
 
 def _print_rates(outcome):
@@ -223,7 +210,7 @@ async def chat(args):
     session = await open_session(args)
     messages = []
     try:
-        while line := await asyncio.to_thread(_ask):
+        while line := _ask():
             messages.append({"role": "user", "content": line})
             outcome = Outcome()
             request = request_of(args, messages)
@@ -232,22 +219,12 @@ async def chat(args):
                     print(piece.text, end="", flush=True)
             messages.append({"role": "assistant", "content": outcome.text})
             if args.json:
-                print(
-                    json.dumps(
-                        {
-                            "tokens": outcome.ids,
-                            "text": outcome.text,
-                            "finish_reason": outcome.finish_reason,
-                            "stats": session.engine.stats(),
-                        }
-                    ),
-                    flush=True,
-                )
+                print(json.dumps(_answer(session, outcome)), flush=True)
             else:
                 print()
                 _print_rates(outcome)
     finally:
-        await _close(session)
+        await session.close()
 
 
 def _ask():
@@ -274,9 +251,8 @@ async def inspect(args):
             checkpoint.close()
     if not args.json:
         print(report["plan_text"])
-        print(
-            f"{report['dispatches_per_token']} dispatches, {report['passes_per_token']} pass a token"
-        )
+        dispatches, passes = report["dispatches_per_token"], report["passes_per_token"]
+        print(f"{dispatches} dispatches and {passes} pass a token")
         for part, count in report["bytes"].items():
             print(f"{part:>12} {count:>15,} bytes")
     return report
@@ -333,26 +309,32 @@ COMMANDS = {"generate": generate, "chat": chat, "inspect": inspect, "tokenize": 
 
 
 def main(argv=None):
-    """Runs one command; returns the exit status: 0, or 2 after an error that was reported."""
+    """Runs one command; returns the exit status: 0, 2 after an error that was reported, or as
+    shells count signals: 130 after Ctrl-C, 141 where nobody reads the output."""
     argv = sys.argv[1:] if argv is None else argv
     as_json = "--json" in argv
     try:
         args = make_parser().parse_args(argv)
         answer = asyncio.run(COMMANDS[args.command](args))
+        if as_json and answer is not None:
+            print(json.dumps(answer))
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
     except EngineError as error:
         return _report(error, as_json)
-    except (
-        Exception
-    ) as error:  # a bug: the trace for whoever mends it, the object for whoever reads --json
+    except Exception as error:  # a bug: the trace for whoever mends it, the object for scripts
         traceback.print_exc()
-        return _report(
-            EngineError("E_INTERNAL", detail=f"{type(error).__name__}: {error}"), as_json
-        )
-    if as_json and answer is not None:
-        print(json.dumps(answer))
+        detail = f"{type(error).__name__}: {error}"
+        return _report(EngineError("E_INTERNAL", detail=detail), as_json)
     return 0
+
+
+def _interrupt(signum, frame):
+    raise KeyboardInterrupt
 
 
 def _report(error, as_json):
@@ -364,4 +346,6 @@ def _report(error, as_json):
 
 
 if __name__ == "__main__":
+    # asyncio's own handler ends a task at its next wait, and a line's read or a GPU's call is none
+    signal.signal(signal.SIGINT, _interrupt)
     sys.exit(main())

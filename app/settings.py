@@ -29,10 +29,10 @@ class Setting:
         noun = "an integer" if self.type is int else "a number"
         if self.low is None:
             return noun
-        lower = f"above {self.low:g}" if self.open_low else f"from {self.low:g}"
+        lower = f"above {self.low}" if self.open_low else f"from {self.low}"
         if self.high is None:
             return f"{noun} {lower}" + ("" if self.open_low else " up")
-        return f"{noun} {lower} to {self.high:g}"
+        return f"{noun} {lower}{', at most' if self.open_low else ' to'} {self.high}"
 
     def check(self, value):
         """`value` as this parameter's type. Raises E_BAD_REQUEST with the name, the value and the
@@ -138,7 +138,7 @@ CONTEXT = Setting(
     "context", int, 1, None, None, "How many tokens a conversation holds; empty is what fits."
 )
 BURST = Setting(
-    "burst", int, 1, 1024, None, "Tokens per GPU submission; auto keeps the stream smooth."
+    "burst", int, 1, 64, None, "Tokens per GPU submission; auto keeps the stream smooth."
 )
 
 
@@ -151,7 +151,7 @@ def load_options(params):
             continue
         if params[name] not in legal:
             raise EngineError(
-                "E_BAD_REQUEST", param=name, got=shown(params[name]), wanted=", ".join(legal)
+                "E_BAD_REQUEST", param=name, got=shown(params[name]), wanted=" or ".join(legal)
             )
         chosen[name] = params[name]
     if params.get("context") is not None:

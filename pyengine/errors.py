@@ -76,7 +76,7 @@ MESSAGES = {
     ),
     "E_NO_FILE": (
         "{path} cannot be read: {detail}.",
-        "Check the path: it names a .gguf file or a model folder.",
+        "Check the path; a model is a .gguf file or a folder.",
     ),
     "E_UNSUPPORTED_MODEL": (
         "Model type '{model_type}' is not supported; known: {known}.",
@@ -98,7 +98,10 @@ MESSAGES = {
         "The checkpoint holds tensors that the model does not know: {unused}.",
         "Choose a checkpoint of a supported variant of this family.",
     ),
-    "E_NETWORK": ("{url} could not be fetched: {detail}.", "Check the connection and try again."),
+    "E_NETWORK": (
+        "{url} could not be fetched: {detail}.",
+        "Check the connection and the address, and try again.",
+    ),
     "E_CONTEXT_FULL": (
         "The prompt has {tokens} tokens and the context holds {context}.",
         "Shorten the conversation or choose a longer context.",

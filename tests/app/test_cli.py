@@ -1,13 +1,17 @@
 import asyncio
 import io
 import json
+import signal
 import struct
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from app import cli
+from app.build import settings
 from tests.app.fakes import WORDS, FakeEngine, fake_session
 
 TINY = "models-tiny/llama"
@@ -221,3 +225,23 @@ def test_the_engine_is_closed_after_a_failure(capsys, faked):
 
 def test_first_logits_are_little_endian_f32():
     assert asyncio.run(FakeEngine().first_logits([1, 2])) == struct.pack("<2f", 0.5, 2.0)
+
+
+def _cli(*args):
+    return subprocess.Popen([sys.executable, "-m", "app.cli", *args], cwd=settings.ROOT,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_control_c_ends_a_wait_for_a_line(goldens):
+    command = _cli("chat", "--model", str(goldens / "models-tiny/llama"), "--device", "numpy")
+    time.sleep(3)  # it loads, then reads stdin, which stays open
+    command.send_signal(signal.SIGINT)
+    assert command.wait(20) == 130
+    assert b"Traceback" not in command.communicate()[1]
+
+
+def test_an_answer_that_nobody_reads_is_no_failure(goldens):
+    command = _cli("inspect", "--model", str(goldens / "models-tiny/llama"))
+    command.stdout.close()
+    assert command.wait(30) == 141
+    assert b"Traceback" not in command.stderr.read()
