@@ -143,6 +143,27 @@ def test_chats_persist_and_new_chat_leaves_them(chat):
     expect(chat.get("message-user")).to_have_count(0)
 
 
+def test_reload_right_after_the_first_words_keeps_them(chat):
+    chat.open(pieces=["First ", *["later "] * 99], perSecond=2)
+    chat.ask("slow", wait=False)
+    chat.until("document.querySelector('.md')?.innerText.includes('First')")
+    chat.page.wait_for_timeout(200)
+    chat.page.reload()
+    expect(chat.get("message-assistant")).to_contain_text("First")
+
+
+def test_half_a_pasted_emoji_does_not_spoil_the_chat(chat):
+    chat.open(text="Fine.")
+    chat.page.evaluate("""() => {
+        const box = document.querySelector("[data-testid=composer]");
+        box.value = "odd \\ud83d end";
+        box.dispatchEvent(new Event("input", { bubbles: true }));
+    }""")
+    chat.get("send").click()
+    chat.wait_end()
+    expect(chat.get("message-user")).to_contain_text("odd \ufffd end")
+
+
 def test_reload_in_the_middle_of_an_answer_keeps_what_there_was(chat):
     chat.open(pieces=[f"w{i} " for i in range(600)], perSecond=60)
     chat.ask("long", wait=False)

@@ -135,8 +135,9 @@ export class App {
   }
 
   /** @param {string} text */
-  async send(text) {
+  async send(typed) {
     if (this.running) return;
+    const text = typed.toWellFormed?.() ?? typed; // half a pasted emoji would spoil the whole chat
     const now = Date.now();
     if (!this.chat) {
       this.chat = { id: newId(), title: titleOf(text), created: now, updated: now, leaf: null };

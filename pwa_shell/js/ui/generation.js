@@ -10,7 +10,7 @@ const SAVE_EVERY_MS = 1000;
 /** Emits `text` while the answer grows and `end` once. */
 export class Generation extends Emitter {
   #abort = new AbortController();
-  #saved = 0;
+  #saved = -Infinity; // the first text is saved at once: a reload must find it
   #firstAt = 0;
   #lastAt = 0;
   #tokens = null;
@@ -104,7 +104,7 @@ export class Generation extends Emitter {
   #measure(begun) {
     this.#lastAt = performance.now();
     if (!this.#firstAt) {
-      this.#firstAt = this.#saved = this.#lastAt;
+      this.#firstAt = this.#lastAt;
       this.#firstTokens = this.#tokens ?? 1;
     }
     const seconds = (this.#lastAt - this.#firstAt) / 1000;
