@@ -19,7 +19,6 @@ async function load(onProgress, { loadMs, waitLoad }) {
     ["read", 98e6],
     ["upload", 98e6],
     ["compile", 31],
-    ["warmup", 1],
   ];
   for (const [stage, total] of stages) {
     for (let i = 0; i <= 10; i++) {

@@ -26,14 +26,25 @@ def test_progress_names_the_stages_in_order_with_bytes_rate_and_eta(chat):
     chat.until("Boolean(globalThis.releaseLoad)")
     rows = chat.get("progress").locator("li")
     names = [text.split("\n")[0] for text in rows.all_inner_texts()]
-    assert names == ["Start Python", "Read the model", "Upload to the GPU",
-                     "Compile for this GPU", "Warm up"]
-    states = [rows.nth(i).get_attribute("data-state") for i in range(5)]
-    assert states == ["done", "done", "active", "pending", "pending"]
+    assert names == ["Start Python", "Read the model", "Upload to the GPU", "Compile for this GPU"]
+    states = [rows.nth(i).get_attribute("data-state") for i in range(4)]
+    assert states == ["done", "done", "active", "pending"]
     assert re.search(r"59 MB of 98 MB · \d+ MB/s · \d+ s left", rows.nth(2).inner_text())
     chat.page.evaluate("releaseLoad()")
     chat.wait_state("ready")
     expect(chat.get("progress")).to_have_count(0)
+
+
+def test_a_stage_that_only_some_loads_have_is_listed_where_it_happens(chat):
+    chat.open(start=False)
+    names = chat.page.evaluate("""async () => {
+      const { ProgressMeter } = await import("./js/ui/progress_meter.js");
+      const meter = new ProgressMeter();
+      meter.note({ stage: "boot" }, 0);
+      meter.note({ stage: "download", bytes_done: 1, bytes_total: 98e6 }, 10);
+      return meter.stages.map(({ id }) => id);
+    }""")
+    assert names == ["boot", "download", "read", "upload", "compile"]
 
 
 def test_overlapping_stages_are_not_over_before_they_begin(chat):
@@ -56,8 +67,8 @@ def test_overlapping_stages_are_not_over_before_they_begin(chat):
       return [early, late, rate, eta, meter.fraction()];
     }""")
     assert states == [
-        "boot done, read pending, upload pending, compile active, warmup pending",
-        "boot done, verify active, read pending, upload active, compile active, warmup pending",
+        "boot done, read pending, upload pending, compile active",
+        "boot done, verify active, read pending, upload active, compile active",
         49e6, 1, 1]
 
 

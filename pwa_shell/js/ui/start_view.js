@@ -72,7 +72,7 @@ export class StartView extends Emitter {
 
   #showProgress() {
     if (!this.#rows.size) this.#buildProgress();
-    for (const stage of this.#meter.stages) this.#updateRow(stage);
+    this.#meter.stages.forEach((stage, place) => this.#updateRow(stage, place));
     const now = this.#meter.current();
     this.summary.textContent = now ? [now.name, detail(now)].filter(Boolean).join(" · ") : "";
     this.bar.value = this.#meter.fraction();
@@ -90,7 +90,7 @@ export class StartView extends Emitter {
     );
   }
 
-  #updateRow(stage) {
+  #updateRow(stage, place) {
     let row = this.#rows.get(stage.id);
     if (!row) {
       row = h(
@@ -102,7 +102,7 @@ export class StartView extends Emitter {
       );
       row.children[1].textContent = stage.name;
       this.#rows.set(stage.id, row);
-      this.list.append(row);
+      this.list.insertBefore(row, this.list.children[place] ?? null);
     }
     row.dataset.state = stage.state;
     row.dataset.stage = stage.id;

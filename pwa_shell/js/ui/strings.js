@@ -91,7 +91,6 @@ export const STAGES = [
   ["read", "Read the model"],
   ["upload", "Upload to the GPU"],
   ["compile", "Compile for this GPU"],
-  ["warmup", "Warm up"],
 ];
 
 export const EXAMPLES = [
