@@ -21,7 +21,6 @@ let indexText = null;
 let loadId = null;             // the load that a download reports to
 let binding = null;
 let bindingTaken = false;
-let checked = null;
 
 reportRequests("engine");
 
@@ -71,7 +70,7 @@ function parts(pyodide, createTokenizer) {
     post: (text) => self.postMessage(JSON.parse(text)),
     log: (text) => console.error(text),
     now: () => performance.now(),
-    read_index: () => (indexText ??= fetchText(new URL("models/index.json", SITE))),
+    read_index: readIndex,
     open_source: open,
     need: async (name) => {
       if (!pyodide.loadedPackages[name]) await pyodide.loadPackage(name, { messageCallback() {} });
@@ -121,9 +120,12 @@ async function open(url, name, optional) {
   return (await (begun ?? openSource(url, { name, optional }))) ?? undefined;
 }
 
+function readIndex() {
+  return (indexText ??= fetchText(new URL("models/index.json", SITE)));
+}
+
 async function catalogue() {
-  indexText ??= fetchText(new URL("models/index.json", SITE));
-  return JSON.parse(await indexText).models;
+  return JSON.parse(await readIndex()).models;
 }
 
 /** Opens the model that a load names while Python boots: the header is there when Python asks. */

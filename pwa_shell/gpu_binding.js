@@ -186,8 +186,8 @@ class Runner {
         ahead.push(read);
       }
     };
+    fill();
     for (let i = 0; i < uploads.length; i++) {
-      fill();
       const data = await ahead.shift();
       fill();
       const pieces = uploads[i][3];

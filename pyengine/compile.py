@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pyengine import kernels, models
-from pyengine.errors import EngineError
+from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
 from pyengine.ir.graph import Value
@@ -53,14 +53,8 @@ def _kind_of(config, tensors, quant, encodings):
             return F32
         encoding = (tensors[tensor].encoding if tensors is not None
                     else declared["embedding" if embedding else "matrix"])
-        try:
+        with naming_tensor(tensor):
             return resolve_quant(quant, encoding, embedding, columns)
-        except EngineError as error:
-            if error.code != "E_UNSUPPORTED_TENSOR":
-                raise
-            raise EngineError(
-                "E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]
-            ) from None
 
     return kind_of
 

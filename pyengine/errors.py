@@ -1,5 +1,6 @@
 """Every error a person can meet: a code, facts, and a message that says what, got, wanted and the
 next step."""
+from contextlib import contextmanager
 
 
 class EngineError(Exception):
@@ -28,6 +29,17 @@ class EngineError(Exception):
             "next_step": self.next_step,
             "facts": facts,
         }
+
+
+@contextmanager
+def naming_tensor(tensor):
+    """Gives an `E_UNSUPPORTED_TENSOR` raised inside the name that the code below does not know."""
+    try:
+        yield
+    except EngineError as error:
+        if error.code != "E_UNSUPPORTED_TENSOR":
+            raise
+        raise EngineError(error.code, tensor=tensor, detail=error.facts["detail"]) from None
 
 
 # code: (what happened with got and wanted, next step)

@@ -3,7 +3,7 @@ import hashlib
 import re
 
 from pyengine import kernels
-from pyengine.errors import EngineError
+from pyengine.errors import EngineError, naming_tensor
 from pyengine.kernels import source
 from pyengine.kernels.repack import repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
@@ -123,14 +123,8 @@ class _Scheduler:
 
     def _repack(self, tensor, encoding, columns, kind, head_dim):
         """The repack kernel's pipeline. Raises `E_UNSUPPORTED_TENSOR` with the tensor's name."""
-        try:
+        with naming_tensor(tensor):
             return self.pipeline("repack", repack_launch(encoding, columns, kind, head_dim))
-        except EngineError as error:
-            if error.code != "E_UNSUPPORTED_TENSOR":
-                raise
-            raise EngineError(
-                "E_UNSUPPORTED_TENSOR", tensor=tensor, detail=error.facts["detail"]
-            ) from None
 
     def _upload(self, buffer, part, ref):
         kind, columns = buffer.kind, buffer.columns
