@@ -1,6 +1,6 @@
 """Matrix times one row of activations: the decode kernels, with the norm, SwiGLU and residual that
 surround it."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div
+from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div
 from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
 from pyengine.passes.fuse import Fusion
 
@@ -17,17 +17,33 @@ FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual":
          "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True}}
 
 
-def _tiling(caps, columns):
-    """(row groups a workgroup, lanes a row, rows a thread): a software device runs whole rows in
-    one thread, because barriers are dear there; a GPU splits a row over 32 lanes."""
-    if caps.software:
-        return 16, 1, 4
-    return 8, 32 if columns >= 256 else 8, 1
+# (row groups a workgroup, lanes a row, rows a thread), the default first: a software device runs
+# whole rows in one thread, because barriers are dear there; a GPU splits a row over lanes
+SOFTWARE_TILINGS = ((16, 1, 4), (16, 1, 1), (64, 1, 1))
+WIDE_TILINGS = ((8, 32, 1), (4, 32, 1), (4, 64, 1), (2, 32, 4), (8, 16, 1))
+NARROW_TILINGS = ((8, 8, 1), (16, 8, 1), (4, 8, 4))
+
+
+def _tunable(op):
+    weight_slot = 2 if "norm" in FLAGS[op] else 1
+
+    def tunable(node, values, caps):
+        view = NodeView(node, values)
+        weight = view[weight_slot]
+        if view[0].shape[0] != 1:
+            return None
+        rows, columns = weight.shape
+        tilings = (SOFTWARE_TILINGS if caps.software
+                   else WIDE_TILINGS if columns >= 256 else NARROW_TILINGS)
+        return Tunable(f"{op} {rows}x{columns} {weight.dtype}", tuple(
+            {"groups": groups, "lanes": lanes, "rows": many} for groups, lanes, many in tilings))
+
+    return tunable
 
 
 def _launch(op):
     flags = {"into": False, "residual": False, "norm": False, "glu": False, **FLAGS[op]}
-    weight_slot = 2 if flags["norm"] else 1
+    weight_slot, tunable = 2 if flags["norm"] else 1, _tunable(op)
 
     def launch(node, values, caps):
         view = NodeView(node, values)
@@ -35,7 +51,8 @@ def _launch(op):
         if x.shape[0] != 1:
             return None
         columns = weight.shape[1]
-        groups, lanes, rows = _tiling(caps, columns)
+        choice = caps.choice(tunable(node, values, caps))
+        groups, lanes, rows = choice["groups"], choice["lanes"], choice["rows"]
         if flags["norm"] and 4 * (columns + 64) + 4 * groups * lanes > caps.workgroup_memory:
             return None  # the normalised row must fit in workgroup memory
         outputs = weight.shape[0] // 2 if flags["glu"] else weight.shape[0]
@@ -53,7 +70,7 @@ def _launch(op):
 
 def _spec(op):
     launch, all_variants = _launch(op)
-    return KernelSpec(op, "matvec", launch, all_variants)
+    return KernelSpec(op, "matvec", launch, all_variants, _tunable(op))
 
 
 SPECS = tuple(_spec(op) for op in FLAGS)

@@ -1,6 +1,6 @@
 """What a kernel is: the op it computes, where it applies, its variants and how it is launched."""
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyengine.errors import EngineError
 
@@ -18,6 +18,25 @@ class Caps:
     workgroup_memory: int = 16384
     backend: str = "null"
     vendor: str = ""
+    # what was measured to be fastest on this device: {Tunable.key: candidate}
+    tuning: dict = field(default_factory=dict, hash=False)
+
+    def choice(self, tunable):
+        """The measured candidate of a `Tunable`; its default where none is, or no longer is one."""
+        chosen = self.tuning.get(tunable.key)
+        return chosen if chosen in tunable.candidates else tunable.candidates[0]
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A choice that differs between GPUs, so that it is measured on each.
+
+    `candidates` are dicts of plain values, the default first: what it computes is the reference
+    that the others are checked against. A choice may change a launch's variant, constants and grid,
+    never its operands. Nodes of one `key` share their choice; `pos` is the position measured at."""
+    key: str
+    candidates: tuple
+    pos: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,11 +53,13 @@ class KernelSpec:
     """One way to compute `op` with the template `wgsl/<stem>.wgsl`.
 
     `launch(node, values, caps)` -> Launch, or None where the kernel does not apply.
-    `variants` lists every variant that `launch` can return, for rendering at build time."""
+    `variants` lists every variant that `launch` can return, for rendering at build time.
+    `tunable(node, values, caps)` -> Tunable or None; `launch` follows `caps.choice(tunable)`."""
     op: str
     stem: str
     launch: Callable
     variants: tuple
+    tunable: Callable = lambda node, values, caps: None
 
 
 class NodeView:

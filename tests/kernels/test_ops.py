@@ -74,6 +74,37 @@ def test_a_stopped_op_writes_nothing(device, group):
         assert outcome.got[name].tobytes() == before.tobytes(), f"{case.name}: {name} changed"
 
 
+async def check_candidates(device, case):
+    """The case with every candidate of its tunable kernel, on both sorts of caps."""
+    graph, _ = graph_of(case)
+    found, launches = [], set()
+    for caps in both_caps(device):
+        spec, _ = kernels.choose(graph.nodes[0], graph.values, caps)
+        tunable = spec.tunable(graph.nodes[0], graph.values, caps)
+        for candidate in tunable.candidates:
+            tuned = replace(caps, tuning={tunable.key: candidate})
+            launches.add(str(kernels.choose(graph.nodes[0], graph.values, tuned)[1]))
+            found += [f"{candidate}: {text}" for text in faults(case, await run(case, device, tuned))]
+    assert not found, "\n".join([f"{len(found)} faults", *found[:5]])
+    assert len(launches) > len(tunable.candidates), "a candidate changes nothing"
+
+
+@pytest.mark.parametrize("group", [g for g in GROUPS if g.endswith("affine4_g32_f16")
+                                   and "rows" not in g and "embed" not in g])
+def test_each_candidate_of_a_tunable_kernel(device, group):
+    for case in op_cases.sample(group + "tuned", GROUPS[group], 2):
+        asyncio.run(check_candidates(device, case))
+
+
+def test_a_choice_that_is_no_candidate_is_the_default():
+    case = GROUPS["linear-affine4_g32_f16"][0]
+    graph, _ = graph_of(case)
+    spec, default = kernels.choose(graph.nodes[0], graph.values, Caps())
+    key = spec.tunable(graph.nodes[0], graph.values, Caps()).key
+    caps = Caps(tuning={key: {"groups": 3, "lanes": 5, "rows": 1}})
+    assert kernels.choose(graph.nodes[0], graph.values, caps)[1] == default
+
+
 # ---- what the harness itself would miss -----------------------------------------------------------
 
 
