@@ -161,7 +161,8 @@ def compile_model(
     context = _context(context, cfg.max_context)
     check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
     known = None if tensors is None else _Tensors(tensors)
-    weights, consts, graphs = Weights(_kind_of(config, known, quant, encodings), check), {}, []
+    weights = Weights(_kind_of(config, known, quant, encodings), check, caps.max_weight)
+    consts, graphs = {}, []
     for name, rows in [("decode", 1)] + [
         (f"prefill{rows}", rows) for rows in _prefill_rows(context)
     ]:
@@ -169,10 +170,8 @@ def compile_model(
         b.graph.outputs = (family.build(cfg, b),)
         graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))
         if missing:
-            names = ", ".join(missing[:8]) + (
-                f" and {len(missing) - 8} more" if len(missing) > 8 else ""
-            )
-            raise EngineError("E_MISSING_TENSOR", missing=names)
+            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+            raise EngineError("E_MISSING_TENSOR", missing=", ".join(missing[:8]) + more)
     if tensors is not None:
         _check_unused(tensors, weights.tensors, family)
     graphs += _sampling_graphs(cfg.vocab, caps)

@@ -19,14 +19,13 @@ class Value:
     """A tensor: unique `name`, `shape`, `dtype` (f32, u32, f16x2 or a weight kind's name) and
     `role`.
 
-    A weight may be rows `row0 .. row0 + shape[0]` of a larger buffer named `buffer`.
+    A weight is all rows of the weight buffer `buffer`.
     """
     name: str
     shape: tuple
     dtype: str
     role: str = "temp"
     buffer: str = ""
-    row0: int = 0
 
     @property
     def nbytes(self):

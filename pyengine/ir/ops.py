@@ -75,9 +75,27 @@ def _infer_embed(attrs, tokens, weight, state):
 
 @register("embed", _infer_embed, ELEMENTWISE)
 def embed(attrs, tokens, weight, state):
-    """tokens u32 (T,), weight (V, H) -> weight[tokens] * scale (T, H)."""
+    """tokens u32 (T,), weight (V, H) -> weight[tokens] * scale (T, H); an id beyond the weight
+    takes its last row, which `embed_into` writes anew where the table has further parts."""
     n = valid_rows(state, len(tokens))
-    return (_padded(weight[tokens[:n]] * np.float32(attrs.get("scale", 1.0)), len(tokens)),)
+    rows = weight[np.minimum(tokens[:n], len(weight) - 1)]
+    return (_padded(rows * np.float32(attrs.get("scale", 1.0)), len(tokens)),)
+
+
+def _infer_embed_into(attrs, tokens, weight, x, state):
+    _want(x.shape == (tokens.shape[0], weight.shape[1]), f"embed_into: x {x.shape}")
+    return []
+
+
+@register("embed_into", _infer_embed_into, ELEMENTWISE, mutates=(2,))
+def embed_into(attrs, tokens, weight, x, state):
+    """As `embed`, where weight (V, H) is rows row0 .. row0 + V of the table: into the rows of an x
+    that exists whose ids are among them."""
+    n, row0 = valid_rows(state, len(tokens)), attrs["row0"]
+    ids = tokens[:n].astype(np.int64) - row0
+    mine = np.flatnonzero((ids >= 0) & (ids < len(weight)))
+    x[mine] = weight[ids[mine]] * np.float32(attrs.get("scale", 1.0))
+    return ()
 
 
 def _infer_rmsnorm(attrs, x, gain, state):

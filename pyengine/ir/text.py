@@ -4,11 +4,7 @@ first appears."""
 
 def type_text(value):
     shape = "x".join(str(d) for d in value.shape)
-    where = (
-        f"@{value.buffer}+{value.row0}"
-        if value.buffer and (value.row0 or value.buffer != value.name)
-        else ""
-    )
+    where = f"@{value.buffer}" if value.buffer and value.buffer != value.name else ""
     return f"{value.dtype}[{shape}]{where}"
 
 

@@ -4,15 +4,23 @@ from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_v
 from pyengine.quant.kinds import WeightKind
 
 
-def _launch_embed(node, values, caps):
-    view = NodeView(node, values)
-    tokens, weight = view[0], view[1]
-    kind = WeightKind.parse(weight.dtype)
-    block = 128 // (kind.bits if kind.family == "affine" else 32 if kind.dtype == "f32" else 16)
-    constants = {**weight_constants(weight), "MANY": tokens.shape[0] > 1, "V": weight.shape[0],
-                 "SCALE": float(view.attrs.get("scale", 1.0))}
-    grid = (ceil_div(ceil_div(weight.shape[1], block), 64), tokens.shape[0], 1)
-    return Launch(weight_variant(weight), constants, grid)
+EMBED_VARIANTS = {into: tuple({**w, "into": into} for w in WEIGHT_VARIANTS)
+                  for into in (False, True)}
+
+
+def _launch_embed(into):
+    def launch(node, values, caps):
+        view = NodeView(node, values)
+        tokens, weight = view[0], view[1]
+        kind = WeightKind.parse(weight.dtype)
+        block = 128 // (kind.bits if kind.family == "affine" else 32 if kind.dtype == "f32" else 16)
+        constants = {**weight_constants(weight), "MANY": tokens.shape[0] > 1, "V": weight.shape[0],
+                     "SCALE": float(view.attrs.get("scale", 1.0))}
+        if into:
+            constants["ROW0"] = view.attrs["row0"]
+        grid = (ceil_div(ceil_div(weight.shape[1], block), 64), tokens.shape[0], 1)
+        return Launch({**weight_variant(weight), "into": into}, constants, grid)
+    return launch
 
 
 def _launch_rmsnorm(node, values, caps):
@@ -30,7 +38,8 @@ def _launch_elementwise(op):
     return launch
 
 
-SPECS = (KernelSpec("embed", "embed", _launch_embed, WEIGHT_VARIANTS),
+SPECS = (KernelSpec("embed", "embed", _launch_embed(False), EMBED_VARIANTS[False]),
+         KernelSpec("embed_into", "embed", _launch_embed(True), EMBED_VARIANTS[True]),
          KernelSpec("rmsnorm", "rmsnorm", _launch_rmsnorm, ({},))) + tuple(
     KernelSpec(op, "elementwise", _launch_elementwise(op), ({"op": op},))
     for op in ("add", "silu_mul", "take_last"))

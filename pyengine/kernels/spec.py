@@ -21,6 +21,11 @@ class Caps:
     # what was measured to be fastest on this device: {Tunable.key: candidate}
     tuning: dict = field(default_factory=dict, hash=False)
 
+    @property
+    def max_weight(self):
+        """Bytes of one weight buffer: larger matrices are cut by rows."""
+        return min(self.max_binding, self.max_buffer)
+
     def choice(self, tunable):
         """The measured candidate of a `Tunable`; its default where none is, or no longer is one."""
         chosen = self.tuning.get(tunable.key)

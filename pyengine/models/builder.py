@@ -7,18 +7,20 @@ from pyengine.ir.graph import Graph, Node, Value
 from pyengine.ir.ops import OPS
 from pyengine.models.blocks.rope import FINE
 
-# rows of 16-byte multiples: a slice that starts at a multiple of 16 rows is 256-byte aligned
+# rows of a weight buffer that is cut off a larger matrix: a multiple of this, or of a head's rows
 ROW_ALIGN = 16
+MOST_BYTES = 128 << 20  # of one weight buffer: WebGPU's default binding
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows `row0 .. row0 + rows` of a weight buffer come from `tensor`; `head_dim` > 0: heads of
-    that size whose rows a GGUF may hold in interleaved-RoPE order."""
+    """Rows `row0 .. row0 + rows` of a weight buffer are those of `tensor` from `first` on;
+    `head_dim` > 0: heads of that size whose rows a GGUF may hold in interleaved-RoPE order."""
     tensor: str
     row0: int
     rows: int
     head_dim: int = 0
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,29 +37,56 @@ class WeightBuffer:
         return self.kind.nbytes(self.rows, self.columns)
 
 
+def fits_binding(name, nbytes, most):
+    """Raises `E_OUT_OF_MEMORY` where `nbytes` exceed the `most` of one binding."""
+    if nbytes > most:
+        raise EngineError("E_OUT_OF_MEMORY", what=f"{name} in one GPU binding", needed=nbytes,
+                          available=most)
+
+
 class Weights:
     """The weight buffers that a model's programs share. `kind_of(tensor, columns, is_embedding) ->
     WeightKind`; `check(tensor, shape)` raises when the checkpoint's tensor is missing or has
-    another shape."""
+    another shape; `most` bytes of one buffer, beyond which a matrix is cut by rows."""
 
-    def __init__(self, kind_of, check=lambda tensor, shape: None):
+    def __init__(self, kind_of, check=lambda tensor, shape: None, most=MOST_BYTES):
         self._kind_of = kind_of
         self._check = check
+        self._most = most
         self.buffers = {}   # name -> WeightBuffer
         self.tensors = set()
 
     def matrix(self, parts, columns, embedding=False):
         """`parts` [(tensor, rows, head_dim)] stacked in order -> [WeightBuffer]: one per run of
-        equal kinds."""
+        equal kinds, several where a run is larger than a buffer may be."""
         runs = []
         for tensor, rows, head_dim in parts:
             self._check(tensor, (rows, columns))
             kind = self._kind_of(tensor, columns, embedding)
             if not runs or runs[-1][0] != kind:
                 runs.append((kind, []))
-            row0 = sum(part.rows for part in runs[-1][1])
-            runs[-1][1].append(Part(tensor, row0, rows, head_dim))
-        return [self._declare(kind, columns, tuple(found)) for kind, found in runs]
+            runs[-1][1].append((tensor, rows, head_dim))
+        return [self._declare(kind, columns, cut)
+                for kind, run in runs for cut in self._cuts(kind, columns, run)]
+
+    def _cuts(self, kind, columns, run):
+        """Tuples of Parts, as few as hold the rows of `run` with at most `most` bytes each."""
+        row_bytes, cuts, used = kind.nbytes(1, columns), [[]], 0
+        for tensor, rows, head_dim in run:
+            step = head_dim or ROW_ALIGN
+            first = 0
+            while first < rows:
+                room = self._most // row_bytes - used
+                take = rows - first if rows - first <= room else room // step * step
+                if take:
+                    cuts[-1].append(Part(tensor, used, take, head_dim, first))
+                    first, used = first + take, used + take
+                elif used:
+                    cuts.append([])
+                    used = 0
+                else:
+                    fits_binding(f"{step} rows of {tensor[:120]}", step * row_bytes, self._most)
+        return [tuple(cut) for cut in cuts]
 
     def vector(self, tensor, length):
         """A gain or bias: f32 whatever the file holds."""
@@ -67,6 +96,8 @@ class Weights:
 
     def _declare(self, kind, columns, parts):
         name = "+".join(part.tensor for part in parts)
+        if parts[0].first:
+            name += f"[{parts[0].first}:]"
         self.tensors.update(part.tensor for part in parts)
         buffer = WeightBuffer(name, kind, sum(p.rows for p in parts), columns, parts)
         known = self.buffers.setdefault(name, buffer)
@@ -93,9 +124,7 @@ class Builder:
 
     def _fits(self, name, nbytes):
         """Refuses early, before tables and buffers of such a size are made."""
-        if nbytes > self._max_binding:
-            raise EngineError("E_OUT_OF_MEMORY", what=f"{name} in one GPU binding", needed=nbytes,
-                              available=self._max_binding)
+        fits_binding(name, nbytes, self._max_binding)
 
     def _io(self, name, shape, dtype):
         return self.graph.add(Value(name, shape, dtype, "io")).name
@@ -145,17 +174,24 @@ class Builder:
         self.graph.nodes.append(Node(name, inputs, tuple(outputs), tuple(sorted(attrs.items()))))
         return tuple(outputs) if len(outputs) > 1 else outputs[0] if outputs else None
 
-    def _weight_value(self, buffer, row0=0, rows=None):
-        rows = buffer.rows if rows is None else rows
-        name = buffer.name if rows == buffer.rows else f"{buffer.name}[{row0}:{row0 + rows}]"
-        value = Value(name, (rows, buffer.columns), buffer.kind.name, "weight", buffer.name, row0)
-        return self.graph.add(value).name
+    def _weight_value(self, buffer):
+        shape = (buffer.rows, buffer.columns)
+        return self.graph.add(
+            Value(buffer.name, shape, buffer.kind.name, "weight", buffer.name)
+        ).name
 
     def embed(self, tensor, vocab, width, scale=1.0):
-        """tokens -> (T, width)."""
-        buffer, = self._weights.matrix([(tensor, vocab, 0)], width, embedding=True)
-        self._fits(tensor, buffer.nbytes)
-        return self.op("embed", self.tokens, self._weight_value(buffer), scale=scale)
+        """tokens -> (T, width); one node per buffer of the table."""
+        buffers = self._weights.matrix([(tensor, vocab, 0)], width, embedding=True)
+        x, row0 = None, 0
+        for buffer in buffers:
+            weight = self._weight_value(buffer)
+            if x is None:
+                x = self.op("embed", self.tokens, weight, scale=scale)
+            else:
+                self.op("embed_into", self.tokens, weight, x, scale=scale, row0=row0)
+            row0 += buffer.rows
+        return x
 
     def rmsnorm(self, x, tensor, eps):
         buffer = self._weights.vector(tensor, self.graph.values[x].shape[1])
@@ -168,30 +204,19 @@ class Builder:
         """x (T, K) times the stacked rows of `parts` [(tensor, rows[, head_dim])] -> (T, sum of
         rows).
 
-        One node per run of equal kinds and per binding-sized slice; all write columns of one
-        output."""
+        One node per weight buffer, that is per run of equal kinds and per cut of a matrix that is
+        larger than a buffer may be; all write columns of one output."""
         columns = self.graph.values[x].shape[1]
         full = [(*part, 0) if len(part) == 2 else part for part in parts]
-        slices = [piece for buffer in self._weights.matrix(full, columns, embedding)
-                  for piece in self._slices(buffer)]
-        width = sum(rows for _, _, rows in slices)
+        buffers = self._weights.matrix(full, columns, embedding)
+        width = sum(buffer.rows for buffer in buffers)
         y, col = None, 0
-        for buffer, row0, rows in slices:
-            weight = self._weight_value(buffer, row0, rows)
+        for buffer in buffers:
+            weight = self._weight_value(buffer)
             if y is None:
-                extra = {} if rows == width else {"width": width}
+                extra = {} if buffer.rows == width else {"width": width}
                 y = self.op("linear", x, weight, into=into, **extra)
             else:
                 self.op("linear_into", x, weight, y, col=col)
-            col += rows
+            col += buffer.rows
         return y
-
-    def _slices(self, buffer):
-        per_row = buffer.nbytes // buffer.rows
-        if buffer.nbytes <= self._max_binding:
-            return [(buffer, 0, buffer.rows)]
-        self._fits(f"{ROW_ALIGN} rows of {buffer.name[:120]}", ROW_ALIGN * per_row)
-        most = self._max_binding // per_row // ROW_ALIGN * ROW_ALIGN
-        return [
-            (buffer, row0, min(most, buffer.rows - row0)) for row0 in range(0, buffer.rows, most)
-        ]

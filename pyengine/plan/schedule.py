@@ -9,6 +9,7 @@ from pyengine.kernels.repack import repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
 from pyengine.plan.plan import (JOB_STRIDE, JOBS, READBACKS, SLICE, SLOTS, Buffer, Dispatch,
                                 Operand, Pipeline, Plan, Upload)
+from pyengine.quant.blocks import data_bytes
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>")
 _ACCESS = {"storage, read_write": "read_write", "storage, read": "read", "uniform": "uniform"}
@@ -79,8 +80,7 @@ class _Scheduler:
             return Operand(arena, offsets[value.name], nbytes, value)
         if value.role == "weight":
             index = self._buffers[value.buffer]
-            row_bytes = value.nbytes // value.shape[0] if len(value.shape) == 2 else 0
-            return Operand(index, value.row0 * row_bytes, nbytes, value)
+            return Operand(index, 0, nbytes, value)
         part = {"state": "kv", "io": "state", "const": "weights"}[value.role]
         return Operand(self.buffer(value.name, nbytes, part), 0, nbytes, value)
 
@@ -129,7 +129,8 @@ class _Scheduler:
     def _upload(self, buffer, part, ref):
         kind, columns = buffer.kind, buffer.columns
         head_dim = part.head_dim if ref.rope_interleaved else 0
-        row_bytes, dst_row_bytes = ref.nbytes // part.rows, 4 * kind.row_words(columns)
+        row_bytes = data_bytes(ref.encoding, columns)
+        dst_row_bytes = 4 * kind.row_words(columns)
         if row_bytes > SLICE:
             raise EngineError(
                 "E_UNSUPPORTED_TENSOR", tensor=part.tensor, detail=f"one row has {row_bytes} bytes"
@@ -139,7 +140,8 @@ class _Scheduler:
         pipeline = -1
         if not plain:
             pipeline = self._repack(part.tensor, ref.encoding, columns, kind, head_dim)
-        return Upload(part.tensor, ref.file, ref.offset, row_bytes, part.rows,
+        offset = ref.offset + part.first * row_bytes
+        return Upload(part.tensor, ref.file, offset, row_bytes, part.rows,
                       self._buffers[buffer.name], part.row0, dst_row_bytes, pipeline,
                       units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
 

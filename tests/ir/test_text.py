@@ -3,7 +3,7 @@ from pyengine.ir.graph import Graph, Node, Value
 from pyengine.ir.text import graph_text
 
 WANT = """graph decode rows=1
-  %h: f32[1x64] = linear(%x: f32[1x64], %big[16:48]: affine4_g32_f16[32x64]@big+16, %state: u32[32]) {width=64}
+  %h: f32[1x64] = linear(%x: f32[1x64], %cut: affine4_g32_f16[32x64]@big, %state: u32[32]) {width=64}
   linear_into(%x, %w: dense_f32[32x64], %h, %state) {col=32}
   return %h
 """
@@ -12,10 +12,10 @@ WANT = """graph decode rows=1
 def graph():
     g = Graph("decode", 1)
     for value in (Value("state", (32,), "u32", "io"), Value("x", (1, 64), "f32", "io"),
-                  Value("big[16:48]", (32, 64), "affine4_g32_f16", "weight", "big", 16),
+                  Value("cut", (32, 64), "affine4_g32_f16", "weight", "big"),
                   Value("w", (32, 64), "dense_f32", "weight", "w"), Value("h", (1, 64), "f32")):
         g.add(value)
-    g.nodes = [Node("linear", ("x", "big[16:48]", "state"), ("h",), (("width", 64),)),
+    g.nodes = [Node("linear", ("x", "cut", "state"), ("h",), (("width", 64),)),
                Node("linear_into", ("x", "w", "h", "state"), (), (("col", 32),))]
     g.outputs = ("h",)
     return g
@@ -34,5 +34,5 @@ def test_text_does_not_depend_on_the_order_of_declarations():
 def test_bytes_of_values():
     values = graph().values
     assert values["x"].nbytes == 256 and values["state"].nbytes == 128
-    assert values["big[16:48]"].nbytes == 32 * (64 // 8 + 2 + 2) * 4  # codes, scales, padding
+    assert values["cut"].nbytes == 32 * (64 // 8 + 2 + 2) * 4  # codes, scales, padding
     assert Value("k", (2, 83, 16), "f16x2", "state").nbytes == 2 * 83 * 16 * 2

@@ -66,6 +66,15 @@ def embed_cases(kind):
         yield Case("embed", (("scale", 1.0 if vocab % 2 else 27.7),), inputs, rows, n)
 
 
+def embed_into_cases(kind):
+    """Rows 40 .. 40 + V of a table; the ids are 0 .. V - 1, so that some lie before them."""
+    for width, vocab, (rows, n) in product(widths(kind), (7, 83), ((1, 1), *ROWS)):
+        for row0 in (0, 3, 40):
+            inputs = (("tokens", (rows,), "u32"), ("table", (vocab, width), kind),
+                      ("x", (rows, width), "f32"))
+            yield Case("embed_into", (("row0", row0), ("scale", 1.5)), inputs, rows, n)
+
+
 def narrow_cases(op):
     """Norms and element-wise ops."""
     for width, (rows, n) in product((*SIZES, 64, 576), ((1, 1), *ROWS)):
@@ -104,6 +113,7 @@ def groups():
         for op in ("linear", "linear_into"):
             found[f"{op}-rows-{kind}"] = list(rows_cases(op, kind))
         found[f"embed-{kind}"] = list(embed_cases(kind))
+        found[f"embed_into-{kind}"] = list(embed_into_cases(kind))
     for op in ("rmsnorm", "add", "silu_mul", "take_last"):
         found[op] = list(narrow_cases(op))
     for kv in ("f16x2", "f32"):

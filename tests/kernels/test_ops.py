@@ -153,19 +153,21 @@ def test_a_grid_beyond_the_limit_is_refused():
     assert caught.value.code == "E_UNSUPPORTED_CONFIG" and "[128, 1, 1]" in str(caught.value)
 
 
-async def sliced_linear(device, kind, rows, max_binding):
-    """A matrix larger than a binding, as the builder cuts it -> (columns of y, reference, nodes)."""
+async def cut_linear(device, kind, rows, most):
+    """A matrix larger than a buffer, as the builder cuts it -> (columns of y, reference, nodes)."""
     columns, count, rng = 96, 83, np.random.default_rng(rows)
-    weights = Weights(lambda tensor, width, embedding: kind)
-    b = Builder("op", rows, None, weights, max_binding=max_binding)
+    weights = Weights(lambda tensor, width, embedding: kind, most=most)
+    b = Builder("op", rows, None, weights)
     x = b._io("x", (rows, columns), "f32")
     b.linear(x, ("w", count), into=b._io("y", (rows, count), "f32"))
-    fits = replace(device.caps, max_binding=max(max_binding, 4 * rows * columns))
-    plan = make_plan([verify(b.graph)], weights, {}, fits)
+    plan = make_plan([verify(b.graph)], weights, {}, device.caps)
     packed = packed_weight(kind, (count, columns), rng)
     values = rng.normal(size=(rows, columns)).astype(np.float32)
     runner = await device.prepare(plan)
-    runner.write(plan.buffer("w"), 0, packed.tobytes())
+    for buffer in weights.buffers.values():
+        first = buffer.parts[0].first
+        data = packed[first:first + buffer.rows].tobytes()
+        runner.write(plan.buffer(buffer.name), 0, data)
     runner.write(plan.buffer("x"), 0, values.tobytes())
     runner.write(plan.buffer("state"), 0, struct.pack(f"<{st.WORDS}I", 0, rows, *[0] * 30))
     data = await runner.run([(("op",), 1)], read=(plan.buffer("y"), 0, 4 * rows * count))
@@ -176,9 +178,9 @@ async def sliced_linear(device, kind, rows, max_binding):
 
 @pytest.mark.parametrize("kind", ["affine4_g32_f16", "affine8_g16_f32", "dense_bf16"])
 @pytest.mark.parametrize("rows", [1, 17])
-def test_a_matrix_beyond_one_binding_is_cut_by_rows(device, kind, rows):
+def test_a_matrix_beyond_one_buffer_is_cut_by_rows(device, kind, rows):
     kind = WeightKind.parse(kind)
     limit = 40 * 4 * kind.row_words(96)  # 40 rows fit, so that 32 are taken
-    got, want, nodes = asyncio.run(sliced_linear(device, kind, rows, limit))
+    got, want, nodes = asyncio.run(cut_linear(device, kind, rows, limit))
     assert [node.op for node in nodes] == ["linear", "linear_into", "linear_into"]
     np.testing.assert_allclose(got, want, atol=2e-5, rtol=2e-5)

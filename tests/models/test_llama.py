@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from pyengine import models
 from pyengine.compile import compile_model
+from pyengine.decode.sampling import SamplingParams
 from pyengine.formats.checkpoint import open_checkpoint
 from pyengine.formats.source import BytesSource
 from pyengine.models import llama
@@ -183,12 +184,12 @@ def test_mixed_kinds_in_one_stack(on):
     close(one)
 
 
-def small_bindings(on):
-    """The device, with bindings of SPLIT_BINDING at most."""
+def limited(on, max_binding=SPLIT_BINDING):
+    """The device, with bindings of `max_binding` bytes at most."""
     found = device(on)
     shrunk = object.__new__(type(found))
     shrunk.__dict__ = dict(
-        found.__dict__, caps=dataclasses.replace(found.caps, max_binding=SPLIT_BINDING)
+        found.__dict__, caps=dataclasses.replace(found.caps, max_binding=max_binding)
     )
     return shrunk
 
@@ -197,13 +198,38 @@ def small_bindings(on):
 def test_rows_split_over_bindings(on):
     w = tensors(SPLIT)
     want = reference_logits(SPLIT, w, IDS)
-    one = engine(checkpoint(SPLIT, w), small_bindings(on), context=64)
-    assert [n.op for n in one.model.graphs[0].nodes].count("linear_into") == 2
+    one = engine(checkpoint(SPLIT, w), limited(on), context=64)
+    ops = [n.op for n in one.model.graphs[0].nodes]
+    assert ops.count("linear_into") == 2
     assert np.abs(first_logits(one, IDS) - want).max() < 1e-4
     assert np.abs(first_logits(one, IDS[:1]) - reference_logits(SPLIT, w, IDS[:1])).max() < 1e-4
     close(one)
 
 
+def table_limit(kind, rows):
+    """A binding that holds `rows` rows of the table and not much else."""
+    return rows * 4 * WeightKind.parse(kind).row_words(64)
+
+
+@pytest.mark.parametrize("quant, kind", [("keep", "dense_f32"), ("affine8-g64", "affine8_g64_f16")])
+@pytest.mark.parametrize("on", LIMITS)
+def test_a_table_split_over_bindings_changes_nothing(on, quant, kind):
+    """Embedding, head and both samplers, over five parts and over one."""
+    c = config(vocab_size=4 * 592 + 17, num_hidden_layers=1, intermediate_size=32)
+    w, found = tensors(c), []
+    ids = [0, 591, 592, 593, 1183, 1184, 2384]
+    for most in (table_limit(kind, 592), 128 << 20):
+        one = engine(checkpoint(c, w), limited(on, most), context=32, quant=quant)
+        ops = [n.op for n in one.model.graphs[0].nodes]
+        drawn = generated(one, ids, SamplingParams(temperature=1.0, top_p=0.9, seed=7),
+                          max_tokens=12)
+        found.append((first_logits(one, ids), first_logits(one, ids[:1]),
+                      generated(one, ids, max_tokens=12), drawn))
+        assert ops.count("embed_into") == (4 if most < 1 << 20 else 0)
+        close(one)
+    assert np.abs(found[0][0] - found[1][0]).max() < 1e-5
+    assert np.abs(found[0][1] - found[1][1]).max() < 1e-5
+    assert found[0][2:] == found[1][2:] and len(set(found[0][3][0])) > 6
 
 
 def llama3_frequencies(d, theta, p):

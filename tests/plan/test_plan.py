@@ -149,7 +149,8 @@ def test_too_large_a_binding():
     error = refused(
         "E_OUT_OF_MEMORY", lambda: compile_model(CONFIG, quant="keep", caps=Caps(max_binding=8192))
     )
-    assert error.facts["needed"] == 83 * 64 * 4 and error.facts["available"] == 8192
+    assert error.facts["needed"] == 2 * 256 * 16 * 2 and error.facts["available"] == 8192
+    assert "self_attn.k" in error.facts["what"]  # weights can be cut, a cache cannot
     error = refused(
         "E_OUT_OF_MEMORY", lambda: compile_model(CONFIG, quant="keep", caps=Caps(max_buffer=8192))
     )
@@ -210,9 +211,47 @@ def test_a_row_that_no_slice_holds():
     assert f"one row has {4 * row} bytes" in error.message
 
 
-def test_operands_of_slices_start_at_their_rows():
-    model = compile_model(SPLIT, quant="keep", context=64, caps=Caps(max_binding=SPLIT_BINDING))
-    operands = [d.operands[1] for d in model.plan.programs["decode"]]
-    parts = [o for o in operands if "0.mlp.gate_proj" in o.value.name]
-    assert [(o.offset, o.nbytes) for o in parts] == [(0, 288 << 10), (288 << 10, 224 << 10)]
-    assert len({o.buffer for o in parts}) == 1
+def cut(caps, **changes):
+    """[(name, parts as (tensor's last name, first, rows))] of the weight buffers of SPLIT."""
+    c = {**SPLIT, **changes}
+    model = compile_model(c, checkpoint(c).tensors, quant="keep", context=64, caps=caps)
+    found = {}
+    for u in model.plan.uploads:
+        found.setdefault(model.plan.buffers[u.buffer].name, []).append((u.tensor, u.row0, u.rows))
+    return model.plan, found
+
+
+def test_matrices_larger_than_a_binding_are_cut():
+    plan, found = cut(Caps(max_binding=SPLIT_BINDING))
+    gate, up = (f"model.layers.0.mlp.{p}_proj.weight" for p in ("gate", "up"))
+    assert sorted(found[f"{gate}+{up}"]) == [(gate, 0, 256), (up, 256, 32)]
+    assert found[f"{up}[32:]"] == [(up, 0, 224)]
+    parts = [b for b in plan.buffers if b.part == "weights"]
+    assert all(b.nbytes <= SPLIT_BINDING for b in parts)
+    whole, _ = cut(Caps())
+    assert plan.bytes_needed()["weights"] == whole.bytes_needed()["weights"]
+    offsets = {(u.tensor, u.offset) for u in plan.uploads}
+    assert len(offsets) == len(plan.uploads)
+
+
+def test_matrices_larger_than_a_buffer_are_cut():
+    """As the default limits cut an 8-bit table of 248,320 x 1024: no buffer holds its 270 MB."""
+    caps = Caps(max_binding=1 << 30, max_buffer=5 << 20)
+    plan, found = cut(caps, vocab_size=6000)
+    table = "model.embed_tokens.weight"
+    assert found[table] == [(table, 0, 5120)] and found[f"{table}[5120:]"] == [(table, 0, 880)]
+
+
+def test_the_default_limits_hold_a_table_of_248320_by_1024():
+    c = config(hidden_size=1024, vocab_size=248320, num_hidden_layers=1)
+    plan = compile_model(c, quant="mixed4", context=256, caps=MIN).plan
+    table = [b.nbytes for b in plan.buffers if b.name.startswith("model.embed_tokens")]
+    assert sum(table) == 248320 * (1024 + 1024 // 64 * 4) and max(table) <= 128 << 20
+    assert plan.dispatches("decode") == 6 + 3 + 1 + 3  # layer, table, norm, head
+
+
+def test_heads_are_never_cut():
+    """Their rows may change places while loading."""
+    plan, _ = cut(Caps(max_binding=SPLIT_BINDING), head_dim=36, num_attention_heads=10)
+    q = [u for u in plan.uploads if "q_proj" in u.tensor]
+    assert [u.rows for u in q] == [288, 72] and all(u.rows % 36 == 0 for u in q)
