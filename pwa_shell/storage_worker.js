@@ -15,7 +15,7 @@ const names = Object.keys(BACKENDS);
 const backends = names.includes(asked) ? [asked, ...names.filter((name) => name !== asked)] : names;
 
 const library = self.isSecureContext
-  ? Library.create({ backends, onChange: () => server.changed() })
+  ? Library.create({ backends, onChange: () => server.changed(), onActivity: (state) => server.activity(state) })
   : Promise.reject(jirdError("E_INSECURE_CONTEXT", { url: self.location.origin }));
 library.catch(() => {}); // each call reports it
 

@@ -15,6 +15,8 @@ export const MESSAGES = {
   "E_QUOTA": ["This browser's storage is full: needs {needed} bytes, {available} are free.",
     "Delete a model or free disk space, then try again."],
   "E_CORRUPT_SHARD": ["{file} is damaged: {detail}.", "Delete this file and fetch it again."],
+  "E_BAD_FILE": ["{file} is not a valid {format} file: {detail}.",
+    "Check where the file came from and fetch it again."],
   "E_NOT_STORED": ["{model} is not whole in this browser's storage: {detail}.",
     "Download it, or resume its download."],
   "E_TRUNCATED": ["{file} ends too early: wanted bytes {start} to {end}, it has {size}.",

@@ -75,6 +75,10 @@ def test_revisions_and_gguf_files(lab, hub):
     publish(hub, "org/gguf", {"a-q4_k_m.gguf": b"GGUF3"}, revision="v1.0")
     error = resolve(lab, "org/gguf")["error"]
     assert error["code"] == "E_BAD_REQUEST" and "a-q8_0.gguf" in error["facts"]["wanted"]
+    assert error["facts"]["choices"] == [
+        {"name": name, "bytes": 5} for name in ("a-q4_k_m.gguf", "a-q8_0.gguf")
+    ]
+    assert resolve(lab, "org/gguf:a-q8_0.gguf") == resolve(lab, "org/gguf", file="a-q8_0.gguf")
     spec = resolve(lab, "org/gguf", file="a-q8_0.gguf")["result"]
     assert spec["id"] == "org/gguf:a-q8_0.gguf" and len(spec["files"]) == 1
     assert [row["name"] for row in resolve(lab, "org/gguf@v1.0")["result"]["files"]] == [
@@ -89,6 +93,10 @@ def test_revisions_and_gguf_files(lab, hub):
     [
         ("org/name", ["org/name", "main", None]),
         ("org/na.me-2@v1", ["org/na.me-2", "v1", None]),
+        ("org/name:q8/m.gguf", ["org/name", "main", "q8/m.gguf"]),
+        ("org/name@v1:m.gguf", ["org/name", "v1", "m.gguf"]),
+        ("org/name:", "E_BAD_REQUEST"),
+        ("org/name:config.json", "E_BAD_REQUEST"),
         ("https://huggingface.co/org/name", ["org/name", "main", None]),
         ("https://huggingface.co/org/name/tree/dev", ["org/name", "dev", None]),
         ("https://huggingface.co/org/name/blob/main/q8/m.gguf", ["org/name", "main", "q8/m.gguf"]),

@@ -225,6 +225,9 @@ def test_import_of_local_files(lab):
     lab.run("() => lab.damage('models/mine/files/model.safetensors', 'flip', 4194304)")
     error = fails(lab.digests("mine"), "E_CORRUPT_SHARD", file="model.safetensors")
     assert "import" in error["next_step"]
+    assert not lab.call("verify", id="mine")["result"]["ok"]
+    error = fails(lab.download({"id": "mine"}), "E_CORRUPT_SHARD", file="model.safetensors")
+    assert "import" in error["next_step"]
 
 
 def test_what_is_not_ours_is_listed_and_cleared(stored):

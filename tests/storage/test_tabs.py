@@ -66,3 +66,25 @@ def test_delete_while_the_other_tab_reads(tabs):
                 .then(String, (error) => error.toJSON())"""
     )
     assert error["code"] in ("E_CORRUPT_SHARD", "E_NOT_STORED")
+
+
+WATCH = """() => {
+    globalThis.seen = [];
+    lab.client().onActivity = (state) => globalThis.seen.push(state);
+}"""
+
+
+def test_every_tab_hears_of_any_transfer_and_check(tabs, hub):
+    """A tab that asked for nothing hears the same: downloads, and a check with its damage."""
+    one, _ = tabs
+    third = Lab(one.page.context.new_page(), one.url, hub)
+    third.start()
+    third.run(WATCH)
+    assert third.call("list")["result"][0]["busy"]
+    third.until("() => seen.some((s) => s.stage === 'download' && s.bytes_done > 0)")
+    one.settled()
+    one.run("([path]) => lab.damage(path, 'flip', 5)", ["models/a%2Fmodel/files/model.gguf"])
+    third.run("() => void seen.splice(0)")
+    assert not one.call("verify", id="a/model")["result"]["ok"]
+    third.until(f"() => seen.some((s) => s.stage === 'verify' && s.bytes_done === {SIZE})")
+    assert third.call("list")["result"][0]["state"] == "damaged"

@@ -6,6 +6,8 @@ export class StorageClient {
   #target; #count = 0; #calls = new Map();
   /** Called when what is stored changed, in this tab or another. */
   onChanged = () => {};
+  /** Called with the progress of any model's transfer, of this tab or another: protocol.js. */
+  onActivity = () => {};
 
   /** Starts the app's worker: `new URL("storage_worker.js", site)`. */
   static start(url) {
@@ -77,6 +79,7 @@ export class StorageClient {
 
   #hear({ id, event, data }) {
     if (event === "changed") return this.onChanged();
+    if (event === "activity") return this.onActivity(data);
     const call = this.#calls.get(id);
     if (event === "progress") return call?.onProgress?.(data);
     this.#calls.delete(id);

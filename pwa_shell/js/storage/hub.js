@@ -6,21 +6,22 @@ import { jirdError } from "../errors.js";
 import { corrupt, networkError } from "./errors.js";
 
 export const HUB = "https://huggingface.co";
-const TEXT_FILES = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+export const TEXT_FILES = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
   "special_tokens_map.json", "vocab.json", "merges.txt"];
 const NEEDED = ["config.json"];
-const WEIGHTS = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
+export const WEIGHTS = "model.safetensors";
+export const INDEX = "model.safetensors.index.json";
 const NAME = /^[\w.-]+\/[\w.-]+$/;
 
-/** {repo, revision, file} of "org/name", "org/name@revision", or an address of the repository, a folder or a file in it. */
+/** {repo, revision, file} of "org/name", with "@revision" or ":file.gguf" after it, or an address at the hub. */
 export function parseHub(text, base = HUB) {
-  const wanted = "org/name, org/name@revision, or an address at the hub";
+  const wanted = "org/name, org/name@revision, org/name:file.gguf, or an address";
   const bad = () => jirdError("E_BAD_REQUEST", { param: "model", got: `'${text}'`, wanted });
   if (!/^https?:/i.test(text)) {
-    const [repo, revision = "main"] = text.trim().split("@");
-    if (!NAME.test(repo) || !revision) throw bad();
-    return { repo, revision, file: null };
+    const [, name, , file = null] = /^([^:]*)(:(.+))?$/.exec(text.trim()) ?? [];
+    const [repo, revision = "main"] = (name ?? "").split("@");
+    if (!NAME.test(repo) || !revision || (file && !file.endsWith(".gguf"))) throw bad();
+    return { repo, revision, file };
   }
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url?.origin !== new URL(base).origin) throw bad();
@@ -43,7 +44,7 @@ export async function resolveHub(text, options = {}) {
   const commit = info.sha ?? revision ?? asked.revision;
   const path = (name) => name.split("/").map(encodeURIComponent).join("/");
   const address = (name) => hub.url(`${asked.repo}/resolve/${encodeURIComponent(commit)}/${path(name)}`);
-  const names = await choose(asked.repo, file ?? asked.file, there, (name) => hub.json(address(name)));
+  const names = await choose(asked.repo, file || asked.file, there, (name) => hub.json(address(name)));
   const single = names.length === 1 ? names[0] : null;
   return {
     id: single ? `${asked.repo}:${single}` : asked.repo,
@@ -69,7 +70,8 @@ async function choose(repo, file, there, readJson) {
   }
   if (!whole) {
     const wanted = ggufs.length ? `one of ${ggufs.join(", ")}` : "a repository with safetensors or GGUF weights";
-    throw jirdError("E_BAD_REQUEST", { param: "file", got: ggufs.length ? "not given" : repo, wanted });
+    const choices = ggufs.map((name) => ({ name, bytes: there.get(name).lfs?.size ?? there.get(name).size ?? null }));
+    throw jirdError("E_BAD_REQUEST", { param: "file", got: ggufs.length ? "not given" : repo, wanted, choices });
   }
   const shards = there.has(INDEX) ? [INDEX, ...shardsOf(await readJson(INDEX))] : [WEIGHTS];
   const names = [...TEXT_FILES.filter((name) => there.has(name)), ...shards];
@@ -78,7 +80,7 @@ async function choose(repo, file, there, readJson) {
   return names;
 }
 
-function shardsOf(index) {
+export function shardsOf(index) {
   const names = [...new Set(Object.values(index?.weight_map ?? {}))].sort();
   if (!names.length || names.some((name) => typeof name !== "string")) throw corrupt(INDEX, "it names no shards");
   return names;

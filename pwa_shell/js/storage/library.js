@@ -28,16 +28,16 @@ class Stop extends Error {
 export class Library {
   #backend; #refused; #turns; #checked = new Map(); #open = new Map(); #token = null;
 
-  /** Chooses the back end; `backends` names those to try, in order. `onChange()` hears that what is stored changed. */
-  static async create({ backends, onChange } = {}) {
+  /** Chooses the back end; `backends` names those to try, in order. `onChange`, `onActivity`: see Turns. */
+  static async create({ backends, onChange, onActivity } = {}) {
     const { backend, refused } = await chooseBackend(backends);
-    return new Library(backend, refused, onChange);
+    return new Library(backend, refused, onChange, onActivity);
   }
 
-  constructor(backend, refused = [], onChange = () => {}) {
+  constructor(backend, refused, onChange, onActivity) {
     this.#backend = backend;
     this.#refused = refused;
-    this.#turns = new Turns(onChange);
+    this.#turns = new Turns(onChange, onActivity);
   }
 
   get backend() {
@@ -61,7 +61,9 @@ export class Library {
     const rows = [];
     for (const id of [...new Set([...found.keys(), ...sizes.keys()])].sort()) {
       const manifest = await Manifest.load(this.#backend, id);
-      rows.push({ ...(manifest ? summary(manifest) : broken(id, sizes.get(id))), busy: await this.#turns.busy(id) });
+      const busy = await this.#turns.busy(id);
+      if (busy) this.#turns.ask(id);
+      rows.push({ ...(manifest ? summary(manifest) : broken(id, sizes.get(id))), busy });
     }
     return rows;
   }
@@ -78,6 +80,8 @@ export class Library {
       if (takeover && manifest.state === "paused") return summary(manifest);
       // Whole and as `spec` says: readers check each chunk, verify() all of them.
       if (manifest.state === "complete" && manifest.complete) return summary(manifest);
+      const lost = manifest.files.find((entry) => !entry.url && !entry.complete);
+      if (lost) throw importAgain(lost.name, "parts of it are missing");
       this.#forget(spec.id);
       const shared = { backend: this.#backend, manifest, progress: new Progress(spec.id, tell), signal: ending.signal };
       const download = new Download({ ...shared, token: this.#token, options });
@@ -120,9 +124,9 @@ export class Library {
 
   /** Reads all of a model back. {id, ok, bad: [{file, chunk}]}; a bad chunk is marked missing, so that a download brings it. */
   async verify(id, { onProgress = () => {}, signal } = {}) {
-    return this.#turns.alone(id, async () => {
+    return this.#turns.alone(id, async (tell) => {
       const manifest = await this.#stored(id);
-      const progress = new Progress(id, onProgress);
+      const progress = new Progress(id, (state) => (onProgress(state), tell(state)));
       const total = manifest.size, bad = [];
       let done = 0;
       const onBytes = (count) => progress.at("verify", (done += count), total);
@@ -134,7 +138,7 @@ export class Library {
       }
       if (bad.length) {
         this.#forget(id);
-        manifest.state = "partial";
+        manifest.state = "damaged";
         await manifest.save(this.#backend);
       }
       return { id, ok: bad.length === 0, bad };
@@ -210,11 +214,7 @@ export class Library {
 
   /** Fetches one chunk again, as the bytes that its digest names and no others. */
   async #repair(id, row, index) {
-    if (!row.url) {
-      const error = corrupt(row.name, `chunk ${index} is bad on disk`);
-      error.next_step = "It came from a file of yours: import that again.";
-      throw error;
-    }
+    if (!row.url) throw importAgain(row.name, `chunk ${index} is bad on disk`);
     await this.#turns.alone(id, async () => {
       const manifest = await this.#stored(id), entry = manifest.file(row.name);
       const buffer = new Uint8Array(row.length(index));
@@ -258,6 +258,13 @@ export class Library {
     this.#open.delete(id);
     this.#checked.delete(id);
   }
+}
+
+/** E_CORRUPT_SHARD for a file that no address can give again. */
+function importAgain(name, detail) {
+  const error = corrupt(name, detail);
+  error.next_step = "It came from a file of yours: import that again.";
+  return error;
 }
 
 /** The stored entry where it is the same file by the published digest, else by its address; a new one otherwise. */

@@ -4,13 +4,16 @@
  *     -> worker   {v: 1, id, method, params}
  *     <- worker   {v: 1, id, event: "progress" | "result" | "error", data}       error.data is {code, message, next_step, facts}
  *     <- worker   {v: 1, id: null, event: "changed", data: {}}                   what is stored changed: list() again
+ *     <- worker   {v: 1, id: null, event: "activity", data}                      `progress` of any model, of every tab's worker
  *
  *     method            params                                        result
  *     info              {}                                            {backend, durable, refused, models_bytes, usage, quota,
  *                                                                    persisted, details}
  *     list              {}                                            [{id, name, license, source, state, busy, bytes,
  *                                                                    bytes_done, created, files: [{name, bytes, bytes_done}]}]
- *     resolve           {model, revision, file, token, base}          spec of a hub repository
+ *                                                                    state: "complete" | "partial" | "paused" | "damaged" | "broken"
+ *     resolve           {model, revision, file, token, base}          spec of a hub repository, or of the address of a .gguf or of
+ *                                                                    a folder (ends in "/") of any site
  *     download          {spec | {id}, token, options}                 row of `list`, state "complete" | "paused" | "cancelled"
  *     pause, cancel     {id}                                          {}
  *     verify            {id}                                          {id, ok, bad: [{file, chunk}]}
@@ -32,7 +35,7 @@ import { jirdError } from "../errors.js";
 export const VERSION = 1;
 export const METHODS = ["info", "list", "resolve", "download", "pause", "cancel", "verify", "delete", "import", "open", "read",
   "close", "foreign", "clear_foreign", "connect", "abort"];
-export const EVENTS = ["progress", "result", "error", "changed"];
+export const EVENTS = ["progress", "result", "error", "changed", "activity"];
 
 export function request(id, method, params = {}) {
   if (!METHODS.includes(method)) {

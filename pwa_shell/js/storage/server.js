@@ -4,6 +4,7 @@ import { storageError } from "./errors.js";
 import { resolveHub } from "./hub.js";
 import { event, isRequest } from "./protocol.js";
 import { clearForeign, foreign } from "./quota.js";
+import { isElsewhere, resolveUrl } from "./url.js";
 
 export class Server {
   #library; #ports = new Set(); #models = new Map(); #count = 0;
@@ -29,6 +30,11 @@ export class Server {
     for (const port of this.#ports) port.postMessage(event(null, "changed", {}));
   }
 
+  /** Tells every end how far a model's transfer is, in whatever tab it runs. */
+  activity(state) {
+    for (const port of this.#ports) port.postMessage(event(null, "activity", state));
+  }
+
   async #answer(port, { id, method, params }, calls) {
     const ending = new AbortController();
     calls.set(id, ending);
@@ -52,7 +58,8 @@ export class Server {
   }
 
   async _resolve({ model, ...options }, { signal }) {
-    return resolveHub(model, { ...options, signal });
+    const resolve = isElsewhere(model, options.base) ? resolveUrl : resolveHub;
+    return resolve(model, { ...options, signal });
   }
 
   async _download({ spec, token, options }, { onProgress, signal }) {

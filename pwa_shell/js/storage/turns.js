@@ -11,17 +11,19 @@ const NAME = "jird-storage";
 const GRACE_MS = 150; // a granted lock may overtake the holder's last words
 
 export class Turns {
-  #channel = new BroadcastChannel(NAME); #own = new Map(); #heard = new Map(); #onChange;
+  #channel = new BroadcastChannel(NAME); #own = new Map(); #heard = new Map(); #onChange; #onActivity;
 
-  /** `onChange()` hears that another tab changed what is stored. */
-  constructor(onChange = () => {}) {
+  /** `onChange()` hears that what is stored changed, `onActivity(state)` the progress of any model, both of any tab. */
+  constructor(onChange = () => {}, onActivity = () => {}) {
     this.#onChange = onChange;
+    this.#onActivity = onActivity;
     this.#channel.onmessage = ({ data }) => this.#hear(data);
   }
 
-  /** Runs `work` as the only writer of model `id`, once nobody else is. */
+  /** Runs `work(tell)` as the only writer of model `id`, once nobody else is; what it tells is activity. */
   async alone(id, work, { signal } = {}) {
-    const result = await navigator.locks.request(lockName(id), { signal }, work);
+    const tell = (state) => this.#tell({ kind: "progress", id, state });
+    const result = await navigator.locks.request(lockName(id), { signal }, () => work(tell));
     this.#tell({ kind: "changed" });
     return result;
   }
@@ -81,7 +83,7 @@ export class Turns {
     const ended = new Promise((resolve) => (listener.ended = resolve));
     if (!this.#heard.has(id)) this.#heard.set(id, new Set());
     this.#heard.get(id).add(listener);
-    this.#ask(id);
+    this.ask(id);
     const both = AbortSignal.any([signal, waiting.signal]);
     const gone = navigator.locks.request(lockName(id), { signal: both }, async () => {
       const told = await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, GRACE_MS))]);
@@ -103,11 +105,14 @@ export class Turns {
     if (kind === "changed") this.#onChange();
     else if (kind === "stop") this.#own.get(id)?.stop(how);
     else if (kind === "ask") this.#answer(id);
-    else if (kind === "progress") for (const { onProgress } of listeners) onProgress(state);
-    else if (kind === "ended") for (const { ended } of listeners) ended(end);
+    else if (kind === "progress") {
+      for (const { onProgress } of listeners) onProgress(state);
+      this.#onActivity(state);
+    } else if (kind === "ended") for (const { ended } of listeners) ended(end);
   }
 
-  #ask(id) {
+  /** Asks who works on `id`, in any tab, to say how far it is. */
+  ask(id) {
     this.#answer(id);
     this.#tell({ kind: "ask", id });
   }
