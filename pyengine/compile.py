@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pyengine import kernels, models
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
-from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
+from pyengine.ir import sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.graph import Value
 from pyengine.ir.ops import OPS
 from pyengine.ir.verify import verify
 from pyengine.kernels.spec import Caps
+from pyengine.kernels.split import split_attrs
 from pyengine.models.builder import Builder, Weights
 from pyengine.passes.fuse import fuse
+from pyengine.passes.split import split_attention
 from pyengine.plan.plan import Plan
 from pyengine.plan.schedule import make_plan
 from pyengine.quant.kinds import WeightKind, resolve_quant
@@ -183,6 +185,7 @@ def compile_model(
 
 def _optimise(graph, caps):
     """The passes, each followed by `verify`."""
-    fused = fuse(graph, kernels.FUSIONS, lambda node, g: kernels.supported(node, g, caps),
+    cut = split_attention(graph, lambda node: split_attrs(node, graph.values, caps))
+    fused = fuse(verify(cut), kernels.FUSIONS, lambda node, g: kernels.supported(node, g, caps),
                  lambda node: OPS[node.op].mutates)
     return verify(fused)

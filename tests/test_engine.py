@@ -112,7 +112,7 @@ def test_inspect_of_a_config_is_what_a_load_uses():
         one = engine(source, NullDevice(), context=64)
         stats = one.stats()
         assert seen["bytes"] == stats["bytes"] and seen["plan_text"] == one.model.plan.text()
-        assert seen["dispatches_per_token"] == stats["dispatches_per_token"] == 6 * 2 + 2 + 2
+        assert seen["dispatches_per_token"] == stats["dispatches_per_token"] == 5 * 2 + 2 + 2
         assert seen["passes_per_token"] == stats["device"]["passes_per_submit"] == 1
         assert (seen["context"], seen["quant"], seen["kv"]) == (64, "keep", "f32")
     assert inspect(CONFIG)["quant"] == "mixed4" and inspect(CONFIG)["context"] == 256

@@ -1,5 +1,6 @@
 {# y = W x for one row of activations, with what surrounds it folded in.
    Inputs: x (K), [gain (K)], w rows, [residual (N)], state; output y (width, written from COL).
+   combine: instead of x come attention's parts (pyengine/ir/split_ops.py), which every workgroup puts together.
    Workgroup: ROWS * rows output rows; LANES threads share `rows` of them, so that each load of x serves several rows;
    the lanes split K and are summed by a tree in workgroup memory.
    norm: x is RMS-normalised first (every workgroup does it: K is small, a round trip is not).
@@ -7,7 +8,7 @@
    Constants: K, N (outputs), COL, ROWS, LANES, EPS, and those of common/weights.wgsl. #}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
-{{ binding() }} var<storage, read_write> x: array<vec4<f32>>;
+{{ binding() }} var<storage, read_write> {{ "parts" if combine else "x" }}: array<vec4<f32>>;
 {% if norm %}
 {{ binding() }} var<storage, read> gain: array<vec4<f32>>;
 {% endif %}
@@ -29,8 +30,22 @@ const K4: u32 = (K + 3u) / 4u;
 const THREADS: u32 = ROWS * LANES;
 
 var<workgroup> partial: array<f32, THREADS>;
-{% if norm %}
+{% if norm or combine %}
 var<workgroup> xs: array<vec4<f32>, BLOCKS * {{ vecs }}u>;
+fn x_at(i: u32) -> vec4<f32> { return xs[i]; }
+{% endif %}
+{% if combine %}
+{% include "common/parts.wgsl" %}
+{% include "common/parts_combine.wgsl" %}
+fn stage_combined(tid: u32) {
+  let length = state[0] + 1u;
+  let span = span_of(length);
+  for (var i = tid; i < BLOCKS * {{ vecs }}u; i += THREADS) {
+    if (i < K4) { xs[i] = combined(i, (length + span - 1u) / span); } else { xs[i] = vec4<f32>(0.0); }
+  }
+  workgroupBarrier();
+}
+{% elif norm %}
 
 fn tail_mask(i: u32, value: vec4<f32>) -> vec4<f32> {
   if (4u * i + 3u < K) { return value; }
@@ -55,8 +70,6 @@ fn stage_normed(tid: u32) {
   for (var i = tid; i < BLOCKS * {{ vecs }}u; i += THREADS) { xs[i] *= inverse; }
   workgroupBarrier();
 }
-
-fn x_at(i: u32) -> vec4<f32> { return xs[i]; }
 {% else %}
 fn x_at(i: u32) -> vec4<f32> {
   if (4u * i + 3u < K) { return x[i]; }
@@ -81,8 +94,8 @@ fn reduce_lanes(tid: u32, lane: u32, value: f32) -> f32 {
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   if (state[2] != 0u) { return; }
-  {% if norm %}
-  stage_normed(tid);
+  {% if norm or combine %}
+  {{ "stage_normed" if norm else "stage_combined" }}(tid);
   {% endif %}
   let lane = tid % LANES;
   let first = group.x * (ROWS * {{ rows }}u) + tid / LANES;

@@ -2,7 +2,7 @@
 arena offsets."""
 from pyengine.decode import state as st
 from pyengine.device.api import Runner, upload_bytes
-from pyengine.ir import sample_ops  # noqa: F401  registers the sampling ops
+from pyengine.ir import sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
 from pyengine.lazy import np

@@ -1,6 +1,7 @@
 """Matrix times one row of activations: the decode kernels, with the norm, SwiGLU and residual that
 surround it."""
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div
+from pyengine.kernels.split import parts_constants
 from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
 from pyengine.passes.fuse import Fusion
 
@@ -11,10 +12,15 @@ FUSIONS = (
     Fusion("norm_linear", "silu_mul", 0, "norm_gate_up"),
     # operands spliced as (x, a, w, state); linear_add takes (a, w, residual, state)
     Fusion("linear", "add", 1, "linear_add", order=(1, 2, 0, 3)),
+    Fusion("attention_combine", "linear_add", 0, "combine_linear_add"),
+    Fusion("attention_combine", "linear", 0, "combine_linear"),
 )
 
 FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual": True},
-         "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True}}
+         "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True},
+         "combine_linear": {"combine": True},
+         "combine_linear_add": {"combine": True, "residual": True}}
+ALL_FLAGS = ("into", "residual", "norm", "glu", "combine")
 
 
 # (row groups a workgroup, lanes a row, rows a thread), the default first: a software device runs
@@ -30,7 +36,7 @@ def _tunable(op):
     def tunable(node, values, caps):
         view = NodeView(node, values)
         weight = view[weight_slot]
-        if view[0].shape[0] != 1:
+        if view[0].shape[0] != 1 and "combine" not in FLAGS[op]:
             return None
         rows, columns = weight.shape
         tilings = (SOFTWARE_TILINGS if caps.software
@@ -42,24 +48,27 @@ def _tunable(op):
 
 
 def _launch(op):
-    flags = {"into": False, "residual": False, "norm": False, "glu": False, **FLAGS[op]}
+    flags = {**dict.fromkeys(ALL_FLAGS, False), **FLAGS[op]}
     weight_slot, tunable = 2 if flags["norm"] else 1, _tunable(op)
 
     def launch(node, values, caps):
         view = NodeView(node, values)
         x, weight = view[0], view[weight_slot]
-        if x.shape[0] != 1:
+        if x.shape[0] != 1 and not flags["combine"]:
             return None
         columns = weight.shape[1]
         choice = caps.choice(tunable(node, values, caps))
         groups, lanes, rows = choice["groups"], choice["lanes"], choice["rows"]
-        if flags["norm"] and 4 * (columns + 64) + 4 * groups * lanes > caps.workgroup_memory:
-            return None  # the normalised row must fit in workgroup memory
+        staged = flags["norm"] or flags["combine"]
+        if staged and 4 * (columns + 64) + 4 * groups * lanes > caps.workgroup_memory:
+            return None  # the row must fit in workgroup memory
         outputs = weight.shape[0] // 2 if flags["glu"] else weight.shape[0]
         constants = {**weight_constants(weight), "N": outputs, "COL": view.attrs.get("col", 0),
                      "ROWS": groups, "LANES": lanes}
         if flags["norm"]:
             constants["EPS"] = float(view.attrs["eps"])
+        if flags["combine"]:
+            constants |= parts_constants(view.attrs)
         return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,
                       (ceil_div(outputs, groups * rows), 1, 1))
 

@@ -10,7 +10,8 @@ class Fusion:
     """`producer`'s only reader is `consumer`, at input `slot`: both become `fused`.
 
     Operands of `fused`: the consumer's inputs with the producer's (less its state) spliced in at
-    `slot`, or in `order` if given (indices into that spliced list)."""
+    `slot`, or in `order` if given (indices into that spliced list); what `order` leaves out must
+    occur among the rest."""
     producer: str
     consumer: str
     slot: int
@@ -19,10 +20,13 @@ class Fusion:
 
 
 def _merge(fusion, producer, consumer):
+    """The fused node, or None where it would lose an operand."""
     spliced = (
         consumer.inputs[: fusion.slot] + producer.inputs[:-1] + consumer.inputs[fusion.slot + 1 :]
     )
     inputs = tuple(spliced[i] for i in fusion.order) if fusion.order else spliced
+    if set(inputs) != set(spliced):
+        return None
     attrs = tuple(sorted({**dict(producer.attrs), **dict(consumer.attrs)}.items()))
     return Node(fusion.fused, inputs, consumer.outputs, attrs)
 
@@ -65,7 +69,7 @@ def fuse(graph, fusions, supported, mutates):
             if consumer is None or _mutated_between(graph, producer, consumer, mutates):
                 continue
             fused = _merge(fusion, producer, consumer)
-            if supported(fused, graph):
+            if fused is not None and supported(fused, graph):
                 nodes = [
                     fused if node is consumer else node
                     for node in graph.nodes

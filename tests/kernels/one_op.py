@@ -10,6 +10,7 @@ from pyengine.decode import state as st
 from pyengine.device.numpy_ref import DTYPES
 from pyengine.ir.graph import ELEMENT_BYTES, Graph, Node, Value
 from pyengine.ir.ops import OPS
+from pyengine.ir.split_ops import parts_of
 from pyengine.ir.verify import verify
 from pyengine.models.builder import Weights
 from pyengine.plan.schedule import make_plan
@@ -112,6 +113,11 @@ def operand(case, name, shape, dtype, rng):
     return _poison(case, name, array), array
 
 
+def active_parts(case):
+    words = np.frombuffer(state_bytes(case), np.uint32)
+    return parts_of(dict(case.attrs), words)
+
+
 def _poison(case, name, array):
     """The device's copy: NaN where a kernel must not look, that is in rows that are not valid, in
     cache entries to come and in the slack after the last element."""
@@ -119,6 +125,8 @@ def _poison(case, name, array):
     bad = 0xFFFFFFFF if array.dtype.kind == "u" else np.nan
     if name.endswith("_cache"):
         array[:, case.pos + case.n:] = bad
+    elif name == "parts":
+        array[active_parts(case):] = bad
     elif name not in ("gain", "coarse", "fine", "y") and len(array) == case.rows > case.n:
         array[case.n:] = bad
     slack = -array.nbytes % 16 // array.itemsize
@@ -187,12 +195,16 @@ def written_part(case, name, array):
     """The elements that the op defines, and a mask of them over `array`."""
     mask = np.zeros(array.shape, bool)
     attrs = dict(case.attrs)
-    if name.endswith("_cache"):
+    if name.endswith("_cache"):  # what rope writes
         mask[:, case.pos:case.pos + case.n] = True
     elif case.op in ("linear", "linear_into"):
         rows = next(shape for key, shape, _ in case.inputs if key == "weight")[0]
         col = attrs.get("col", 0)
         mask[:case.n, col:col + rows] = True
+    elif case.op.endswith("attention_parts"):  # outputs and a sum for each head of those in use
+        d = next(shape for key, shape, _ in case.inputs if key == "k_cache")[2]
+        heads = attrs.get("heads") or case.inputs[0][1][1] // d
+        mask[:active_parts(case), :heads * (d + 1)] = True
     elif case.op == "take_last":
         mask[:] = True
     else:

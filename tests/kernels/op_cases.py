@@ -104,6 +104,43 @@ def attention_cases(kv):
             yield Case("attention", (("scale", 0.5 * d**-0.5),), inputs, rows, n, pos)
 
 
+# positions of a row that is cut into parts of at least 64: within one, at edges, more than suffice
+CUTS = ((0, 1), (6, 7), (62, 3), (63, 1), (64, 2), (82, 7), (127, 2), (128, 2), (700, 3), (768, 64),
+        (8191, 64))
+GROUPED = ((1, 1), (3, 1), (6, 2), (9, 3), (8, 1))
+CUT_DIMS = (16, 64, 80, 96, 128, 256)
+
+
+def parts_cases(op, kv):
+    for (pos, splits), (heads, kv_heads), d in product(CUTS, GROUPED, CUT_DIMS):
+        if pos > 1000 and (heads > 3 or d > 80):
+            continue
+        attrs = (("scale", 0.5 * d**-0.5), ("span", 64), ("splits", splits))
+        context = pos + 1 + 83 * (pos % 2)
+        cache = (("k_cache", (kv_heads, context, d), kv), ("v_cache", (kv_heads, context, d), kv))
+        if op == "attention_parts":
+            yield Case(op, attrs, (("q", (1, heads * d), "f32"), *cache), 1, 1, pos)
+            continue
+        attrs += (("head_dim", d), ("heads", heads), ("kv_heads", kv_heads))
+        for half in {d // 2, d // 4}:
+            inputs = (("qkv", (1, (heads + 2 * kv_heads) * d), "f32"),
+                      ("coarse", (-(-context // 64), half, 2), "f32"), ("fine", (64, half, 2), "f32"))
+            yield Case(op, attrs, (*inputs, *cache), 1, 1, pos)
+
+
+def combine_cases(op, kind=None):
+    for (pos, splits), heads, d in product(CUTS, (1, 3, 9), CUT_DIMS):
+        attrs = (("head_dim", d), ("heads", heads), ("span", 64), ("splits", splits))
+        parts = ("parts", (splits, heads * d + -(-heads // 4) * 4), "f32")
+        if kind is None:
+            yield Case(op, attrs, (parts,), 1, 1, pos)
+        elif heads * d % max(WeightKind.parse(kind).group, 1) == 0:
+            for rows in (7, 83):
+                extra = (("residual", (1, rows), "f32"),) if op == "combine_linear_add" else ()
+                weight = ("weight", (rows, heads * d), kind)
+                yield Case(op, attrs, (parts, weight, *extra), 1, 1, pos)
+
+
 def groups():
     """{group name: [Case]}."""
     found = {}
@@ -112,6 +149,8 @@ def groups():
             found[f"{op}-{kind}"] = list(weight_cases(op, kind))
         for op in ("linear", "linear_into"):
             found[f"{op}-rows-{kind}"] = list(rows_cases(op, kind))
+        for op in ("combine_linear", "combine_linear_add"):
+            found[f"{op}-{kind}"] = list(combine_cases(op, kind))
         found[f"embed-{kind}"] = list(embed_cases(kind))
         found[f"embed_into-{kind}"] = list(embed_into_cases(kind))
     for op in ("rmsnorm", "add", "silu_mul", "take_last"):
@@ -119,6 +158,9 @@ def groups():
     for kv in ("f16x2", "f32"):
         found[f"rope_kv-{kv}"] = list(rope_cases(kv))
         found[f"attention-{kv}"] = list(attention_cases(kv))
+        for op in ("attention_parts", "rope_attention_parts"):
+            found[f"{op}-{kv}"] = list(parts_cases(op, kv))
+    found["attention_combine"] = list(combine_cases("attention_combine"))
     return found
 
 

@@ -21,7 +21,8 @@ from tests.kernels import op_cases
 from tests.kernels.one_op import Case, faults, graph_of, packed_weight, run
 
 GROUPS = op_cases.groups()
-QUICK = {"rope_kv": 8, "attention": 8, "rmsnorm": 4, "add": 3, "silu_mul": 3, "take_last": 3}
+QUICK = {"rope_kv": 8, "attention": 8, "attention_parts": 10, "rope_attention_parts": 10, "attention_combine": 6,
+         "rmsnorm": 4, "add": 3, "silu_mul": 3, "take_last": 3}
 
 
 @pytest.fixture(scope="module")

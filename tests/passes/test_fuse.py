@@ -1,5 +1,6 @@
 """Fusion: applied where it may be, left alone where it may not, and the same numbers either way."""
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,22 +120,24 @@ def test_only_what_a_kernel_supports():
     assert ops_after(many, by_kernels(Caps()))[0] == ["rmsnorm", "linear"]
 
 
-def test_the_model_is_fused_to_six_nodes_a_layer():
-    fused, plain = (compile_model(CONFIG, fused=f).graphs[0].nodes for f in (True, False))
-    assert [n.op for n in fused] == ["embed"] + 2 * [
-        "norm_linear",
-        "rope_kv",
-        "attention",
-        "linear_add",
-        "norm_gate_up",
-        "linear_add",
-    ] + ["norm_linear"]
+@pytest.mark.parametrize("software, attention", [
+    (False, ["rope_attention_parts", "combine_linear_add"]),
+    (True, ["rope_kv", "attention", "linear_add"]),
+])
+def test_the_model_is_fused_to_few_nodes_a_layer(software, attention):
+    caps = Caps(software=software)
+    fused, plain = (
+        compile_model(CONFIG, fused=f, caps=caps).graphs[0].nodes for f in (True, False)
+    )
+    layer = ["norm_linear", *attention, "norm_gate_up", "linear_add"]
+    assert [n.op for n in fused] == ["embed", *layer, *layer, "norm_linear"]
     assert len(plain) == 1 + 2 * 11 + 2
 
 
-async def _runner(source, found, fused):
+async def _runner(source, found, fused, kv, software):
+    caps = replace(found.caps, software=software)
     model = compile_model(
-        source.config, source.tensors, quant="keep", kv="f32", caps=found.caps, fused=fused
+        source.config, source.tensors, quant="keep", kv=kv, caps=caps, fused=fused
     )
     runner = await found.prepare(model.plan)
     await runner.upload(source.files, lambda done, total: None)
@@ -144,21 +147,26 @@ async def _runner(source, found, fused):
 class Unfused:
     """As much of an Engine as `first_logits` and `generated` use."""
 
-    def __init__(self, source, on, fused):
-        self.runner, model = asyncio.run(_runner(source, device(on), fused))
+    def __init__(self, source, on, fused, kv="f32", software=False):
+        self.runner, model = asyncio.run(_runner(source, device(on), fused, kv, software))
         self.loop = DecodeLoop(self.runner, model, 4)
         self.first_logits, self.generate_ids = self.loop.logits, self.loop.generate
 
 
 @pytest.mark.parametrize("on,limit", [("numpy", 1e-5), ("native", 2e-5)])
-@pytest.mark.parametrize("tied", [True, False])
-def test_fused_equals_unfused(on, limit, tied):
+@pytest.mark.parametrize("tied, kv", [(True, "f32"), (False, "f32"), (True, "f16")])
+def test_fused_equals_unfused(on, limit, tied, kv):
+    """Also where the row's parts of the cache become two, at position 64."""
     c = config(tie_word_embeddings=tied)
     source = checkpoint(c, tensors(c))
-    one, other = (Unfused(source, on, fused) for fused in (True, False))
-    for ids in ([7], list(range(18))):
-        a, b = first_logits(one, ids), first_logits(other, ids)
-        assert np.abs(a - b).max() < limit and a.std() > 0.3
-    assert generated(one, [1, 2, 3], max_tokens=12) == generated(other, [1, 2, 3], max_tokens=12)
-    one.runner.close()
-    other.runner.close()
+    one, two, other = (Unfused(source, on, *how) for how in
+                       ((True, kv, False), (True, kv, True), (False, kv, True)))
+    for ids in ([7], list(range(18)), [5] + [i % 83 for i in range(65)]):
+        a, b, plain = (first_logits(m, ids) for m in (one, two, other))
+        assert np.abs(a - plain).max() < limit and np.abs(b - plain).max() < limit
+        assert a.std() > 0.3
+    want = generated(other, list(range(60)), max_tokens=12)
+    assert generated(one, list(range(60)), max_tokens=12) == want
+    assert generated(two, list(range(60)), max_tokens=12) == want
+    for m in (one, two, other):
+        m.runner.close()

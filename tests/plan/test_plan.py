@@ -69,9 +69,14 @@ def test_smollm2(smollm2, check_golden):
     check_golden("plans/smollm2_affine4_g32.txt", summary(smollm2))
 
 
-def test_smollm2_takes_184_dispatches_a_token(smollm2):
-    assert smollm2.plan.dispatches("decode", "greedy") == 184 <= 6 * 30 + 6
-    assert smollm2.plan.dispatches("decode", "sample") - 184 <= 4
+def test_smollm2_takes_154_dispatches_a_token(smollm2, goldens):
+    """5 a layer; 6 on a software device, which gains nothing from attention in parts."""
+    assert smollm2.plan.dispatches("decode", "greedy") == 154
+    assert smollm2.plan.dispatches("decode", "sample") - 154 <= 4
+    software = compile_model(
+        text_of(goldens / "smollm2/config.json"), quant="affine4-g32", caps=Caps(software=True)
+    )
+    assert software.plan.dispatches("decode", "greedy") == 184 <= 6 * 30 + 6
 
 
 def test_plans_are_reproducible(goldens, smollm2):
@@ -142,7 +147,7 @@ def test_bindings_hold_webgpu_s_rules(which, smollm2):
 
 def test_too_many_bindings():
     error = refused("E_INTERNAL", lambda: compile_model(CONFIG, caps=Caps(max_storage_buffers=6)))
-    assert "rope_kv: 7 storage buffers" in error.message
+    assert "7 storage buffers" in error.message
 
 
 def test_too_large_a_binding():
@@ -247,7 +252,7 @@ def test_the_default_limits_hold_a_table_of_248320_by_1024():
     plan = compile_model(c, quant="mixed4", context=256, caps=MIN).plan
     table = [b.nbytes for b in plan.buffers if b.name.startswith("model.embed_tokens")]
     assert sum(table) == 248320 * (1024 + 1024 // 64 * 4) and max(table) <= 128 << 20
-    assert plan.dispatches("decode") == 6 + 3 + 1 + 3  # layer, table, norm, head
+    assert plan.dispatches("decode") == 5 + 3 + 1 + 3  # layer, table, norm, head
 
 
 def test_heads_are_never_cut():
