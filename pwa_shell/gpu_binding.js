@@ -4,6 +4,8 @@
  * Python calls prepare, upload, ready, write and run; what crosses is described in pyengine/plan/export.py. A run is one
  * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
  */
+import { GpuTimer } from "./js/gpu_timer.js";
+
 const READ_AHEAD = 4;
 const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
 const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
@@ -87,7 +89,7 @@ function usageOf(label) {
 
 class Runner {
   #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = [];
-  #bindGroups = 0; #compiling; #failed = null; #closed = false;
+  #bindGroups = 0; #compiling; #failed = null; #closed = false; #timer = null;
 
   constructor(device, header, ints, buffers, onCompiled, lostReason) {
     this.#device = device;
@@ -168,6 +170,18 @@ class Runner {
   async ready() {
     this.#pipelines = await Promise.all(this.#compiling);
     this.#checkLost();
+  }
+
+  /** More pipelines, and programs [number, start in ints, dispatches] that are new or bound anew; after `ready`. */
+  async extend(headerJson, ints) {
+    const { pipelines, programs } = JSON.parse(headerJson);
+    this.#header.pipelines.push(...pipelines);
+    this.#compiling.push(...pipelines.map((pipeline) => this.#compile(...pipeline)));
+    await this.ready();
+    for (const [number, at, count] of programs) {
+      this.#bindGroups -= this.#programs[number]?.length ?? 0;
+      this.#programs[number] = this.#bindProgram(ints, at, count);
+    }
   }
 
   // ---- weights -------------------------------------------------------------------------------------------------
@@ -272,6 +286,30 @@ class Runner {
     return bytes;
   }
 
+  /** Seconds of `repeats` times the dispatches `indices` (none: all) of a program in one pass. */
+  async clock(program, indices, repeats) {
+    const all = this.#programs[program];
+    const dispatches = indices.length ? Array.from(indices, (i) => all[i]) : all;
+    if (this.gpuClock) this.#timer ??= new GpuTimer(this.#device);
+    const encoder = this.#device.createCommandEncoder();
+    const pass = encoder.beginComputePass(this.#timer?.pass);
+    for (let r = 0; r < repeats; r++) this.#replay(pass, dispatches);
+    pass.end();
+    this.#timer?.resolve(encoder);
+    const commands = encoder.finish();
+    const began = performance.now();
+    this.#device.queue.submit([commands]);
+    if (!this.#timer) await this.#device.queue.onSubmittedWorkDone();
+    const seconds = this.#timer ? await this.#timer.seconds().catch(() => 0) : 1e-3 * (performance.now() - began);
+    this.#checkLost();
+    return seconds;
+  }
+
+  /** Whether `clock` reads the GPU's own clock, else the host's. */
+  get gpuClock() {
+    return this.#device.features.has("timestamp-query");
+  }
+
   #replay(pass, dispatches) {
     let current = -1;
     for (const d of dispatches) {
@@ -304,7 +342,7 @@ class Runner {
 
   /** JSON of live objects, for leak tests. */
   live() {
-    const own = this.#ownReadbacks.length;
+    const own = this.#ownReadbacks.length + (this.#timer?.buffers ?? 0);
     return JSON.stringify({ buffers: this.#buffers.length + own, bind_groups: this.#bindGroups, pipelines: this.#compiling.length });
   }
 
@@ -312,6 +350,8 @@ class Runner {
     this.#closed = true;
     this.#buffers.forEach((buffer) => buffer.destroy());
     this.#ownReadbacks.forEach((buffer) => buffer.destroy());
+    this.#timer?.destroy();
+    this.#timer = null;
     this.#ownReadbacks = [];
     this.#readbacks = [];
     this.#buffers = [];

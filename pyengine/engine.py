@@ -7,7 +7,9 @@ from pyengine.compile import compile_model
 from pyengine.decode.loop import CancelToken, DecodeLoop
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
+from pyengine.profiler import profile
 from pyengine.text.stream import TextStream
+from pyengine.warmup import warm_up
 
 PASSES_PER_SUBMIT = 1
 
@@ -25,33 +27,48 @@ def _report(on_progress, stage):
     return lambda done, total: on_progress and on_progress(stage, done, total)
 
 
-async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
-               burst="auto", on_progress=None):
-    """Plans the checkpoint for the device, compiles, uploads; -> Engine.
+class _Laps:
+    """Milliseconds between marks, by name."""
 
-    `on_progress(stage, done, total)` with stages "compile" (pipelines) and "upload" (bytes of the
-    files). Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`, `E_OUT_OF_MEMORY`; memory is
-    released then."""
-    started = time.perf_counter()
+    def __init__(self):
+        self.ms = {}
+        self._last = time.perf_counter()
+
+    def mark(self, name):
+        now = time.perf_counter()
+        self.ms[name] = self.ms.get(name, 0.0) + 1e3 * (now - self._last)
+        self._last = now
+
+
+async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
+               burst="auto", on_progress=None, warm=True):
+    """Plans the checkpoint for the device, compiles, uploads, warms up; -> Engine.
+
+    `on_progress(stage, done, total)` with stages "compile" (pipelines), "upload" (bytes of the
+    files) and "warmup" (dispatches, unless `warm` is False). `Engine.load_ms` follows one clock, so
+    its parts add up: "compile" is the planning, the begin of the pipelines and the wait for those
+    that the upload did not hide. Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`,
+    `E_OUT_OF_MEMORY`; memory is released then."""
+    laps = _Laps()
     model = compile_model(
         checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=device.caps
     )
-    planned = time.perf_counter()
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:
         loop = DecodeLoop(runner, model, burst)
-        prepared = time.perf_counter()
+        laps.mark("compile")
         # pipelines compile meanwhile
         await runner.upload(checkpoint.files, _report(on_progress, "upload"))
-        uploaded = time.perf_counter()
+        laps.mark("upload")
         await runner.ready()
+        laps.mark("compile")
+        if warm:
+            await warm_up(runner, model.plan, _report(on_progress, "warmup"))
+        laps.mark("warmup")
     except BaseException:
         runner.close()
         raise
-    done = time.perf_counter()
-    load_ms = {"plan": 1e3 * (planned - started), "upload": 1e3 * (uploaded - prepared),
-               "compile": 1e3 * (prepared - planned + done - uploaded)}
-    return Engine(device, runner, model, loop, tokenizer, load_ms)
+    return Engine(device, runner, model, loop, tokenizer, laps.ms)
 
 
 def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None):
@@ -132,6 +149,30 @@ class Engine:
         finally:
             self._busy = False
 
+    async def profile(self, program="decode", position=64, repeats=3):
+        """Times every kernel of a program ("decode", or "prefill<T>" for T rows) at `position`;
+        -> the report of `profiler.profile`. Forgets the resident prefix. Raises `E_BAD_REQUEST` for
+        what cannot be run, `E_BUSY`, and what the device raises."""
+        programs = self.model.plan.programs
+        known = [name for name in programs if name == "decode" or name.startswith("prefill")]
+        if program not in known:
+            raise EngineError("E_BAD_REQUEST", param="program", got=repr(program)[:80],
+                              wanted=", ".join(known))
+        rows = 1 if program == "decode" else int(program.removeprefix("prefill"))
+        for name, value, most in (("position", position, self.context - rows),
+                                  ("repeats", repeats, 100)):
+            if type(value) is not int or not (name == "repeats") <= value <= most:
+                raise EngineError("E_BAD_REQUEST", param=name, got=repr(value)[:80],
+                                  wanted=f"a whole number up to {most}")
+        self._claim()
+        try:
+            self._loop.cache.trim(0)
+            tail = ("greedy",) if program == "decode" else ()
+            return await profile(self._runner, self.model.plan, (program, *tail), pos=position,
+                                 rows=rows, repeats=repeats)
+        finally:
+            self._busy = False
+
     def stats(self):
         """Figures of the load and of the last generation; None for what did not happen yet."""
         t = self._loop.timing
@@ -146,7 +187,7 @@ class Engine:
             "decode_tps": t.decoded / t.decode if t.decode else None,
             "python_ms_per_token": 1e3 * t.python / t.decoded if t.decoded else None,
             "prompt_tokens": t.prompt_tokens, "reused_tokens": t.reused_tokens, "tokens": tokens,
-            "load_ms": dict(self.load_ms),
+            "load_ms": {**self.load_ms, "total": sum(self.load_ms.values())},
             "bytes": self.model.plan.bytes_needed(),
             "context": self.model.context,
         }

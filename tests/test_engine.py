@@ -74,8 +74,11 @@ def test_load_reports_its_stages(on):
     assert compiles == (
         [] if on == "numpy" else [(i + 1, len(compiles)) for i in range(len(compiles))]
     )
-    assert set(one.load_ms) == {"plan", "compile", "upload"} and all(
-        ms >= 0 for ms in one.load_ms.values()
+    warmed = [event[1:] for event in seen if event[0] == "warmup"]
+    assert warmed[-1][0] == warmed[-1][1] > one.model.plan.dispatches("decode")
+    assert [event[0] for event in seen][-1] == "warmup"
+    assert set(one.load_ms) == {"compile", "upload", "warmup"} and all(
+        ms > 0 for ms in one.load_ms.values()
     )
     assert (one.model.quant, one.model.kv, one.context) == ("mixed4", "f16", 256)
     close(one)
@@ -84,8 +87,10 @@ def test_load_reports_its_stages(on):
 @pytest.mark.parametrize("on", DEVICES)
 def test_close_releases_everything(on):
     one = engine(checkpoint(), on)
+    first_logits(one, [1, 2, 3])
     before = dict(one.live())
-    assert before["buffers"] == len(one.model.plan.buffers)
+    kept = 2 if on == "native" else 0  # a larger readback, and the one of the timestamps
+    assert before["buffers"] == len(one.model.plan.buffers) + kept
     generated(one, [1, 2, 3], max_tokens=9)
     first_logits(one, [1] * 40)
     assert dict(one.live()) == before  # running creates nothing that stays
@@ -138,7 +143,7 @@ def test_stats_before_anything_ran():
     assert (
         stats["tokens"] == 0
         and stats["bytes"]["total"] > 0
-        and set(stats["load_ms"]) == {"plan", "compile", "upload"}
+        and set(stats["load_ms"]) == {"compile", "upload", "warmup", "total"}
     )
     for name in (
         "submits_per_token",

@@ -11,8 +11,10 @@ MAX_GRID = 65535
 
 
 class Runner(Protocol):
-    """One model on one device. `ahead`: how many submits may be under way at once to some use."""
+    """One model on one device. `ahead`: how many submits may be under way at once to some use;
+    `clocks`: what `clock` reads, "gpu" (timestamps around the pass) or "wall" (the host's)."""
     ahead = 1
+    clocks = "wall"
 
     async def upload(self, files, progress):
         """Streams every weight from `files` (ByteSources, by number) and every constant;
@@ -33,6 +35,14 @@ class Runner(Protocol):
         """As `run`, but where `ahead` > 1 the work is under way when this returns; -> an awaitable
         of what `run` gives, which must be awaited."""
         return self.run(sequence, read)
+
+    async def clock(self, program, indices=None, repeats=1):
+        """Seconds that `repeats` times the dispatches `indices` (None: all) of a program take, one
+        after the other in one pass. They compute what they always do: state and KV change."""
+
+    async def extend(self, plan, programs):
+        """Goes on with `plan`, whose buffers are the same and whose pipelines begin with those
+        known: compiles the new ones and binds the named programs anew. Raises `E_GPU`."""
 
     def live(self):
         """{kind of object: how many exist}: what a leak test compares."""

@@ -1,5 +1,6 @@
 """The native device: WebGPU on plain CPython through wgpu-py, with naga as WGSL front end."""
 import struct
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -79,17 +80,40 @@ class NativeDevice:
         self.device.destroy()
 
 
+def _usage(name):
+    """What a plan's buffer is for, by its name."""
+    from wgpu import BufferUsage as usage
+    if name.startswith("readback"):
+        return usage.MAP_READ | usage.COPY_DST
+    extra = usage.UNIFORM if name.startswith("jobs.") else 0
+    return usage.STORAGE | usage.COPY_DST | usage.COPY_SRC | extra
+
+
+class _Timer:
+    """Two timestamps around a compute pass."""
+
+    def __init__(self, device):
+        from wgpu import BufferUsage as usage
+        from wgpu.backends.wgpu_native.extras import lib
+        self.period = lib.wgpuQueueGetTimestampPeriod(device.queue._internal)  # ns a tick
+        self._queries = device.create_query_set(type="timestamp", count=2)
+        self.buffer = device.create_buffer(size=16, usage=usage.QUERY_RESOLVE | usage.COPY_SRC)
+        self.writes = {"query_set": self._queries, "beginning_of_pass_write_index": 0,
+                       "end_of_pass_write_index": 1}
+
+    def resolve(self, encoder):
+        encoder.resolve_query_set(self._queries, 0, 2, self.buffer, 0)
+
+
 def _create_buffers(device, plan):
     """All buffers or none: wgpu-py refuses a size or the sum of them as a validation error,
     whatever the cause."""
     import wgpu
-    usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
     buffers = []
     try:
         for b in plan.buffers:
-            extra = wgpu.BufferUsage.UNIFORM if b.name.startswith("jobs.") else 0
             buffers.append(
-                device.create_buffer(size=b.nbytes, label=b.name[:80], usage=usage | extra)
+                device.create_buffer(size=b.nbytes, label=b.name[:80], usage=_usage(b.name))
             )
     except wgpu.GPUError:
         for buffer in buffers:
@@ -108,21 +132,32 @@ class NativeRunner(Runner):
         self._device, self._queue, self.plan = device, device.queue, plan
         self._buffers = _create_buffers(device, plan)
         self._layouts, self._pipelines, self._groups, self._programs = {}, [], {}, {}
+        self._readback = self._buffers[plan.buffer("readback.0")]
+        self._own = []  # buffers beyond the plan's
+        self._timer = None
+        self.clocks = "gpu" if "timestamp-query" in device.features else "wall"
 
     # ---- set-up ----------------------------------------------------------------------------------
 
-    def prepare(self, progress):
-        """Compiles the pipelines and binds the programs; `progress(done, total)` counts
-        pipelines."""
-        plan = self.plan
-        for i, pipeline in enumerate(plan.pipelines):
+    def prepare(self, progress=None, programs=None):
+        """Compiles the pipelines not known yet and binds `programs` (None: all);
+        `progress(done, total)` counts pipelines."""
+        known, pipelines = len(self._pipelines), self.plan.pipelines
+        for i, pipeline in enumerate(pipelines[known:], known):
             self._pipelines.append(self._compile(pipeline))
             if progress:
-                progress(i + 1, len(plan.pipelines))
-        self._programs = {
-            name: [(self._pipelines[d.pipeline][0], self._bind(d), d.grid) for d in dispatches]
-            for name, dispatches in plan.programs.items()
-        }
+                progress(i + 1, len(pipelines))
+        for name in self.plan.programs if programs is None else programs:
+            self._programs[name] = [(self._pipelines[d.pipeline][0], self._bind(d), d.grid)
+                                    for d in self.plan.programs[name]]
+
+    async def extend(self, plan, programs):
+        import wgpu
+        self.plan = plan
+        try:
+            self.prepare(programs=programs)
+        except wgpu.GPUError as error:
+            raise EngineError("E_GPU", what="the plan", detail=str(error)[:2000]) from None
 
     def _layout(self, access):
         if access not in self._layouts:
@@ -204,8 +239,8 @@ class NativeRunner(Runner):
     def write(self, buffer, offset, data):
         self._queue.write_buffer(self._buffers[buffer], offset, data)
 
-    def _encode(self, encoder, dispatches):
-        compute_pass = encoder.begin_compute_pass()
+    def _encode(self, encoder, dispatches, timestamps=None):
+        compute_pass = encoder.begin_compute_pass(timestamp_writes=timestamps)
         for pipeline, group, grid in dispatches:
             compute_pass.set_pipeline(pipeline)
             compute_pass.set_bind_group(0, group)
@@ -216,18 +251,52 @@ class NativeRunner(Runner):
         encoder = self._device.create_command_encoder()
         self._encode(encoder, [d for names, repeats in sequence for _ in range(repeats)
                                for name in names for d in self._programs[name]])
+        return self._submit(encoder, read and (self._buffers[read[0]], *read[1:]))
+
+    def _submit(self, encoder, read=None):
+        """Submits; -> the bytes of `read` (GPU buffer, offset, nbytes) once all is done, or None.
+        One buffer serves every read: making one for each would be most of a short read's time."""
+        if read is None:
+            self._queue.submit([encoder.finish()])
+            return None
+        source, offset, nbytes = read
+        if nbytes > self._readback.size:
+            self._readback = self._device.create_buffer(size=nbytes, usage=_usage("readback"))
+            self._own.append(self._readback)
+        encoder.copy_buffer_to_buffer(source, offset, self._readback, 0, nbytes)
         self._queue.submit([encoder.finish()])
-        return await self.read(*read) if read else None
+        self._readback.map_sync("READ", 0, nbytes)
+        data = bytes(self._readback.read_mapped(0, nbytes))
+        self._readback.unmap()
+        return data
 
     async def read(self, buffer, offset, nbytes):
         """Bytes of a buffer once all that was submitted is done."""
-        return bytes(self._queue.read_buffer(self._buffers[buffer], offset, nbytes))
+        return await self.run([], (buffer, offset, nbytes))
+
+    async def clock(self, program, indices=None, repeats=1):
+        found = self._programs[program]
+        dispatches = (found if indices is None else [found[i] for i in indices]) * repeats
+        encoder = self._device.create_command_encoder()
+        if self.clocks == "gpu":
+            if self._timer is None:
+                self._timer = _Timer(self._device)
+                self._own.append(self._timer.buffer)
+            self._encode(encoder, dispatches, self._timer.writes)
+            self._timer.resolve(encoder)
+            begin, end = struct.unpack("<2Q", self._submit(encoder, (self._timer.buffer, 0, 16)))
+            return (end - begin) * self._timer.period * 1e-9
+        self._encode(encoder, dispatches)
+        started = time.perf_counter()
+        self._submit(encoder, (self._buffers[0], 0, 4))
+        return time.perf_counter() - started
 
     def live(self):
-        return Counter(buffers=len(self._buffers), bind_groups=len(self._groups),
+        return Counter(buffers=len(self._buffers) + len(self._own), bind_groups=len(self._groups),
                        pipelines=len(self._pipelines))
 
     def close(self):
-        for buffer in self._buffers:
+        for buffer in self._buffers + self._own:
             buffer.destroy()
         self._buffers, self._groups, self._pipelines, self._programs = [], {}, [], {}
+        self._own, self._timer = [], None

@@ -31,6 +31,13 @@ class NullRunner(Runner):
     async def read(self, buffer, offset, nbytes):
         return bytes(nbytes)
 
+    async def clock(self, program, indices=None, repeats=1):
+        self.runs.append((((program,), repeats),))
+        return 0.0
+
+    async def extend(self, plan, programs):
+        self.plan = plan
+
     def live(self):
         return {"buffers": 0 if self.closed else len(self.plan.buffers)}
 

@@ -1,5 +1,7 @@
 """The oracle device: replays a plan with the ops' numpy references, on the plan's own buffers and
 arena offsets."""
+import time
+
 from pyengine.decode import state as st
 from pyengine.device.api import Runner, upload_bytes
 from pyengine.ir import sample_ops, split_ops  # noqa: F401  registers their ops
@@ -70,15 +72,28 @@ class NumpyRunner(Runner):
 
     async def run(self, sequence, read=None):
         for names, repeats in sequence:
-            for dispatch in [d for name in names for d in self.plan.programs[name]] * repeats:
-                if self._stopped():
-                    break
-                node = dispatch.node
-                arrays = [self._array(operand) for operand in dispatch.operands]
-                results = OPS[node.op].reference(dict(node.attrs), *arrays[:len(node.inputs)])
-                for array, result in zip(arrays[len(node.inputs):], results, strict=True):
-                    array[...] = result
+            self._replay([d for name in names for d in self.plan.programs[name]] * repeats)
         return await self.read(*read) if read else None
+
+    def _replay(self, dispatches):
+        for dispatch in dispatches:
+            if self._stopped():
+                return
+            node = dispatch.node
+            arrays = [self._array(operand) for operand in dispatch.operands]
+            results = OPS[node.op].reference(dict(node.attrs), *arrays[:len(node.inputs)])
+            for array, result in zip(arrays[len(node.inputs):], results, strict=True):
+                array[...] = result
+
+    async def clock(self, program, indices=None, repeats=1):
+        found = self.plan.programs[program]
+        dispatches = (found if indices is None else [found[i] for i in indices]) * repeats
+        started = time.perf_counter()
+        self._replay(dispatches)
+        return time.perf_counter() - started
+
+    async def extend(self, plan, programs):
+        self.plan = plan
 
     async def read(self, buffer, offset, nbytes):
         return self._memory[buffer][offset:offset + nbytes].tobytes()

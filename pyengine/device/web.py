@@ -70,6 +70,8 @@ class WebRunner(Runner):
     def __init__(self, handle, plan, compile_callback):
         self._handle, self.plan, self._compile_callback = handle, plan, compile_callback
         self._sequences = {}  # sequence -> Int32Array: the same few every token
+        self._known = len(plan.pipelines)
+        self.clocks = "gpu" if handle.gpuClock else "wall"
 
     async def upload(self, files, progress):
         for index, data in self.plan.consts.items():
@@ -84,9 +86,7 @@ class WebRunner(Runner):
 
     async def ready(self):
         try:
-            await self._handle.ready()
-        except JsException as error:
-            raise _coded(error) from None
+            await self._asked(self._handle.ready())
         finally:
             self._drop_callback()
 
@@ -119,14 +119,27 @@ class WebRunner(Runner):
         return self._result(running, read)
 
     async def _result(self, promise, read):
-        try:
-            data = await promise
-        except JsException as error:
-            raise _coded(error) from None
+        data = await self._asked(promise)
         return data.to_bytes() if read else None
 
     async def read(self, buffer, offset, nbytes):
         return await self.run([], (buffer, offset, nbytes))
+
+    async def clock(self, program, indices=None, repeats=1):
+        number = self._program_numbers()[program]
+        return await self._asked(self._handle.clock(number, to_js(indices or []), repeats))
+
+    async def extend(self, plan, programs):
+        header = export.extension_json(plan, self._known, programs)
+        await self._asked(self._handle.extend(header, to_js(export.program_ints(plan, programs))))
+        self.plan, self._known = plan, len(plan.pipelines)
+        self._sequences = {}
+
+    async def _asked(self, promise):
+        try:
+            return await promise
+        except JsException as error:
+            raise _coded(error) from None
 
     def live(self):
         return json.loads(self._handle.live())

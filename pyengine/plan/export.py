@@ -19,16 +19,35 @@ def _upload_rows(plan, read):
     return rows
 
 
+def _starts(plan, names):
+    """{name: [start in `program_ints(plan, names)`, dispatches]}."""
+    starts, at = {}, 0
+    for name in names:
+        starts[name] = [at, len(plan.programs[name])]
+        at += sum(5 + 3 * len(d.operands) for d in plan.programs[name])
+    return starts
+
+
+def _pipeline_rows(pipelines):
+    return [[p.label, p.code, p.access] for p in pipelines]
+
+
+def extension_json(plan, known, names):
+    """The pipelines from number `known` on, and [number, start, dispatches] of the programs
+    `names` in the array of `program_ints(plan, names)`."""
+    numbers = {name: number for number, name in enumerate(plan.programs)}
+    return json.dumps({
+        "pipelines": _pipeline_rows(plan.pipelines[known:]),
+        "programs": [[numbers[name], *where] for name, where in _starts(plan, names).items()],
+    })
+
+
 def header_json(plan):
     """Buffers, pipelines, uploads and where each program lies in the array of `program_ints`."""
-    starts, at = {}, 0
-    for name, dispatches in plan.programs.items():
-        starts[name] = [at, len(dispatches)]
-        at += sum(5 + 3 * len(d.operands) for d in dispatches)
     return json.dumps({
         "buffers": [[b.name[:80], b.nbytes] for b in plan.buffers],
-        "pipelines": [[p.label, p.code, p.access] for p in plan.pipelines],
-        "programs": starts,
+        "pipelines": _pipeline_rows(plan.pipelines),
+        "programs": _starts(plan, plan.programs),
         "uploads": [[r.file, r.offset, r.nbytes, _upload_rows(plan, r)] for r in reads(plan)],
         "staging": [plan.buffer(f"staging.{slot}") for slot in range(SLOTS)],
         "jobs": [plan.buffer(f"jobs.{slot}") for slot in range(SLOTS)],
@@ -37,12 +56,12 @@ def header_json(plan):
     })
 
 
-def program_ints(plan):
-    """Per dispatch: pipeline, grid x, y, z, operand count, then (buffer, offset, nbytes) of each
-    operand."""
+def program_ints(plan, names=None):
+    """Of the programs `names` (None: all), per dispatch: pipeline, grid x, y, z, operand count,
+    then (buffer, offset, nbytes) of each operand."""
     ints = array("I")
-    for dispatches in plan.programs.values():
-        for d in dispatches:
+    for name in plan.programs if names is None else names:
+        for d in plan.programs[name]:
             ints.extend((d.pipeline, *d.grid, len(d.operands)))
             for o in d.operands:
                 ints.extend((o.buffer, o.offset, o.nbytes))

@@ -213,3 +213,44 @@ async def repeated(folder, times):
             proxies.append(js.engineTest.proxies())
         await engine.close()
         return {"live": live, "refs": refs, "proxies": proxies, "closed": engine.live()}
+
+
+async def steady(folder, count):
+    """WebGPU's objects made during a generation after the first, and those alive around it."""
+    import js
+    async with engine_of(folder) as (engine, _):
+        made, live = [], []
+        for i in range(3):
+            for parameters in ({"temperature": 0}, {"temperature": 1.0, "seed": 7, "top_k": 5}):
+                before = json.loads(js.engineTest.counts())["created"]
+                await ids_of(engine, [1 + i, 2, 3], sampling(**parameters), count)
+                made.append(json.loads(js.engineTest.counts())["created"] - before)
+                live.append(engine.live())
+        return {"made": made, "live": live, "total": json.loads(js.engineTest.counts())["created"]}
+
+
+# ---- time ----------------------------------------------------------------------------------------
+
+
+async def profiled(folder, ids, count):
+    """The report between two generations, which must give the same ids."""
+    async with engine_of(folder) as (engine, _):
+        params, texts = sampling(temperature=0), []
+        texts.append(await ids_of(engine, ids, params, count))
+        report = await engine.profile("decode", 40, 2)
+        live = [engine.live()]
+        prefill = await engine.profile("prefill16", 0, 1)
+        live.append(engine.live())
+        texts.append(await ids_of(engine, ids, params, count))
+        return {"texts": texts, "report": report, "prefill": prefill, "live": live,
+                "load_ms": engine.stats()["load_ms"]}
+
+
+async def first_prompts(folder, ids, times, warm):
+    """Milliseconds to the first token of each of several prompts, and the texts."""
+    async with engine_of(folder, warm=warm) as (engine, _):
+        ms, texts = [], []
+        for i in range(times):
+            texts.append(await ids_of(engine, [1 + i, *ids], sampling(temperature=0), 2))
+            ms.append(engine.stats()["ttft_ms"])
+        return {"ms": ms, "texts": texts, "load_ms": engine.load_ms}

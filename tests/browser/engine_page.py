@@ -18,7 +18,7 @@ BOOT = """async () => {
     const { loadPyodide } = await import("./pyodide/pyodide.mjs");
     const indexURL = new URL("pyodide/", location).href;
     const pyodide = await loadPyodide({ indexURL, packages: ["jird"] });
-    const counts = { submits: 0, dispatches: 0, passes: 0 };
+    const counts = { submits: 0, dispatches: 0, passes: 0, created: 0 };
     const count = (type, method, name) => {
         const original = type.prototype[method];
         type.prototype[method] = function (...args) {
@@ -29,6 +29,10 @@ BOOT = """async () => {
     count(GPUQueue, "submit", "submits");
     count(GPUComputePassEncoder, "dispatchWorkgroups", "dispatches");
     count(GPUCommandEncoder, "beginComputePass", "passes");
+    for (const method of ["createBuffer", "createBindGroup", "createBindGroupLayout", "createPipelineLayout",
+        "createShaderModule", "createComputePipeline", "createComputePipelineAsync", "createQuerySet"]) {
+        count(GPUDevice, method, "created");
+    }
     const bytes = new Map();
     globalThis.engineTest = {
         pyodide, createBinding,

@@ -166,3 +166,33 @@ def test_generations_leave_nothing(engine):
     # by the seventh generation each sequence of programs has its array
     assert found["refs"][-1] <= found["refs"][7], found["refs"]
     assert 0 <= found["proxies"][-1] <= found["proxies"][7], found["proxies"]
+
+
+def test_a_steady_state_makes_no_gpu_objects(engine):
+    """64 tokens, greedy and sampled: no buffer, bind group, pipeline or query set is made."""
+    found = engine.run(in_page.steady, folder=TINY, count=64)
+    assert found["made"] == [0] * 6 and found["total"] > 100
+    assert all(live == found["live"][0] for live in found["live"])
+
+
+# ---- time --------------------------------------------------------------------------------------
+
+
+def test_the_profiler_times_every_kernel(engine):
+    found = engine.run(in_page.profiled, folder=TINY, ids=[1, 2, 3, 83, 7], count=9)
+    assert found["texts"][0] == found["texts"][1]
+    report = found["report"]
+    assert report["clock"] in ("gpu", "wall") and report["position"] == 40
+    assert {row["op"] for row in report["kernels"]} >= {"attention", "norm_gate_up", "sample_take"}
+    assert all(row["us"] > 0 and row["gb_s"] > 0 for row in report["kernels"])
+    assert 0.3 < report["pass_ms"] / report["ms"] < 3
+    assert found["prefill"]["rows"] == 16 and found["live"][0] == found["live"][1]
+
+
+def test_warming_up_changes_no_text(engine):
+    ids = [83, 7, 1, 2, 3, 5, 8]
+    cold, warm = (engine.run(in_page.first_prompts, folder=TINY, ids=ids, times=3, warm=warm)
+                  for warm in (False, True))
+    assert cold["texts"] == warm["texts"]
+    assert warm["load_ms"]["warmup"] > cold["load_ms"]["warmup"] >= 0
+    print("ttft cold", cold["ms"], "warm", warm["ms"], warm["load_ms"])

@@ -1,0 +1,51 @@
+"""Warm-up: every pipeline runs once before a model is "ready", so that the first prompt finds the
+driver's own compilation, clears of fresh buffers and page mappings done.
+
+The kernels run with `stopped` set and return at once: a whole forward would cost a software device
+0.4 s, and what is to happen early (lavapipe compiles a kernel at its first dispatch, Dawn clears
+each buffer before its first use) happens whatever the kernel then does. No buffer but the state
+changes."""
+import struct
+import time
+
+from pyengine.decode import state as st
+
+SMALLEST = 16          # rows of the prefill that is always warmed
+LARGER_SECONDS = 0.3   # what larger ones may take in all
+
+
+def _rows(program):
+    return int(program.removeprefix("prefill")) if program.startswith("prefill") else 1
+
+
+def steps(plan):
+    """[(program, dispatch indices)]: all of decode, so that every KV buffer is touched, and of the
+    others, smallest first, what runs a pipeline that none before it ran."""
+    seen, found = set(), []
+    for name in sorted(plan.programs, key=_rows):
+        indices = []
+        for i, dispatch in enumerate(plan.programs[name]):
+            if name == "decode" or dispatch.pipeline not in seen:
+                indices.append(i)
+            seen.add(dispatch.pipeline)
+        if indices:
+            found.append((name, indices))
+    return found
+
+
+async def warm_up(runner, plan, progress, clock=time.perf_counter):
+    """Runs `steps`; `progress(done, total)` counts dispatches. Raises what the device raises."""
+    state = plan.buffer("state")
+    stopped = bytearray(st.NBYTES)
+    struct.pack_into("<4I", stopped, 0, 0, 1, 1, 0)
+    runner.write(state, 0, bytes(stopped))
+    todo = steps(plan)
+    done, total, larger = 0, sum(len(indices) for _, indices in todo), 0.0
+    for name, indices in todo:
+        if larger < LARGER_SECONDS or _rows(name) <= SMALLEST:
+            began = clock()
+            await runner.clock(name, indices)
+            larger += (clock() - began) if _rows(name) > SMALLEST else 0
+        done += len(indices)
+        progress(done, total)
+    runner.write(state, 0, bytes(st.NBYTES))
