@@ -2,7 +2,8 @@
    Inputs: q (T, HEADS D), k_cache, v_cache (KV_HEADS, CONTEXT, D), state; output o (T, HEADS D).
    One workgroup of THREADS per (head, row t). Per tile of THREADS positions: a thread scores one position, reading its key in
    vec4 loads where D allows (wide); then PAIRS threads own a pair of dims each, GROUPS of them taking every GROUPS-th position.
-   Constants: MANY (more than one row), HEADS, KV_HEADS, D (even), CONTEXT, SCALE, THREADS (a power of two, >= D / 2). #}
+   Constants: MANY (more than one row), HEADS, KV_HEADS, D (even), CONTEXT (positions a cache holds), WINDOW (positions a row
+   sees at most), RING (position p lies at p % CONTEXT), SCALE, THREADS (a power of two, >= D / 2). #}
 @group(0) @binding(0) var<storage, read_write> q: array<f32>;
 {% set key = ("vec4<u32>" if kv == "f16" else "vec4<f32>") if wide else ("u32" if kv == "f16" else "vec2<f32>") %}
 {% set lot = (8 if kv == "f16" else 4) if wide else 2 %}
@@ -19,6 +20,12 @@ var<workgroup> reduced: array<f32, THREADS>;
 var<workgroup> sums: array<vec2<f32>, THREADS>;
 
 fn v_pair(i: u32) -> vec2<f32> { return {{ "unpack2x16float(v_cache[i])" if kv == "f16" else "v_cache[i]" }}; }
+
+// where position p lies in a cache
+fn slot(p: u32) -> u32 {
+  if (RING) { return p % CONTEXT; }
+  return p;
+}
 
 // q . k of the position whose key begins at element `at`
 fn q_dot_k(at: u32) -> f32 {
@@ -38,7 +45,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let head = group.x;
   let t = group.y;
   if (state[2] != 0u || (MANY && t >= state[1])) { return; }
-  let length = min(state[0] + t + 1u, CONTEXT);
+  let end = select(min(state[0] + t + 1u, CONTEXT), state[0] + t + 1u, RING);
+  let length = min(end, WINDOW);
+  let begin = end - length;
   let cache = head / (HEADS / KV_HEADS) * CONTEXT;  // in positions
   let row = (t * HEADS + head) * D;
   for (var i = tid; i < PAIRS; i += THREADS) { q_row[i] = vec2<f32>(q[row + 2u * i], q[row + 2u * i + 1u]) * SCALE; }
@@ -51,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var start = 0u; start < length; start += THREADS) {
     let count = min(THREADS, length - start);
     var s = LOWEST;
-    if (tid < count) { s = q_dot_k((cache + start + tid) * D); }
+    if (tid < count) { s = q_dot_k((cache + slot(begin + start + tid)) * D); }
     reduced[tid] = s;
     workgroupBarrier();
     for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
@@ -67,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     highest = tile_highest;
     workgroupBarrier();
     if (offset < GROUPS) {
-      for (var p = offset; p < count; p += GROUPS) { sum += score[p] * v_pair((cache + start + p) * PAIRS + pair); }
+      for (var p = offset; p < count; p += GROUPS) { sum += score[p] * v_pair((cache + slot(begin + start + p)) * PAIRS + pair); }
     }
     workgroupBarrier();
   }

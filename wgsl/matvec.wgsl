@@ -4,11 +4,16 @@
    Workgroup: ROWS * rows output rows; LANES threads share `rows` of them, so that each load of x serves several rows;
    the lanes split K and are summed by a tree in workgroup memory.
    norm: x is RMS-normalised first (every workgroup does it: K is small, a round trip is not).
-   glu: row r is the gate and row r + N the up projection of output r; y = silu(gate) * up (SwiGLU).
-   Constants: K, N (outputs), COL, ROWS, LANES, EPS, and those of common/weights.wgsl. #}
+   post: before that, x becomes before + x / rms(x) * (post_gain + SHIFT), which workgroup 0 also writes to `summed`.
+   glu: row r is the gate and row r + N the up projection of output r; y = silu(gate) * up (SwiGLU), or GELU's tanh form.
+   Constants: K, N (outputs), COL, ROWS, LANES, EPS, SHIFT (added to gains), GELU, and those of common/weights.wgsl. #}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
 {{ binding() }} var<storage, read_write> {{ "parts" if combine else "x" }}: array<vec4<f32>>;
+{% if post %}
+{{ binding() }} var<storage, read> post_gain: array<vec4<f32>>;
+{{ binding() }} var<storage, read_write> before: array<vec4<f32>>;
+{% endif %}
 {% if norm %}
 {{ binding() }} var<storage, read> gain: array<vec4<f32>>;
 {% endif %}
@@ -22,6 +27,9 @@
 {{ binding() }} var<storage, read> state: array<u32>;
 {% if not into %}
 {{ binding() }} var<storage, read_write> y: array<f32>;
+{% endif %}
+{% if post %}
+{{ binding() }} var<storage, read_write> summed: array<vec4<f32>>;
 {% endif %}
 {% include "common/weights.wgsl" %}
 {% from "common/weights.wgsl" import load_block, block_vec with context %}
@@ -52,21 +60,52 @@ fn tail_mask(i: u32, value: vec4<f32>) -> vec4<f32> {
   return select(vec4<f32>(0.0), value, vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(K));
 }
 
-// xs = gain * x / rms(x), zero beyond K
-fn stage_normed(tid: u32) {
-  var sum = 0.0;
-  for (var i = tid; i < BLOCKS * {{ vecs }}u; i += THREADS) {
-    var value = vec4<f32>(0.0);
-    if (i < K4) { value = tail_mask(i, x[i]); sum += dot(value, value); value *= tail_mask(i, gain[i]); }
-    xs[i] = value;
-  }
+// 1 / rms of the values whose squares all threads summed
+fn inverse_rms(tid: u32, sum: f32) -> f32 {
   partial[tid] = sum;
   workgroupBarrier();
   for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
     if (tid < stride) { partial[tid] += partial[tid + stride]; }
     workgroupBarrier();
   }
-  let inverse = inverseSqrt(partial[0] / f32(K) + EPS);
+  return inverseSqrt(partial[0] / f32(K) + EPS);
+}
+
+{% if post %}
+// the sum of squares that this thread's part of the new x has; xs holds that x
+fn stage_summed(tid: u32, first: bool) -> f32 {
+  var sum = 0.0;
+  for (var i = tid; i < K4; i += THREADS) { let value = tail_mask(i, x[i]); sum += dot(value, value); }
+  let inverse = inverse_rms(tid, sum);
+  workgroupBarrier();
+  sum = 0.0;
+  for (var i = tid; i < K4; i += THREADS) {
+    let value = tail_mask(i, before[i] + x[i] * inverse * (post_gain[i] + SHIFT));
+    if (first) { summed[i] = value; }
+    xs[i] = value;
+    sum += dot(value, value);
+  }
+  return sum;
+}
+{% endif %}
+
+// xs = (gain + SHIFT) * x / rms(x), zero beyond K
+fn stage_normed(tid: u32, first: bool) {
+  {% if post %}
+  var sum = stage_summed(tid, first);
+  {% else %}
+  var sum = 0.0;
+  {% endif %}
+  for (var i = tid; i < BLOCKS * {{ vecs }}u; i += THREADS) {
+    var value = vec4<f32>(0.0);
+    {% if post %}
+    if (i < K4) { value = xs[i] * tail_mask(i, gain[i] + SHIFT); }
+    {% else %}
+    if (i < K4) { value = tail_mask(i, x[i]); sum += dot(value, value); value *= tail_mask(i, gain[i] + SHIFT); }
+    {% endif %}
+    xs[i] = value;
+  }
+  let inverse = inverse_rms(tid, sum);
   for (var i = tid; i < BLOCKS * {{ vecs }}u; i += THREADS) { xs[i] *= inverse; }
   workgroupBarrier();
 }
@@ -91,11 +130,20 @@ fn reduce_lanes(tid: u32, lane: u32, value: f32) -> f32 {
   return partial[tid];
 }
 
+{% if glu %}
+fn activated(gate: f32) -> f32 {
+  if (GELU) { return gate / (1.0 + exp(-1.5957691216057308 * (gate + 0.044715 * gate * gate * gate))); }
+  return gate / (1.0 + exp(-gate));
+}
+{% endif %}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   if (state[2] != 0u) { return; }
-  {% if norm or combine %}
-  {{ "stage_normed" if norm else "stage_combined" }}(tid);
+  {% if norm %}
+  stage_normed(tid, group.x == 0u);
+  {% elif combine %}
+  stage_combined(tid);
   {% endif %}
   let lane = tid % LANES;
   let first = group.x * (ROWS * {{ rows }}u) + tid / LANES;
@@ -133,7 +181,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let up = reduce_lanes(tid, lane, dot(up{{ r }}, vec4<f32>(1.0)));
     {% endif %}
     if (lane == 0u && out{{ r }} < N) {
-      y[COL + out{{ r }}] = {{ "sum / (1.0 + exp(-sum)) * up" if glu else "sum" }}{{ " + residual[out" ~ r ~ "]" if residual }};
+      y[COL + out{{ r }}] = {{ "activated(sum) * up" if glu else "sum" }}{{ " + residual[out" ~ r ~ "]" if residual }};
     }
   }
   {% endfor %}

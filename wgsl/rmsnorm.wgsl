@@ -1,10 +1,13 @@
-{# y = gain * x / sqrt(mean(x^2) + eps), per row (Zhang and Sennrich 2019).
-   Inputs: x (T, K), gain (K), state; output y (T, K). One workgroup of 64 per row.
-   Constants: MANY (more than one row), K, EPS. #}
+{# y = (gain + SHIFT) * x / sqrt(mean(x^2) + eps), per row (Zhang and Sennrich 2019); residual: added to that one.
+   Inputs: x (T, K), gain (K), [residual (T, K)], state; output y (T, K). One workgroup of 64 per row.
+   Constants: MANY (more than one row), K, EPS, SHIFT. #}
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read> gain: array<f32>;
-@group(0) @binding(2) var<storage, read> state: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+{% if residual %}
+@group(0) @binding(2) var<storage, read_write> residual: array<f32>;
+{% endif %}
+@group(0) @binding({{ 3 if residual else 2 }}) var<storage, read> state: array<u32>;
+@group(0) @binding({{ 4 if residual else 3 }}) var<storage, read_write> y: array<f32>;
 var<workgroup> partial: array<f32, 64>;
 
 @compute @workgroup_size(64)
@@ -20,5 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
   }
   let inverse = inverseSqrt(partial[0] / f32(K) + EPS);
-  for (var k = tid; k < K; k += 64u) { y[t * K + k] = x[t * K + k] * inverse * gain[k]; }
+  for (var k = tid; k < K; k += 64u) {
+    y[t * K + k] = {{ "residual[t * K + k] + " if residual }}x[t * K + k] * inverse * (gain[k] + SHIFT);
+  }
 }

@@ -1,49 +1,102 @@
 {# Rotates q and k (NeoX halves; Su et al. 2021) and stores k and v in the caches at pos + t.
-   Inputs: qkv (T, (HEADS + 2 KV_HEADS) D), coarse and fine rotation tables (cos, sin) by frequency (see ir/ops.py),
-   k_cache, v_cache (KV_HEADS, CONTEXT, D) as f32 or as two f16 a word, state; output q (T, HEADS D).
-   One thread per (row t, head, pair of neighbouring dims). Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF, CONTEXT, FINE. #}
-@group(0) @binding(0) var<storage, read_write> qkv: array<f32>;
-@group(0) @binding(1) var<storage, read> coarse: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> fine: array<vec2<f32>>;
+   Inputs: qkv (T, (HEADS + 2 KV_HEADS) D), [bias (HEADS + 2 KV_HEADS, D) | gains (2, D): rows padded to ROW],
+   coarse and fine rotation tables (cos, sin) by frequency (see ir/ops.py), k_cache, v_cache (KV_HEADS, CONTEXT, D) as f32 or
+   as two f16 a word, state; output q (T, HEADS D).
+   before "bias": added to qkv first; "norm": each head of q and k is RMS-normalised first, by a workgroup per (row t, head);
+   else one thread per (row t, head, pair of neighbouring dims).
+   Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF (pairs that rotate), FREQUENCIES (of the tables), CONTEXT,
+   RING (positions count modulo CONTEXT), FINE, EPS, SHIFT (added to the gains). #}
+{% set b = namespace(i=0) %}
+{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
 {% set element = "u32" if kv == "f16" else "vec2<f32>" %}
-@group(0) @binding(3) var<storage, read_write> k_cache: array<{{ element }}>;
-@group(0) @binding(4) var<storage, read_write> v_cache: array<{{ element }}>;
-@group(0) @binding(5) var<storage, read> state: array<u32>;
-@group(0) @binding(6) var<storage, read_write> q: array<f32>;
+{{ binding() }} var<storage, read_write> qkv: array<f32>;
+{% if before %}
+{{ binding() }} var<storage, read> extra: array<f32>;
+{% endif %}
+{{ binding() }} var<storage, read> coarse: array<vec2<f32>>;
+{{ binding() }} var<storage, read> fine: array<vec2<f32>>;
+{{ binding() }} var<storage, read_write> k_cache: array<{{ element }}>;
+{{ binding() }} var<storage, read_write> v_cache: array<{{ element }}>;
+{{ binding() }} var<storage, read> state: array<u32>;
+{{ binding() }} var<storage, read_write> q: array<f32>;
 const WIDTH: u32 = (HEADS + 2u * KV_HEADS) * D;
+{% if before %}
+const ROW: u32 = (D + 3u) / 4u * 4u;
+{% endif %}
+{% if before == "norm" %}
+var<private> inverse: f32;
+var<workgroup> partial: array<f32, 64>;
 
-fn rotated(base: u32, i: u32, position: u32) -> f32 {
-  if (i >= 2u * HALF) { return qkv[base + i]; }
-  let frequency = i % HALF;
-  let a = coarse[position / FINE * HALF + frequency];
-  let b = fine[position % FINE * HALF + frequency];
-  let cosine = a.x * b.x - a.y * b.y;
-  let sine = a.y * b.x + a.x * b.y;
-  if (i < HALF) { return qkv[base + i] * cosine - qkv[base + i + HALF] * sine; }
-  return qkv[base + i] * cosine + qkv[base + i - HALF] * sine;
+fn normalise(head: u32, base: u32, tid: u32) {
+  var sum = 0.0;
+  for (var i = tid; i < D; i += 64u) { sum += qkv[base + i] * qkv[base + i]; }
+  partial[tid] = sum;
+  workgroupBarrier();
+  for (var stride = 32u; stride > 0u; stride /= 2u) {
+    if (tid < stride) { partial[tid] += partial[tid + stride]; }
+    workgroupBarrier();
+  }
+  inverse = inverseSqrt(partial[0] / f32(D) + EPS);
+}
+{% endif %}
+
+fn at(head: u32, base: u32, i: u32) -> f32 {
+  {% if before == "bias" %}
+  return qkv[base + i] + extra[head * ROW + i];
+  {% elif before == "norm" %}
+  if (head >= HEADS + KV_HEADS) { return qkv[base + i]; }
+  return qkv[base + i] * inverse * (extra[select(0u, ROW, head >= HEADS) + i] + SHIFT);
+  {% else %}
+  return qkv[base + i];
+  {% endif %}
 }
 
+fn rotated(head: u32, base: u32, i: u32, position: u32) -> f32 {
+  if (i >= 2u * HALF) { return at(head, base, i); }
+  let frequency = i % FREQUENCIES;
+  let a = coarse[position / FINE * FREQUENCIES + frequency];
+  let b = fine[position % FINE * FREQUENCIES + frequency];
+  let cosine = a.x * b.x - a.y * b.y;
+  let sine = a.y * b.x + a.x * b.y;
+  if (i < HALF) { return at(head, base, i) * cosine - at(head, base, i + HALF) * sine; }
+  return at(head, base, i) * cosine + at(head, base, i - HALF) * sine;
+}
+
+fn put(t: u32, head: u32, i: u32) {
+  let position = state[0] + t;
+  let base = t * WIDTH + head * D;
+  if (head < HEADS) {
+    q[(t * HEADS + head) * D + i] = rotated(head, base, i, position);
+    q[(t * HEADS + head) * D + i + 1u] = rotated(head, base, i + 1u, position);
+    return;
+  }
+  if (!RING && position >= CONTEXT) { return; }
+  let kv_head = (head - HEADS) % KV_HEADS;
+  let slot = ((kv_head * CONTEXT + position % CONTEXT) * D + i) / 2u;
+  if (head < HEADS + KV_HEADS) {
+    let pair = vec2<f32>(rotated(head, base, i, position), rotated(head, base, i + 1u, position));
+    k_cache[slot] = {{ "pack2x16float(pair)" if kv == "f16" else "pair" }};
+  } else {
+    let pair = vec2<f32>(at(head, base, i), at(head, base, i + 1u));
+    v_cache[slot] = {{ "pack2x16float(pair)" if kv == "f16" else "pair" }};
+  }
+}
+
+{% if before == "norm" %}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
+  let head = group.x;
+  let t = group.y;
+  if (state[2] != 0u || (MANY && t >= state[1])) { return; }
+  normalise(head, t * WIDTH + head * D, tid);
+  for (var i = 2u * tid; i < D; i += 128u) { put(t, head, i); }
+}
+{% else %}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let t = id.y;
   let head = id.x / (D / 2u);
-  let i = id.x % (D / 2u) * 2u;
   if (state[2] != 0u || head >= HEADS + 2u * KV_HEADS || (MANY && t >= state[1])) { return; }
-  let position = state[0] + t;
-  let base = t * WIDTH + head * D;
-  if (head < HEADS) {
-    q[(t * HEADS + head) * D + i] = rotated(base, i, position);
-    q[(t * HEADS + head) * D + i + 1u] = rotated(base, i + 1u, position);
-    return;
-  }
-  if (position >= CONTEXT) { return; }
-  let kv_head = (head - HEADS) % KV_HEADS;
-  let slot = ((kv_head * CONTEXT + position) * D + i) / 2u;
-  if (head < HEADS + KV_HEADS) {
-    let pair = vec2<f32>(rotated(base, i, position), rotated(base, i + 1u, position));
-    k_cache[slot] = {{ "pack2x16float(pair)" if kv == "f16" else "pair" }};
-  } else {
-    let pair = vec2<f32>(qkv[base + i], qkv[base + i + 1u]);
-    v_cache[slot] = {{ "pack2x16float(pair)" if kv == "f16" else "pair" }};
-  }
+  put(t, head, id.x % (D / 2u) * 2u);
 }
+{% endif %}

@@ -105,9 +105,22 @@ def _infer_rmsnorm(attrs, x, gain, state):
 
 @register("rmsnorm", _infer_rmsnorm, REDUCTION)
 def rmsnorm(attrs, x, gain, state):
-    """x (T, H), gain (H,) -> gain * x / sqrt(mean(x^2) + eps); Zhang and Sennrich 2019."""
+    """x (T, H), gain (H,) -> (gain + shift) * x / sqrt(mean(x^2) + eps); Zhang and Sennrich 2019.
+    Gemma stores gain - 1: `shift` is 1 there, 0 where the config does not say it."""
     variance = np.mean(np.square(x.astype(np.float64)), axis=-1, keepdims=True)
-    return ((x / np.sqrt(variance + attrs["eps"]) * gain).astype(np.float32),)
+    scaled = gain + np.float32(attrs.get("shift", 0.0))
+    return ((x / np.sqrt(variance + attrs["eps"]) * scaled).astype(np.float32),)
+
+
+def _infer_norm_add(attrs, x, gain, residual, state):
+    _want(x.shape == residual.shape, f"norm_add: x {x.shape}, residual {residual.shape}")
+    return _infer_rmsnorm(attrs, x, gain, state)
+
+
+@register("norm_add", _infer_norm_add, REDUCTION)
+def norm_add(attrs, x, gain, residual, state):
+    """residual + rmsnorm(x): a norm behind a sublayer (Gemma, OLMo 2)."""
+    return (residual + rmsnorm(attrs, x, gain, state)[0],)
 
 
 def _infer_add(attrs, x, y, state):
@@ -121,17 +134,27 @@ def add(attrs, x, y, state):
     return (x + y,)
 
 
-def _infer_silu_mul(attrs, gate_up, state):
-    _want(gate_up.shape[1] % 2 == 0, f"silu_mul: gate_up {gate_up.shape}")
+def _infer_gated(attrs, gate_up, state):
+    _want(gate_up.shape[1] % 2 == 0, f"an odd width of gate_up {gate_up.shape}")
     return [((gate_up.shape[0], gate_up.shape[1] // 2), "f32")]
 
 
-@register("silu_mul", _infer_silu_mul, ELEMENTWISE)
+@register("silu_mul", _infer_gated, ELEMENTWISE)
 def silu_mul(attrs, gate_up, state):
     """gate_up (T, 2I), gate in the first half -> silu(gate) * up (T, I); Shazeer 2020, SwiGLU."""
     gate, up = np.split(gate_up, 2, axis=1)
     with np.errstate(over="ignore"):
         return (gate / (1 + np.exp(-gate)) * up,)
+
+
+@register("gelu_mul", _infer_gated, ELEMENTWISE)
+def gelu_mul(attrs, gate_up, state):
+    """As silu_mul with GELU's tanh form, x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3);
+    Hendrycks and Gimpel 2016. `act` is always "gelu_tanh": what a fused node keeps of it."""
+    gate, up = np.split(gate_up, 2, axis=1)
+    u = np.float32((2 / np.pi) ** 0.5) * (gate + np.float32(0.044715) * gate * gate * gate)
+    with np.errstate(over="ignore"):
+        return (gate / (1 + np.exp(-2 * u)) * up,)
 
 
 @register("take_last", lambda attrs, x, state: [((1, x.shape[1]), "f32")], EXACT)
@@ -191,8 +214,34 @@ def _infer_norm_gate_up(attrs, x, gain, weight, state):
 
 @register("norm_gate_up", _infer_norm_gate_up, REDUCTION)
 def norm_gate_up(attrs, x, gain, weight, state):
-    """rmsnorm, then linear with gate rows above up rows, then silu_mul."""
-    return silu_mul({}, *norm_linear(attrs, x, gain, weight, state), state)
+    """rmsnorm, linear with gate rows above up rows, silu_mul (or gelu_mul, as `act` says)."""
+    gated = gelu_mul if attrs.get("act") == "gelu_tanh" else silu_mul
+    return gated({}, *norm_linear(attrs, x, gain, weight, state), state)
+
+
+def _infer_add_norm_linear(attrs, x, post_gain, residual, gain, weight, state):
+    summed, = _infer_norm_add(attrs, x, post_gain, residual, state)
+    return _infer_norm_linear(attrs, x, gain, weight, state) + [summed]
+
+
+@register("add_norm_linear", _infer_add_norm_linear, REDUCTION)
+def add_norm_linear(attrs, x, post_gain, residual, gain, weight, state):
+    """norm_add, then norm_linear of the sum; -> (its output, the sum). One eps and shift for both
+    norms."""
+    summed, = norm_add(attrs, x, post_gain, residual, state)
+    return (*norm_linear(attrs, summed, gain, weight, state), summed)
+
+
+def _infer_add_norm_gate_up(attrs, x, post_gain, residual, gain, weight, state):
+    summed, = _infer_norm_add(attrs, x, post_gain, residual, state)
+    return _infer_norm_gate_up(attrs, x, gain, weight, state) + [summed]
+
+
+@register("add_norm_gate_up", _infer_add_norm_gate_up, REDUCTION)
+def add_norm_gate_up(attrs, x, post_gain, residual, gain, weight, state):
+    """norm_add, then norm_gate_up of the sum; -> (its output, the sum)."""
+    summed, = norm_add(attrs, x, post_gain, residual, state)
+    return (*norm_gate_up(attrs, summed, gain, weight, state), summed)
 
 
 def _infer_linear_add(attrs, x, weight, residual, state):
@@ -236,27 +285,59 @@ def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
 
 @register("rope_kv", _infer_rope_kv, ELEMENTWISE, mutates=(3, 4))
 def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
-    """Rotates q and k, stores k and v at pos .. pos + n of the caches; -> rotated q (T, heads *
-    d)."""
+    """Rotates q and k (not where `rotate` is False), stores k and v at pos .. pos + n of the
+    caches, modulo their length where a `window` makes them rings; -> rotated q (T, heads * d)."""
     rows, n, pos = len(qkv), valid_rows(state, len(qkv)), int(state[st.POS])
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
     cos, sin = rope_rotation(coarse, fine, pos + np.arange(n))
+    if not attrs.get("rotate", True):
+        cos, sin = cos[:, :0], sin[:, :0]
     q, k, v = np.split(qkv[:n].reshape(n, -1, d), [heads, heads + kv_heads], axis=1)
-    k_cache[:, pos:pos + n] = _rotate(k, cos, sin).transpose(1, 0, 2)
-    v_cache[:, pos:pos + n] = v.transpose(1, 0, 2)
+    slots = (pos + np.arange(n)) % k_cache.shape[1]
+    k_cache[:, slots] = _rotate(k, cos, sin).transpose(1, 0, 2)
+    v_cache[:, slots] = v.transpose(1, 0, 2)
     return (_padded(_rotate(q, cos, sin).reshape(n, heads * d), rows),)
+
+
+def _infer_bias_rope_kv(attrs, qkv, bias, *rest):
+    heads = attrs["heads"] + 2 * attrs["kv_heads"]
+    _want(bias.shape == (heads, attrs["head_dim"]), f"bias_rope_kv: bias {bias.shape}")
+    return _infer_rope_kv(attrs, qkv, *rest)
+
+
+@register("bias_rope_kv", _infer_bias_rope_kv, ELEMENTWISE, mutates=(4, 5))
+def bias_rope_kv(attrs, qkv, bias, *rest):
+    """rope_kv of qkv + bias, bias (heads + 2 kv_heads, d)."""
+    return rope_kv(attrs, qkv + bias.reshape(1, -1), *rest)
+
+
+def _infer_norm_rope_kv(attrs, qkv, gains, *rest):
+    _want(gains.shape == (2, attrs["head_dim"]), f"norm_rope_kv: gains {gains.shape}")
+    return _infer_rope_kv(attrs, qkv, *rest)
+
+
+@register("norm_rope_kv", _infer_norm_rope_kv, REDUCTION, mutates=(4, 5))
+def norm_rope_kv(attrs, qkv, gains, *rest):
+    """rope_kv after an rmsnorm of each head of q (gain: row 0 of gains (2, d)) and of k (row 1)."""
+    heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
+    q, k, v = np.split(qkv.reshape(len(qkv), -1, d), [heads, heads + kv_heads], axis=1)
+    q, k = (rmsnorm(attrs, x, gain, None)[0] for x, gain in ((q, gains[0]), (k, gains[1])))
+    return rope_kv(attrs, np.concatenate([q, k, v], axis=1).reshape(qkv.shape), *rest)
 
 
 @register("attention", lambda attrs, q, k_cache, v_cache, state: [(q.shape, "f32")], REDUCTION)
 def attention(attrs, q, k_cache, v_cache, state):
-    """Causal grouped-query attention of q (T, heads * d) over cache positions 0 .. pos + row; ->
-    (T, heads * d)."""
+    """Causal grouped-query attention of q (T, heads * d) over cache positions 0 .. pos + row, or
+    the last `window` of them, in caches that are rings then; -> (T, heads * d)."""
     rows, n, pos = len(q), valid_rows(state, len(q)), int(state[st.POS])
-    kv_heads, _, d = k_cache.shape
+    kv_heads, length, d = k_cache.shape
+    window = attrs.get("window", pos + n)
+    places = np.arange(max(0, pos + 1 - window), pos + n)  # S positions that some row sees
     q = q[:n].reshape(n, kv_heads, -1, d).transpose(1, 2, 0, 3)  # (kv, group, n, d)
-    k, v = (c[:, None, :pos + n].astype(np.float32) for c in (k_cache, v_cache))   # (kv, 1, S, d)
+    k, v = (c[:, None, places % length].astype(np.float32) for c in (k_cache, v_cache))
     scores = q @ k.transpose(0, 1, 3, 2) * np.float32(attrs["scale"])  # (kv, group, n, S)
-    visible = np.arange(pos + n)[None] <= pos + np.arange(n)[:, None]
+    row = pos + np.arange(n)[:, None]
+    visible = (places <= row) & (places > row - window)
     scores = np.where(visible, scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     out = (weights / weights.sum(-1, keepdims=True)) @ v  # (kv, group, n, d)

@@ -26,7 +26,9 @@ def _launch_embed(into):
 def _launch_rmsnorm(node, values, caps):
     view = NodeView(node, values)
     rows, width = view[0].shape
-    return Launch({}, {"MANY": rows > 1, "K": width, "EPS": float(view.attrs["eps"])}, (rows, 1, 1))
+    constants = {"MANY": rows > 1, "K": width, "EPS": float(view.attrs["eps"]),
+                 "SHIFT": float(view.attrs.get("shift", 0.0))}
+    return Launch({"residual": node.op == "norm_add"}, constants, (rows, 1, 1))
 
 
 def _launch_elementwise(op):
@@ -40,6 +42,7 @@ def _launch_elementwise(op):
 
 SPECS = (KernelSpec("embed", "embed", _launch_embed(False), EMBED_VARIANTS[False]),
          KernelSpec("embed_into", "embed", _launch_embed(True), EMBED_VARIANTS[True]),
-         KernelSpec("rmsnorm", "rmsnorm", _launch_rmsnorm, ({},))) + tuple(
+         KernelSpec("rmsnorm", "rmsnorm", _launch_rmsnorm, ({"residual": False},)),
+         KernelSpec("norm_add", "rmsnorm", _launch_rmsnorm, ({"residual": True},))) + tuple(
     KernelSpec(op, "elementwise", _launch_elementwise(op), ({"op": op},))
-    for op in ("add", "silu_mul", "take_last"))
+    for op in ("add", "silu_mul", "gelu_mul", "take_last"))

@@ -10,17 +10,24 @@ FUSIONS = (
     # trip
     Fusion("rmsnorm", "linear", 0, "norm_linear"),
     Fusion("norm_linear", "silu_mul", 0, "norm_gate_up"),
+    Fusion("norm_linear", "gelu_mul", 0, "norm_gate_up"),
     # operands spliced as (x, a, w, state); linear_add takes (a, w, residual, state)
     Fusion("linear", "add", 1, "linear_add", order=(1, 2, 0, 3)),
     Fusion("attention_combine", "linear_add", 0, "combine_linear_add"),
     Fusion("attention_combine", "linear", 0, "combine_linear"),
+    Fusion("rmsnorm", "add", 1, "norm_add", order=(1, 2, 0, 3)),
+    # a norm behind a sublayer needs its whole row: whoever reads the sum next makes it itself
+    Fusion("norm_add", "norm_linear", 0, "add_norm_linear", keep=True, same=("eps", "shift")),
+    Fusion("norm_add", "norm_gate_up", 0, "add_norm_gate_up", keep=True, same=("eps", "shift")),
 )
 
 FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual": True},
          "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True},
+         "add_norm_linear": {"norm": True, "post": True},
+         "add_norm_gate_up": {"norm": True, "glu": True, "post": True},
          "combine_linear": {"combine": True},
          "combine_linear_add": {"combine": True, "residual": True}}
-ALL_FLAGS = ("into", "residual", "norm", "glu", "combine")
+ALL_FLAGS = ("into", "residual", "norm", "glu", "post", "combine")
 
 
 # (row groups a workgroup, lanes a row, rows a thread), the default first: a software device runs
@@ -30,8 +37,13 @@ WIDE_TILINGS = ((8, 32, 1), (4, 32, 1), (4, 64, 1), (2, 32, 4), (8, 16, 1))
 NARROW_TILINGS = ((8, 8, 1), (16, 8, 1), (4, 8, 4))
 
 
+def _weight_slot(op):
+    """The weight's place among the operands: behind x and what the norms need."""
+    return 4 if "post" in FLAGS[op] else 2 if "norm" in FLAGS[op] else 1
+
+
 def _tunable(op):
-    weight_slot = 2 if "norm" in FLAGS[op] else 1
+    weight_slot = _weight_slot(op)
 
     def tunable(node, values, caps):
         view = NodeView(node, values)
@@ -49,7 +61,7 @@ def _tunable(op):
 
 def _launch(op):
     flags = {**dict.fromkeys(ALL_FLAGS, False), **FLAGS[op]}
-    weight_slot, tunable = 2 if flags["norm"] else 1, _tunable(op)
+    weight_slot, tunable = _weight_slot(op), _tunable(op)
 
     def launch(node, values, caps):
         view = NodeView(node, values)
@@ -66,7 +78,10 @@ def _launch(op):
         constants = {**weight_constants(weight), "N": outputs, "COL": view.attrs.get("col", 0),
                      "ROWS": groups, "LANES": lanes}
         if flags["norm"]:
-            constants["EPS"] = float(view.attrs["eps"])
+            constants |= {"EPS": float(view.attrs["eps"]),
+                          "SHIFT": float(view.attrs.get("shift", 0.0))}
+        if flags["glu"]:
+            constants["GELU"] = view.attrs.get("act") == "gelu_tanh"
         if flags["combine"]:
             constants |= parts_constants(view.attrs)
         return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,

@@ -11,12 +11,16 @@ class Fusion:
 
     Operands of `fused`: the consumer's inputs with the producer's (less its state) spliced in at
     `slot`, or in `order` if given (indices into that spliced list); what `order` leaves out must
-    occur among the rest."""
+    occur among the rest. `keep`: `consumer` need only be the first reader, and `fused` has the
+    producer's output as one more of its own. `same`: attributes that both must set alike, because
+    `fused` has them once."""
     producer: str
     consumer: str
     slot: int
     fused: str
     order: tuple = ()
+    keep: bool = False
+    same: tuple = ()
 
 
 def _merge(fusion, producer, consumer):
@@ -28,23 +32,26 @@ def _merge(fusion, producer, consumer):
     if set(inputs) != set(spliced):
         return None
     attrs = tuple(sorted({**dict(producer.attrs), **dict(consumer.attrs)}.items()))
-    return Node(fusion.fused, inputs, consumer.outputs, attrs)
+    outputs = consumer.outputs + (producer.outputs if fusion.keep else ())
+    return Node(fusion.fused, inputs, outputs, attrs)
 
 
 def _candidate(graph, fusion, producer):
-    """The consumer that may swallow `producer`, or None: one output, read once, by the right op at
-    the right slot."""
+    """The consumer that may swallow `producer`, or None: one output, read once (`keep`: first), by
+    the right op at the right slot, with the same `same`."""
     if (
         producer.op != fusion.producer
         or len(producer.outputs) != 1
-        or producer.outputs[0] in graph.outputs
+        or (producer.outputs[0] in graph.outputs and not fusion.keep)
     ):
         return None
     uses = graph.uses(producer.outputs[0])
     if (
-        len(uses) != 1
+        not uses
+        or (len(uses) > 1 and not fusion.keep)
         or uses[0].op != fusion.consumer
         or uses[0].inputs.count(producer.outputs[0]) != 1
+        or any(uses[0].attr(key) != producer.attr(key) for key in fusion.same)
     ):
         return None
     return uses[0] if uses[0].inputs[fusion.slot] == producer.outputs[0] else None

@@ -83,7 +83,7 @@ CASES = {
         None, Node("linear_add", ("x", "w", "gain", "state"), ("v",)), Value("v", (7, 64), "f32")
     ),
     "add: x": edited(1, Node("add", ("x", "gain", "state"), ("y",))),
-    "silu_mul: gate_up": edited(
+    "an odd width of gate_up (7, 83)": edited(
         None,
         Node("silu_mul", ("odd", "state"), ("v",)),
         Value("odd", (7, 83), "f32", "io"),

@@ -43,19 +43,19 @@ class Case:
 
 
 ROLES = {"weight": "weight", "table": "weight", "gain": "weight", "coarse": "const",
-         "fine": "const", "k_cache": "state", "v_cache": "state"}
+         "post_gain": "weight", "bias": "weight", "gains": "weight", "fine": "const", "k_cache": "state", "v_cache": "state"}
 
 
 def graph_of(case, graph_name="op"):
     """-> Graph, Weights: one node with every output in a buffer of its own."""
     weights = Weights(lambda tensor, columns, embedding: WeightKind.parse(kinds[tensor]))
     kinds = {name: dtype for name, _, dtype in case.inputs if dtype not in ELEMENT_BYTES}
-    kinds["gain"] = "dense_f32"
+    kinds["gain"] = kinds["post_gain"] = "dense_f32"
     graph = Graph(graph_name, case.rows)
     for name, shape, dtype in case.inputs:
         role, buffer = ROLES.get(name, "io"), ""
         if role == "weight":
-            found = (weights.vector(name, shape[0]) if name == "gain"
+            found = (weights.vector(name, shape[0]) if len(shape) == 1
                      else weights.matrix([(name, shape[0], 0)], shape[1])[0])
             buffer = found.name
         graph.add(Value(name, shape, dtype, role, buffer))
@@ -99,7 +99,7 @@ def tables(name, shape, rng):
 
 def operand(case, name, shape, dtype, rng):
     """-> (bytes for the device, array for the reference)."""
-    if name in ("weight", "table"):
+    if name in ("weight", "table", "bias", "gains"):
         kind = WeightKind.parse(dtype)
         packed = packed_weight(kind, shape, rng)
         return packed.tobytes(), affine.unpack(packed, kind, shape[1])
@@ -118,16 +118,22 @@ def active_parts(case):
     return parts_of(dict(case.attrs), words)
 
 
+def seen_slots(case, length):
+    """Where the positions lie that some row of the case may see, in caches of `length`."""
+    window = dict(case.attrs).get("window", case.pos + 1)
+    return np.arange(max(0, case.pos + 1 - window), case.pos + case.n) % length
+
+
 def _poison(case, name, array):
     """The device's copy: NaN where a kernel must not look, that is in rows that are not valid, in
     cache entries to come and in the slack after the last element."""
     array = array.copy()
     bad = 0xFFFFFFFF if array.dtype.kind == "u" else np.nan
     if name.endswith("_cache"):
-        array[:, case.pos + case.n:] = bad
+        array[:, ~np.isin(np.arange(array.shape[1]), seen_slots(case, array.shape[1]))] = bad
     elif name == "parts":
         array[active_parts(case):] = bad
-    elif name not in ("gain", "coarse", "fine", "y") and len(array) == case.rows > case.n:
+    elif name not in ("gain", "post_gain", "coarse", "fine", "y") and len(array) == case.rows > case.n:
         array[case.n:] = bad
     slack = -array.nbytes % 16 // array.itemsize
     return array.tobytes() + np.full(slack, bad, array.dtype).tobytes()
@@ -196,7 +202,7 @@ def written_part(case, name, array):
     mask = np.zeros(array.shape, bool)
     attrs = dict(case.attrs)
     if name.endswith("_cache"):  # what rope writes
-        mask[:, case.pos:case.pos + case.n] = True
+        mask[:, np.arange(case.pos, case.pos + case.n) % array.shape[1]] = True
     elif case.op in ("linear", "linear_into"):
         rows = next(shape for key, shape, _ in case.inputs if key == "weight")[0]
         col = attrs.get("col", 0)

@@ -16,6 +16,9 @@ PLACES = ((0, 1, 1), (6, 1, 1), (62, 1, 1), (63, 1, 1), (64, 1, 1), (82, 1, 1), 
           (128, 1, 1), (0, 2, 2), (0, 16, 16), (63, 2, 16), (64, 7, 16), (0, 83, 128),
           (45, 83, 128), (128, 17, 17))
 HEADS = ((1, 1), (2, 1), (3, 1), (8, 1), (6, 2), (4, 4), (16, 2))  # heads, KV heads
+# the same, past the end of caches that are rings: window and what chunks may add to it
+RINGS = ((0, 1, 1, 1, 1), (83, 1, 1, 7, 7), (82, 2, 2, 7, 20), (769, 1, 1, 64, 83),
+         (770, 16, 16, 64, 80), (63, 7, 16, 83, 90), (300, 83, 128, 130, 213), (0, 83, 128, 7, 100))
 HEAD_DIMS = (6, 16, 36, 64, 128, 256)
 
 
@@ -33,12 +36,20 @@ def outputs(glu):
 
 def weight_cases(op, kind):
     """Every size of a matrix op of one row: x, gain, weight, and what the op adds."""
-    for width, rows in product(widths(kind), outputs(op == "norm_gate_up")):
+    for width, rows in product(widths(kind), outputs(op.endswith("gate_up"))):
         x, weight = ("x", (1, width), "f32"), ("weight", (rows, width), kind)
+        gain, attrs = ("gain", (width,), "f32"), (("eps", 1e-5),)
+        if rows % 2:  # some with Gemma's gains and gate
+            attrs += (("shift", 1.0),)
+        if op.endswith("gate_up") and width % 2:
+            attrs = (("act", "gelu_tanh"), *attrs)
         if op == "linear_add":
             yield Case(op, (), (x, weight, ("residual", (1, rows), "f32")))
         elif op.startswith("norm"):
-            yield Case(op, (("eps", 1e-5),), (x, ("gain", (width,), "f32"), weight))
+            yield Case(op, attrs, (x, gain, weight))
+        elif op.startswith("add_norm"):
+            before = ("post_gain", (width,), "f32"), ("residual", (1, width), "f32")
+            yield Case(op, attrs, (x, *before, gain, weight))
         else:
             yield from _linear(op, x, weight, 1, 1)
 
@@ -78,30 +89,43 @@ def embed_into_cases(kind):
 def narrow_cases(op):
     """Norms and element-wise ops."""
     for width, (rows, n) in product((*SIZES, 64, 576), ((1, 1), *ROWS)):
-        x = ("x", (rows, 2 * width if op == "silu_mul" else width), "f32")
-        extra = {"rmsnorm": (("gain", (width,), "f32"),), "add": (("y", (rows, width), "f32"),)}
-        attrs = (("eps", 1e-6),) if op == "rmsnorm" else ()
+        x = ("x", (rows, 2 * width if op.endswith("_mul") else width), "f32")
+        gain, y = ("gain", (width,), "f32"), ("residual", (rows, width), "f32")
+        extra = {"rmsnorm": (gain,), "add": (y,), "norm_add": (gain, y)}
+        attrs = (("eps", 1e-6), ("shift", float(width % 2))) if "norm" in op else ()
         yield Case(op, attrs, (x, *extra.get(op, ())), rows, n)
 
 
-def rope_cases(kv):
-    for (pos, n, rows), (heads, kv_heads), d in product(PLACES, HEADS, HEAD_DIMS):
+def places():
+    """((pos, n, T), positions that a cache holds, attributes) in plain caches and in rings."""
+    for pos, n, rows in PLACES:
+        yield (pos, n, rows), pos + n, ()
+        yield (pos, n, rows), pos + n + 83, ()
+    for pos, n, rows, window, length in RINGS:
+        yield (pos, n, rows), length, (("window", window),)
+
+
+def rope_cases(op, kv):
+    for ((pos, n, rows), length, ring), (heads, kv_heads), d in product(places(), HEADS, HEAD_DIMS):
+        all_heads, cache = heads + 2 * kv_heads, (kv_heads, length, d)
+        extra = {"rope_kv": (), "bias_rope_kv": (("bias", (all_heads, d), "dense_f32"),),
+                 "norm_rope_kv": (("gains", (2, d), "dense_f32"),)}[op]
+        attrs = (("head_dim", d), ("heads", heads), ("kv_heads", kv_heads), *ring)
+        if op == "norm_rope_kv":
+            attrs += (("eps", 1e-6), ("shift", float(heads % 2)))
         for half in {d // 2, d // 4 if d % 4 == 0 else d // 2}:  # all dims or a part of them rotate
-            context = max(pos + n, 83)
-            cache = (kv_heads, context, d)
-            inputs = (("qkv", (rows, (heads + 2 * kv_heads) * d), "f32"),
-                      ("coarse", (-(-context // 64), half, 2), "f32"), ("fine", (64, half, 2), "f32"),
+            inputs = (("qkv", (rows, all_heads * d), "f32"), *extra,
+                      ("coarse", ((pos + n) // 64 + 1, half, 2), "f32"), ("fine", (64, half, 2), "f32"),
                       ("k_cache", cache, kv), ("v_cache", cache, kv))
-            attrs = (("head_dim", d), ("heads", heads), ("kv_heads", kv_heads))
-            yield Case("rope_kv", attrs, inputs, rows, n, pos)
+            yield Case(op, attrs, inputs, rows, n, pos)
+        yield Case(op, (*attrs, ("rotate", False)), inputs, rows, n, pos)
 
 
 def attention_cases(kv):
-    for (pos, n, rows), (heads, kv_heads), d in product(PLACES, HEADS, HEAD_DIMS):
-        for context in {pos + n, pos + n + 83}:
-            cache = (kv_heads, context, d)
-            inputs = (("q", (rows, heads * d), "f32"), ("k_cache", cache, kv), ("v_cache", cache, kv))
-            yield Case("attention", (("scale", 0.5 * d**-0.5),), inputs, rows, n, pos)
+    for ((pos, n, rows), length, ring), (heads, kv_heads), d in product(places(), HEADS, HEAD_DIMS):
+        cache = (kv_heads, length, d)
+        inputs = (("q", (rows, heads * d), "f32"), ("k_cache", cache, kv), ("v_cache", cache, kv))
+        yield Case("attention", (("scale", 0.5 * d**-0.5), *ring), inputs, rows, n, pos)
 
 
 # positions of a row that is cut into parts of at least 64: within one, at edges, more than suffice
@@ -145,7 +169,8 @@ def groups():
     """{group name: [Case]}."""
     found = {}
     for kind in KINDS:
-        for op in ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up"):
+        for op in ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up",
+                   "add_norm_linear", "add_norm_gate_up"):
             found[f"{op}-{kind}"] = list(weight_cases(op, kind))
         for op in ("linear", "linear_into"):
             found[f"{op}-rows-{kind}"] = list(rows_cases(op, kind))
@@ -153,10 +178,11 @@ def groups():
             found[f"{op}-{kind}"] = list(combine_cases(op, kind))
         found[f"embed-{kind}"] = list(embed_cases(kind))
         found[f"embed_into-{kind}"] = list(embed_into_cases(kind))
-    for op in ("rmsnorm", "add", "silu_mul", "take_last"):
+    for op in ("rmsnorm", "norm_add", "add", "silu_mul", "gelu_mul", "take_last"):
         found[op] = list(narrow_cases(op))
     for kv in ("f16x2", "f32"):
-        found[f"rope_kv-{kv}"] = list(rope_cases(kv))
+        for op in ("rope_kv", "bias_rope_kv", "norm_rope_kv"):
+            found[f"{op}-{kv}"] = list(rope_cases(op, kv))
         found[f"attention-{kv}"] = list(attention_cases(kv))
         for op in ("attention_parts", "rope_attention_parts"):
             found[f"{op}-{kv}"] = list(parts_cases(op, kv))

@@ -21,8 +21,9 @@ from tests.kernels import op_cases
 from tests.kernels.one_op import Case, faults, graph_of, packed_weight, run
 
 GROUPS = op_cases.groups()
-QUICK = {"rope_kv": 8, "attention": 8, "attention_parts": 10, "rope_attention_parts": 10, "attention_combine": 6,
-         "rmsnorm": 4, "add": 3, "silu_mul": 3, "take_last": 3}
+QUICK = {"rope_kv": 8, "bias_rope_kv": 8, "norm_rope_kv": 8, "attention": 12, "attention_parts": 10,
+         "rope_attention_parts": 10, "attention_combine": 6, "rmsnorm": 4, "norm_add": 4, "add": 3,
+         "silu_mul": 3, "gelu_mul": 3, "take_last": 3, "add_norm_linear": 1, "add_norm_gate_up": 1}
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,8 @@ def test_a_norm_is_folded_in_only_where_its_row_fits(software, memory, supported
     assert kernels.supported(graph.nodes[0], graph, caps) is supported
 
 
-@pytest.mark.parametrize("op", ["linear_add", "norm_linear", "norm_gate_up"])
+@pytest.mark.parametrize("op", ["linear_add", "norm_linear", "norm_gate_up",
+                                "add_norm_linear", "add_norm_gate_up"])
 def test_fused_matrices_are_for_one_row(op):
     case = next(c for c in GROUPS[f"{op}-affine4_g32_f16"])
     graph, _ = graph_of(case)

@@ -27,6 +27,7 @@ def graph(nodes, outputs, rows=1):
         "r": ((rows, 64), "f32", "io"),
         "state": ((32,), "u32", "io"),
         "g": ((64,), "f32", "weight"),
+        "g2": ((64,), "f32", "weight"),
         "w": ((64, 64), "dense_f32", "weight"),
         "gu": ((192, 64), "dense_f32", "weight"),
         "half": ((32, 64), "dense_f32", "weight"),
@@ -35,7 +36,7 @@ def graph(nodes, outputs, rows=1):
         shape, dtype, role = known.get(name, ((rows, 64), "f32", "temp"))
         if role == "temp":
             op = next(node.op for node in nodes if name in node.outputs)
-            shape = {"silu_mul": (rows, 96), "norm_linear": (rows, 192)}.get(op, shape)
+            shape = {"silu_mul": (rows, 96), "gelu_mul": (rows, 96),"norm_linear": (rows, 192)}.get(op, shape)
             shape = (rows, 192) if name == "wide" else shape
         g.add(Value(name, shape, dtype, role, name if role == "weight" else ""))
     g.nodes, g.outputs = nodes, outputs
@@ -75,12 +76,43 @@ def test_each_fusion_applies():
     assert "h" not in fused.values and "wide" not in fused.values
 
 
+def behind(eps=EPS):
+    """A norm behind a sublayer, the sum, and its two readers: norm_linear's part, and a later add."""
+    first = Node("rmsnorm", ("x", "g2", "state"), ("p",), eps)
+    return [first, add("p", out="s"), norm(x="s"), linear(), Node("add", ("s", "y", "state"), ("z",))]
+
+
+def test_a_sum_with_later_readers_is_kept():
+    ops, fused = ops_after(graph(behind(), ("z",)))
+    assert ops == ["add_norm_linear", "add"]
+    inputs = ("x", "g2", "r", "g", "w", "state")
+    assert fused.nodes[0] == Node("add_norm_linear", inputs, ("y", "s"), EPS)
+    assert ops_after(graph(behind()[:4], ("y", "s")))[0] == ["add_norm_linear"]
+    glu = [*behind()[:3], linear(out="wide", weight="gu"),
+           Node("gelu_mul", ("wide", "state"), ("a",), (("act", "gelu_tanh"),))]
+    ops, fused = ops_after(graph(glu, ("a", "s")))
+    assert ops == ["add_norm_gate_up"] and fused.nodes[0].attr("act") == "gelu_tanh"
+
+
+def test_norms_of_another_kind_are_not_joined():
+    """One fused node has one eps and one shift."""
+    for other in ((("eps", 1e-6),), (*EPS, ("shift", 1.0))):
+        assert ops_after(graph(behind(other), ("z",)))[0] == ["norm_add", "norm_linear", "add"]
+
+
+def test_a_sum_that_is_read_earlier_is_not_moved():
+    nodes = behind()
+    nodes.insert(2, Node("take_last", ("s", "state"), ("last",)))
+    assert ops_after(graph(nodes, ("z", "last")))[0] == ["norm_add", "take_last",
+                                                            "norm_linear", "add"]
+
+
 REFUSED = {
     "two readers": ([norm(), linear(), linear(out="y2")], ("y", "y2")),
     "read twice by one node": ([linear("x"), add("y", x="y")], ("z",)),
     "an output": ([norm(), linear()], ("h", "y")),
     "another slot": ([linear("x"), add("r", x="y")], ("z",)),
-    "another consumer": ([norm(), add("h")], ("z",)),
+    "another consumer": ([norm(), Node("take_last", ("h", "state"), ("last",))], ("last",)),
     "its input mutated between": (
         [norm(), Node("linear_into", ("r", "half", "x", "state"), (), (("col", 0),)), linear()],
         ("y",),
