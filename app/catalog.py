@@ -1,17 +1,9 @@
-"""Which models there are and where their files lie: the site's own index, same-origin URLs, and the
-offers of `catalog_data` with their verdicts."""
+"""Which models there are: the site's own index, and the offers of `catalog_data` with their
+verdicts. What else a person may name, pwa_shell/js/storage/hub.js resolves."""
 
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
 
-from app import catalog_data, hub
-from app.folder import (  # noqa: F401  the loader's names for them
-    FOLDER_INDEX,
-    FOLDER_OPTIONAL,
-    FOLDER_REQUIRED,
-    FOLDER_WEIGHTS,
-    shards_of,
-)
+from app import catalog_data
 from pyengine.errors import EngineError
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -21,31 +13,23 @@ TYPICAL_BUFFER = 1 << 30
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model and its files: {file name: absolute URL}; a `folder` is completed by reading it."""
+    """A model that this site serves."""
 
     id: str
     name: str
-    files: dict
     license: str = ""
     nbytes: int = 0
-    folder: str | None = None
 
 
-def parse_index(index, base_url):
-    """`models/index.json` (dict) -> {id: ModelEntry}; `base_url` is the folder that holds it,
-    ending in `/`.
-
-    Raises E_BAD_FILE when the index does not have its form.
-    """
+def parse_index(index):
+    """`models/index.json` (dict) -> {id: ModelEntry}. Raises E_BAD_FILE when it does not have its
+    form."""
     entries = {}
     try:
         for row in index["models"]:
-            files = {
-                f["name"]: f"{base_url}{quote(row['id'])}/{quote(f['name'])}" for f in row["files"]
-            }
             nbytes = int(row.get("bytes") or sum(f.get("bytes", 0) for f in row["files"]))
             entries[row["id"]] = ModelEntry(
-                row["id"], row.get("name", row["id"]), files, row.get("license", ""), nbytes
+                row["id"], row.get("name", row["id"]), row.get("license", ""), nbytes
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EngineError(
@@ -57,16 +41,14 @@ def parse_index(index, base_url):
     return entries
 
 
-def is_url(model):
-    """Whether `model` is a URL or a path rather than a catalogue id."""
-    return "://" in model or model.startswith(("/", "./", "../"))
+def is_plain(model):
+    """Whether `model` can only be an id: neither a hub's `org/name` nor an address."""
+    return "/" not in model
 
 
-def resolve(model, entries, site_url):
-    """The ModelEntry of `model`: None is the default, else an id of `entries` or a same-origin URL.
-
-    `site_url` is the app's absolute URL. Raises E_BAD_REQUEST naming the known ids.
-    """
+def source_of(model, entries):
+    """What the storage takes for `model`: None is the default, an id that this site does not serve
+    its offer's hub name; anything else is taken as it is. Raises E_BAD_REQUEST."""
     if model is None:
         model = DEFAULT_MODEL
     if not isinstance(model, str) or not model:
@@ -74,37 +56,19 @@ def resolve(model, entries, site_url):
             "E_BAD_REQUEST", param="model", got=repr(model), wanted="a model id or a URL"
         )
     if model in entries:
-        return entries[model]
-    if not is_url(model):
-        known = ", ".join(sorted(entries)) or "none on this site"
-        raise EngineError(
-            "E_BAD_REQUEST",
-            param="model",
-            got=f"'{model}'",
-            wanted=f"a known id ({known}) or a URL of this site",
-        )
-    return _from_url(model, site_url)
+        return model
+    offer = next((offer for offer in offered() if offer.id == model), None)
+    return hub_name(offer) if offer and offer.source == catalog_data.HUB else model
 
 
-def _from_url(model, site_url):
-    url, site = urlsplit(model), urlsplit(site_url)
-    if (url.scheme, url.netloc) != (site.scheme, site.netloc):
-        raise EngineError(
-            "E_BAD_REQUEST",
-            param="model",
-            got=f"'{model}'",
-            wanted=f"a URL of this site ({site.scheme}://{site.netloc})",
-        )
-    name = unquote(url.path.rstrip("/").rsplit("/", 1)[-1])
-    if url.path.endswith("/"):
-        return ModelEntry(model, name, {}, folder=model)
-    if url.path.lower().endswith(".gguf"):
-        return ModelEntry(model, name, {name: model})
-    raise EngineError(
+def unknown(model, entries):
+    """E_BAD_REQUEST that names the known ids."""
+    known = ", ".join(dict.fromkeys((*entries, *(offer.id for offer in offered()))))
+    return EngineError(
         "E_BAD_REQUEST",
         param="model",
         got=f"'{model}'",
-        wanted="a URL that ends in .gguf, or in / for a folder",
+        wanted=f"a known id ({known}), a stored model, org/name of a hub, or a URL",
     )
 
 
@@ -133,25 +97,30 @@ def rows(caps=None, budget=None, *, context=None, kv="f16"):
     `Fit.to_dict()`. A `context` above a model's own becomes that model's own. `source.model` is
     what the storage takes: an id of this site, or a hub name.
     """
+    return [row(offer, caps, budget, context=context, kv=kv) for offer in offered()]
+
+
+def row(offer, caps=None, budget=None, *, context=None, kv="f16"):
+    """One of `rows`."""
     from pyengine.fit import budget_of, fit
     from pyengine.kernels.spec import Caps
 
-    caps = caps or Caps(max_binding=TYPICAL_BUFFER, max_buffer=TYPICAL_BUFFER)
-    budget = budget_of("ipad") if budget is None else budget
-    found = []
-    for offer in offered():
-        most = min(context, offer.context) if context else None
-        verdict = fit(
-            offer.config,
-            budget=budget,
-            quant=offer.quant,
-            context=most,
-            kv=kv,
-            caps=caps,
-            encodings=offer.encodings,
-        )
-        found.append({**_row(offer), "fit": verdict.to_dict()})
-    return found
+    verdict = fit(
+        offer.config,
+        budget=budget_of("ipad") if budget is None else budget,
+        quant=offer.quant,
+        context=min(context, offer.context) if context else None,
+        kv=kv,
+        caps=caps or Caps(max_binding=TYPICAL_BUFFER, max_buffer=TYPICAL_BUFFER),
+        encodings=offer.encodings,
+    )
+    return {**_row(offer), "fit": verdict.to_dict()}
+
+
+def hub_name(offer):
+    """`org/name`, `org/name@revision`, each with `:file.gguf` after it where that is the model."""
+    revision = "" if offer.revision == "main" else f"@{offer.revision}"
+    return offer.repo + revision + (f":{offer.files[0][0]}" if len(offer.files) == 1 else "")
 
 
 def _row(offer):
@@ -159,14 +128,14 @@ def _row(offer):
     source = {"kind": offer.source, "model": offer.id}
     if offer.source == catalog_data.HUB:
         only = offer.files[0][0] if len(offer.files) == 1 else None
-        source["model"] = hub.HubModel(offer.repo, offer.revision, only).id
+        source["model"] = hub_name(offer)
         source |= {"repo": offer.repo, "revision": offer.revision, "file": only}
     return {
         "id": offer.id,
         "name": offer.name,
         "family": offer.family,
         "license": offer.license,
-        "quantisation": offer.quantisation,
+        "quant": offer.quantisation,
         "context": offer.context,
         "modalities": list(offer.modalities),
         "bytes": offer.bytes_approx if offer.nbytes is None else offer.nbytes,

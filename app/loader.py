@@ -89,8 +89,10 @@ class BrowserLoader:
         self._given_up = False
 
     def give_up(self):
-        """Makes the load under way fail at its next read. What reads nothing runs to its end."""
+        """Makes the load under way fail at its next read, its download at once. What reads nothing
+        runs to its end."""
         self._given_up = True
+        self._parts.stop_opening()
         for source in self._reading:
             source.close()
 
@@ -99,63 +101,71 @@ class BrowserLoader:
         options = settings.load_options(params)
         self._given_up = False
         self._began = time.perf_counter()
+        device = settings.load_device(params)
         self.load_ms = {"boot": round(self._parts.now(), 1)}
-        entry = await self._entry(params.get("model"))
         progress("read")
-        files = await self._open(entry)
+        model, files = await self._open(params)
+        self._mark("open")
         self._reading = list(files.values())
         try:
             if self._given_up:
                 self.give_up()  # it came while the files were opened
-            return await self._load(entry, files, options, progress)
+            return await self._load(model, files, options, device, progress)
         except BaseException:
             self.give_up()
             raise
         finally:
             self._reading = []
 
-    async def _entry(self, model):
+    async def _open(self, params):
+        """(the model's id, {name: JsSource}); what is not stored is downloaded now."""
         if not self.entries:
+            self.entries = await self._index()
+        model = params.get("model") or catalog.DEFAULT_MODEL
+        source = catalog.source_of(model, self.entries)
+        options = json.dumps({"hub": params.get("hub"), "token": params.get("token")})
+        try:
+            readers = await self._parts.open_model(source, options)
+        except Exception as error:
+            known = self.translate(error)
+            if known is not None and known.code == "E_BAD_REQUEST" and catalog.is_plain(source):
+                raise catalog.unknown(model, self.entries) from None
+            raise
+        return model, {reader.name: JsSource(reader) for reader in readers}
+
+    async def _index(self):
+        """The site's models; none without network, where a stored model may load all the same."""
+        try:
             text = await self._parts.read_index()
-            self.entries = catalog.parse_index(json.loads(text), self._parts.site_url + "models/")
-        return catalog.resolve(model, self.entries, self._parts.site_url)
+        except Exception as error:
+            known = self.translate(error)
+            if known is None or known.code != "E_NETWORK":
+                raise
+            return {}
+        return catalog.parse_index(json.loads(text))
 
-    async def _open(self, entry):
-        if entry.folder is None:
-            names = list(entry.files)
-            readers = await asyncio.gather(*(self._source(entry.files[n], n) for n in names))
-            return dict(zip(names, readers, strict=True))
-        return await self._open_folder(entry.folder)
+    async def _device(self, name):
+        """The web device, or the ops' numpy references. Raises E_NO_WEBGPU."""
+        if name == "reference":
+            await self._parts.need("numpy")
+            from pyengine.device.numpy_ref import NumpyDevice
 
-    async def _open_folder(self, folder):
-        optional = (*catalog.FOLDER_OPTIONAL, catalog.FOLDER_INDEX)
-        names = (*catalog.FOLDER_REQUIRED, *optional)
-        found = await asyncio.gather(*(self._source(folder + n, n, n in optional) for n in names))
-        files = {n: s for n, s in zip(names, found, strict=True) if s is not None}
-        shards = [catalog.FOLDER_WEIGHTS]
-        if catalog.FOLDER_INDEX in files:
-            index = files[catalog.FOLDER_INDEX]
-            shards = catalog.shards_of(await index.read(0, index.size))
-        for name in shards:
-            files[name] = await self._source(folder + name, name)
-        return files
-
-    async def _source(self, url, name, optional=False):
-        reader = await self._parts.open_source(url, name, optional)
-        return None if reader is None else JsSource(reader)
-
-    async def _load(self, entry, files, options, progress):
+            return NumpyDevice()
         from pyengine.device.web import WebDevice
+
+        return WebDevice(await self._parts.binding())
+
+    async def _load(self, model, files, options, device, progress):
         from pyengine.engine import load
         from pyengine.formats.checkpoint import open_checkpoint
 
         checkpoint = await open_checkpoint(files)
         self._mark("read")
-        device = WebDevice(await self._parts.binding())
+        device = await self._device(device)
         loading = load(checkpoint, device, on_progress=progress, **options)
         # The tokenizer is made while the GPU compiles and uploads.
         done = await asyncio.gather(
-            loading, self._tokenizer(entry, checkpoint), return_exceptions=True
+            loading, self._tokenizer(model, checkpoint), return_exceptions=True
         )
         self._mark("engine")
         engine, tokenizer = done
@@ -169,12 +179,12 @@ class BrowserLoader:
         for source in files.values():
             source.drop_head()
         progress("ready", 1, 1)
-        return Session(engine, entry.id, checkpoint, tokenizer, self._template, device=device)
+        return Session(engine, model, checkpoint, tokenizer, self._template, device=device)
 
-    async def _tokenizer(self, entry, checkpoint):
+    async def _tokenizer(self, model, checkpoint):
         await asyncio.sleep(0)
         began = time.perf_counter()
-        tokenizer = tokenizer_of(checkpoint, entry.id, self._backend(checkpoint))
+        tokenizer = tokenizer_of(checkpoint, model, self._backend(checkpoint))
         self.load_ms["tokenizer"] = round((time.perf_counter() - began) * 1000, 1)
         return tokenizer
 
@@ -202,6 +212,9 @@ class BrowserLoader:
             return None
         facts = facts.to_py() if hasattr(facts, "to_py") else facts
         try:
-            return EngineError(code, **(facts or {}))
+            known = EngineError(code, **(facts or {}))
         except (KeyError, TypeError):
             return None
+        # JavaScript knows more of a refusal's cause than the table
+        known.next_step = str(getattr(error, "next_step", None) or known.next_step)
+        return known

@@ -142,6 +142,20 @@ BURST = Setting(
 )
 
 
+DEVICES = ("webgpu", "reference")
+
+
+def load_device(params):
+    """Which of DEVICES a `load` asks for; the reference device only where it is named. Raises
+    E_BAD_REQUEST."""
+    device = DEVICES[0] if params.get("device") is None else params["device"]
+    if device not in DEVICES:
+        raise EngineError(
+            "E_BAD_REQUEST", param="device", got=shown(device), wanted=" or ".join(DEVICES)
+        )
+    return device
+
+
 def load_options(params):
     """{quant, kv, context, burst}: those of `params` that are given, checked. Raises
     E_BAD_REQUEST."""

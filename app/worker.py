@@ -3,9 +3,10 @@
 `parts` is one object of JavaScript (in tests, of Python) with
     post(json_text), log(text), now() -> ms since the worker began, site_url,
     read_index() -> Promise<json_text>,
-    open_source(url, name, optional) -> Promise<reader | undefined>,
+    open_model(model, json of {hub, token}) -> Promise<[reader]>, stop_opening(),
     need(package) -> Promise, make_tokenizer(json_text, config_text) -> object,
-    binding() -> Promise<GPU binding>, counts() -> json_text,
+    binding() -> Promise<GPU binding>, gpu_facts() -> Promise<json_text of its facts or null>,
+    counts() -> json_text,
     storage_notice() -> json_text of {code, message} where the model is not kept, or null
 """
 
@@ -168,6 +169,32 @@ class Worker:
         }
         return stats
 
+    async def _do_catalog(self, call):
+        context = call.params.get("context")
+        context = None if context is None else settings.CONTEXT.check(context)
+        caps, budget = await self._room(call.params)
+        rows = []
+        for offer in catalog.offered():
+            rows.append(catalog.row(offer, caps, budget, context=context))
+            await asyncio.sleep(0)  # a generation goes on meanwhile
+        self._post(call.id, "result", {"rows": rows, "budget": budget})
+
+    async def _room(self, params):
+        """(Caps or None, bytes of GPU memory) of this device."""
+        from pyengine.fit import budget_of  # late: a load need not wait for it
+        from pyengine.kernels.spec import Caps
+
+        facts = json.loads(await self._parts.gpu_facts())
+        caps = facts and Caps(
+            max_binding=facts["maxBinding"],
+            max_buffer=facts["maxBuffer"],
+            max_storage_buffers=facts["maxStorageBuffers"],
+        )
+        memory = params.get("memory_gib")
+        if memory is not None and not isinstance(memory, (int, float)):
+            raise openai_api.bad("memory_gib", memory, "a number of GiB")
+        return caps, budget_of(params.get("platform"), memory, facts and facts["maxBuffer"])
+
     async def _do_chat(self, call):
         await self._respond(call, openai_api.parse_chat)
 
@@ -192,7 +219,7 @@ class Worker:
             )
         if request.model in (None, session.model):
             return session
-        if request.model in self._loader.entries or catalog.is_url(request.model):
+        if request.model in self._loader.entries or not catalog.is_plain(request.model):
             raise EngineError("E_BUSY", what="The engine", owner=f"the model {session.model}")
         raise openai_api.bad(
             "model", request.model, f"'{session.model}', the loaded model, or nothing"
@@ -235,5 +262,5 @@ class Worker:
 
 def _key(params):
     """What makes two loads the same: the model, its default filled in, and the options given."""
-    given = {name: value for name, value in params.items() if value is not None}
+    given = {k: value for k, value in params.items() if value is not None and k != "token"}
     return json.dumps({"model": catalog.DEFAULT_MODEL, **given}, sort_keys=True)

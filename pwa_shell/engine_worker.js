@@ -4,7 +4,6 @@
  * it and gives it the browser's functions.
  */
 import { asJirdError, jirdError } from "./js/errors.js";
-import { openSource } from "./js/http_source.js";
 import { ModelFiles } from "./js/model_files.js";
 import { event } from "./js/protocol.js";
 import { reportRequests } from "./js/request_log.js";
@@ -12,77 +11,85 @@ import { reportRequests } from "./js/request_log.js";
 const SITE = new URL("./", import.meta.url).href;
 const GPU_ANSWERS_MS = 150;
 
-const waiting = [];            // messages that came before Python was up
-const opening = new Map();     // url -> Promise<source>, begun before Python asks for it
-const modelFiles = new ModelFiles(SITE);
-const wait = (message) => waiting.push(message);
-let receive = wait;
+const loads = new Set();       // ids of the loads under way: a download reports to them
+const modelFiles = new ModelFiles(SITE, catalogue);
+let opening = null;            // {key, readers: Promise, ending} of the model being opened
+let python = null;             // Promise of app/worker.py's worker, once it is to start
 let indexText = null;
-let loadId = null;             // the load that a download reports to
-let binding = null;
 let bindingTaken = false;
+let running = false, withoutGpu = false;
+let binding = createBinding();
+// A browser without WebGPU hears of it before megabytes are fetched; one that is slow does not wait.
+const gpuAnswered = Promise.race([binding, new Promise((go) => setTimeout(go, GPU_ANSWERS_MS))]);
+gpuAnswered.then(boot, () => {}); // the failure is reported to who needs it
 
 reportRequests("engine");
 
 self.onmessage = ({ data }) => {
-  if (data.method === "load") loadId = data.id;
-  if (data.method === "load" && receive === wait) {
-    // A hint only: Python asks again and reports the failure.
-    preopen(data.params?.model).catch(() => {});
-    progress(data.id, "boot", "Starting Python");
+  if (data.method === "load") {
+    if (loads.size === 0 && !opening) preopen(data.params ?? {});
+    loads.add(data.id);
+    if (!running) progress("boot", "Starting Python");
   }
-  receive(data);
+  receive(data).catch((error) => {
+    loads.delete(data.id);
+    self.postMessage(event(data.id, "error", asJirdError(error).toJSON()));
+  });
 };
 
-boot().then(start, (error) => {
-  const data = asJirdError(error).toJSON();
-  receive = (message) => self.postMessage(event(message.id, "error", data));
-  waiting.splice(0).forEach(receive);
-});
+/** Messages reach Python in the order in which they came: all wait for the same two promises. */
+async function receive(message) {
+  if (!running) {
+    const failure = await binding.then(() => null, (error) => error);
+    withoutGpu ||= failure?.code === "E_NO_WEBGPU" && needsNoGpu(message);
+    if (failure && !withoutGpu) throw failure;
+  }
+  (await boot()).receive(JSON.stringify(message));
+}
+
+/** The catalogue is only arithmetic, and the reference device computes without a GPU. */
+function needsNoGpu({ method, params }) {
+  return method === "catalog" || (method === "load" && params?.device === "reference");
+}
 
 /** Everything that start-up needs, at once: the sum would be twice as long. */
-async function boot() {
-  binding = createBinding();
-  const [pyodide, tokenizer] = await Promise.all([bootPython(), import("./tokenizer.js"), binding]);
-  return { pyodide, createTokenizer: tokenizer.createTokenizer };
+function boot() {
+  return (python ??= Promise.all([bootPython(), import("./tokenizer.js")]).then(([pyodide, tokenizer]) => {
+    const app = pyodide.pyimport("app.worker");
+    const worker = app.create(parts(pyodide, tokenizer.createTokenizer));
+    app.destroy();
+    self.pyodide = pyodide; // for developer tools and leak tests
+    running = true;
+    return worker;
+  }));
 }
 
 async function bootPython() {
   const { loadPyodide } = await import("./pyodide/pyodide.mjs");
-  // Once Python boots, it holds this thread for seconds: a browser without WebGPU hears of it first.
-  await Promise.race([binding, new Promise((resolve) => setTimeout(resolve, GPU_ANSWERS_MS))]);
   return loadPyodide({ indexURL: new URL("pyodide/", SITE).href, packages: ["jird"] });
-}
-
-function start({ pyodide, createTokenizer }) {
-  const app = pyodide.pyimport("app.worker");
-  const worker = app.create(parts(pyodide, createTokenizer));
-  app.destroy();
-  self.pyodide = pyodide; // for developer tools and leak tests
-  receive = (message) => worker.receive(JSON.stringify(message));
-  waiting.splice(0).forEach(receive);
 }
 
 /** The functions that app/worker.py names; only strings, numbers, bytes and these objects cross. */
 function parts(pyodide, createTokenizer) {
   return {
     site_url: SITE,
-    post: (text) => self.postMessage(JSON.parse(text)),
+    post: (text) => post(JSON.parse(text)),
     log: (text) => console.error(text),
     now: () => performance.now(),
     read_index: readIndex,
-    open_source: open,
+    open_model: open,
+    stop_opening: () => opening?.ending.abort(),
     need: async (name) => {
       if (!pyodide.loadedPackages[name]) await pyodide.loadPackage(name, { messageCallback() {} });
     },
     make_tokenizer: createTokenizer,
     binding: takeBinding,
+    gpu_facts: () => binding.then((gpu) => gpu.describe(), () => "null"),
     counts: () => JSON.stringify({ js_refs: pyodide._module._hiwire_num_refs() }),
     storage_notice: () => JSON.stringify(modelFiles.notice),
   };
 }
 
-/** Refuses early, before megabytes are fetched for nothing: boot() fails as soon as this does. */
 async function createBinding() {
   if (!self.isSecureContext) throw jirdError("E_INSECURE_CONTEXT", { url: SITE });
   const gpu = await import("./gpu_binding.js");
@@ -112,14 +119,6 @@ async function fetchText(url) {
   }
 }
 
-async function open(url, name, optional) {
-  if (!opening.has(url)) await beginModelOf(url);
-  const begun = opening.get(url);
-  opening.delete(url);
-  // Undefined is Python's None; a null would be another object.
-  return (await (begun ?? openSource(url, { name, optional }))) ?? undefined;
-}
-
 function readIndex() {
   return (indexText ??= fetchText(new URL("models/index.json", SITE)));
 }
@@ -128,38 +127,52 @@ async function catalogue() {
   return JSON.parse(await readIndex()).models;
 }
 
-/** Opens the model that a load names while Python boots: the header is there when Python asks. */
-async function preopen(model) {
-  if (model?.endsWith(".gguf")) return begin(model, openSource(model));
-  const models = await catalogue();
-  const row = model ? models.find(({ id }) => id === model) : models[0];
-  if (row) beginModel(row);
-}
-
-/** The catalogue model that `url` is a file of, if it is one; other files are the network's. */
-async function beginModelOf(url) {
-  if (!url.startsWith(`${SITE}models/`)) return;
-  const row = (await catalogue()).find(({ files, ...rest }) => files.some(({ name }) => modelFiles.url(rest, name) === url));
-  if (row) beginModel(row);
-}
-
-/** All files of a catalogue row, from storage; what a first use downloads is reported to the load. */
-function beginModel(row) {
-  const label = "Downloading the model";
-  const found = modelFiles.open(row, ({ bytes_done, bytes_total, rate }) => (
-    progress(loadId, "download", label, { bytes_done, bytes_total, rate })));
-  for (const { name } of row.files) {
-    const url = modelFiles.url(row, name);
-    begin(url, found.then((files) => files.get(url)));
+/** Readers of `model`, which may be open already; `options` is JSON of {hub, token}. */
+async function open(model, options) {
+  const { hub, token } = JSON.parse(options);
+  const key = JSON.stringify([model, hub ?? null, token ?? null]);
+  if (opening?.key !== key) {
+    opening?.ending.abort();
+    begin(key, model, { hub, token });
+  }
+  const mine = opening;
+  try {
+    return await mine.readers;
+  } catch (error) {
+    if (error.code?.startsWith?.("E_")) throw error;
+    const stopped = mine.ending.signal.aborted;
+    throw stopped ? jirdError("E_NETWORK", { url: model, detail: "the load was given up" }) : error;
+  } finally {
+    if (opening === mine) opening = null;
   }
 }
 
-function begin(url, source) {
-  source.catch(() => {}); // reported where it is awaited
-  opening.set(url, source);
+/** A model's files are opened while Python boots. A hint: Python asks again, and hears of failures. */
+async function preopen({ model, hub, token, device }) {
+  try {
+    if (device !== "reference") await gpuAnswered;
+    model ??= (await catalogue())[0].id;
+  } catch {
+    return; // no GPU or no index: the load itself will say so
+  }
+  if (!opening) begin(JSON.stringify([model, hub ?? null, token ?? null]), model, { hub, token });
 }
 
-function progress(id, stage, label, { bytes_done = 0, bytes_total = 0, rate = 0 } = {}) {
+function begin(key, model, { hub, token }) {
+  const ending = new AbortController();
+  const onProgress = (state) => progress("download", "Downloading the model", state);
+  const readers = modelFiles.open(model, { hub: hub ?? undefined, token, signal: ending.signal, onProgress });
+  readers.catch(() => {}); // reported where it is awaited
+  opening = { key, readers, ending };
+}
+
+/** Tells every load under way. */
+function progress(stage, label, { bytes_done = 0, bytes_total = 0, rate = 0 } = {}) {
   const data = { stage, label, bytes_done, bytes_total, rate, ms: performance.now() };
-  self.postMessage(event(id, "progress", data));
+  for (const id of loads) self.postMessage(event(id, "progress", data));
+}
+
+function post(message) {
+  if (message.event === "result" || message.event === "error") loads.delete(message.id);
+  self.postMessage(message);
 }

@@ -2,9 +2,15 @@
  * Jird's public client: `import { createEngine } from "/jird.js"`, also `window.jird`.
  *
  *     const engine = await createEngine({ model, burst, onProgress, signal });
+ *     const { rows, budget } = await catalog({ context });
  *     const answer = await engine.chat.completions.create({ messages });
  *     for await (const chunk of await engine.completions.create({ prompt, stream: true })) ...
  *     await engine.stats(); await engine.unload();
+ *
+ * `model` is an id of the catalogue or of what this browser stores, a hub's `org/name`,
+ * `org/name@revision`, `org/name:file.gguf`, or a URL (js/storage/hub.js). `token` is for private
+ * repositories of the hub (default: the one that js/hub_token.js keeps), `hub` another hub's address;
+ * `device: "reference"` computes without a GPU, slowly: for tests and tiny models.
  *
  * Requests and responses have OpenAI's shapes; failures are JirdErrors {code, message, next_step,
  * facts}. An AbortSignal may be given in the body or as `create(body, { signal })`; an aborted call
@@ -12,10 +18,13 @@
  */
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
+import { readToken } from "./js/hub_token.js";
+import { platformOf } from "./js/platform.js";
 
 export { JirdError };
 
-const LOAD_OPTIONS = ["quant", "kv", "context", "burst"];
+const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub"];
+const CATALOG_STAYS_MS = 60_000; // a load often follows, and Python need not start again for it
 
 /**
  * `createEngine` for one worker script and one app `scope`; the app's own is below, tests make
@@ -35,9 +44,33 @@ export function makeCreateEngine(hub) {
         throw jirdError("E_BAD_REQUEST", { param: name, got: "given", wanted });
       }
     }
-    const engine = new Engine(hub, { ...options, model: absolute(model) }, onProgress);
+    const load = { token: readToken(), device: askedDevice(), ...options, model: absolute(model) };
+    const engine = new Engine(hub, load, onProgress);
     await engine.open(signal);
     return engine;
+  };
+}
+
+/** The device that the page's address asks for (pyengine/flags.py), or undefined. */
+function askedDevice() {
+  return new URLSearchParams(globalThis.location?.search).get("device") ?? undefined;
+}
+
+/**
+ * What Jird offers, before any download: {rows, budget}. A row is {id, name, family, license, bytes,
+ * quant, context, modalities, source: {kind, model, repo, revision, file}, fit: {verdict, bytes,
+ * context, largest_context, reason}}; `source.model` is what `createEngine` takes. `context`:
+ * tokens that a conversation should hold.
+ */
+export function makeCatalog(hub) {
+  return async function catalog({ context, signal } = {}) {
+    checkSignal(signal);
+    hub.use();
+    try {
+      return await hub.request("catalog", { context, ...platformOf(navigator) }, { signal });
+    } finally {
+      setTimeout(() => hub.drop(), CATALOG_STAYS_MS);
+    }
   };
 }
 
@@ -221,4 +254,7 @@ const hub = new Hub(new URL("./engine_worker.js", here), here.pathname);
 /** A client of the one engine of this origin's app. */
 export const createEngine = makeCreateEngine(hub);
 
-if (typeof window !== "undefined") window.jird = { createEngine, JirdError };
+/** What can be loaded, and whether it fits this device. */
+export const catalog = makeCatalog(hub);
+
+if (typeof window !== "undefined") window.jird = { createEngine, catalog, JirdError };

@@ -18,20 +18,21 @@ const BACKOFF_MS = 250;
  * fetch's: the browser's own cache spares a second visit the download, and costs 0.3 s for 98 MB.
  */
 export async function openSource(url, options = {}) {
-  const { name, optional = false, onDownload, cache = "default" } = options;
+  const { name, optional = false, onDownload, cache = "default", headers = {} } = options;
   const last = () => decodeURIComponent(new URL(url).pathname.split("/").pop());
-  const source = new HttpSource(String(url), name ?? last(), cache);
+  const source = new HttpSource(String(url), name ?? last(), cache, headers);
   return (await source.open(optional, onDownload)) ? source : null;
 }
 
 class HttpSource {
-  #cache; #abort = new AbortController(); #blob = null; #head = null; #tag = null;
+  #cache; #headers; #abort = new AbortController(); #blob = null; #head = null; #tag = null;
 
-  constructor(url, name, cache) {
+  constructor(url, name, cache, headers) {
     this.url = url;
     this.name = name;
     this.size = 0;
     this.#cache = cache;
+    this.#headers = headers;
   }
 
   /**
@@ -81,7 +82,7 @@ class HttpSource {
   }
 
   #request(offset, length) {
-    const headers = { Range: `bytes=${offset}-${offset + length - 1}` };
+    const headers = { ...this.#headers, Range: `bytes=${offset}-${offset + length - 1}` };
     return fetch(this.url, { headers, signal: this.#abort.signal, cache: this.#cache });
   }
 

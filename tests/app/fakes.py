@@ -115,7 +115,7 @@ class FakeParts:
     site_url = "https://site.example/app/"
 
     def __init__(self):
-        self.events, self.logged, self.ms = [], [], 0.0
+        self.events, self.logged, self.ms, self.gpu = [], [], 0.0, "null"
 
     def post(self, text):
         self.events.append(json.loads(text))
@@ -130,6 +130,9 @@ class FakeParts:
     def counts(self):
         return '{"js_refs": 0}'
 
+    async def gpu_facts(self):
+        return self.gpu
+
     def storage_notice(self):
         return "null"
 
@@ -142,7 +145,7 @@ class FakeLoader:
     """Loads FakeEngines; `gate` holds a load, `error` fails it."""
 
     def __init__(self, gate=None, error=None, make=FakeEngine):
-        self.entries = {name: ModelEntry(name, name, {}) for name in ("m", "other")}
+        self.entries = {name: ModelEntry(name, name) for name in ("m", "other")}
         self.load_ms = {"boot": 1.0}
         self.gate, self.error, self.make = gate, error, make
         self.loads = []

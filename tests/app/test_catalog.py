@@ -1,15 +1,15 @@
+import dataclasses
 import json
 
 import pytest
 
-from app import catalog, hub, settings
+from app import catalog, settings
 from app.build import settings as build_settings
 from app.catalog_data import OFFERS
 from pyengine import models
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
 
-SITE = "https://site.example/app/"
 INDEX = {
     "models": [
         {
@@ -25,46 +25,38 @@ INDEX = {
 
 @pytest.fixture
 def entries():
-    return catalog.parse_index(INDEX, SITE + "models/")
+    return catalog.parse_index(INDEX)
 
 
-def test_the_default_model_and_its_file(entries):
-    entry = catalog.resolve(None, entries, SITE)
-    assert entry is catalog.resolve("smollm2-135m-instruct", entries, SITE)
-    assert (
-        entry.files == {"model.gguf": SITE + "models/smollm2-135m-instruct/model.gguf"}
-        and entry.nbytes == 98
-    )
-    assert catalog.as_json(entries) == [
-        {"id": entry.id, "name": "SmolLM2", "license": "Apache-2.0", "bytes": 98}
-    ]
+def test_what_the_storage_takes_for_a_model(entries):
+    default = "smollm2-135m-instruct"
+    assert catalog.source_of(None, entries) == catalog.source_of(default, entries) == default
+    served = catalog.as_json(entries)
+    assert served == [{"id": default, "name": "SmolLM2", "license": "Apache-2.0", "bytes": 98}]
+    offer = next(offer for offer in OFFERS if offer.id == "smollm2-360m-instruct")
+    assert catalog.source_of(offer.id, entries) == f"{offer.repo}:{offer.files[0][0]}"
+    hosted = {offer.id: catalog.ModelEntry(offer.id, "x")}
+    assert catalog.source_of(offer.id, hosted) == offer.id, "what the site serves comes from it"
+    for other in ("mine", "org/name@v1", "https://site.example/m/a.gguf"):
+        assert catalog.source_of(other, entries) == other
+    for wrong in ("", 5, []):
+        with pytest.raises(EngineError) as caught:
+            catalog.source_of(wrong, entries)
+        assert (caught.value.code, caught.value.facts["param"]) == ("E_BAD_REQUEST", "model")
 
 
-def test_urls_of_this_site(entries):
-    entry = catalog.resolve("https://site.example/m/a%20b.gguf", entries, SITE)
-    assert entry.files == {"a b.gguf": "https://site.example/m/a%20b.gguf"}
-    folder = catalog.resolve("https://site.example/m/llama/", entries, SITE)
-    assert folder.folder == "https://site.example/m/llama/" and folder.files == {}
+def test_an_unknown_id_names_the_known_ones(entries):
+    error = catalog.unknown("gpt-4", entries)
+    assert error.code == "E_BAD_REQUEST" and "'gpt-4'" in error.message
+    assert "smollm2-135m-instruct" in error.message and "smollm2-360m-instruct" in error.message
+    assert catalog.is_plain("gpt-4") and not catalog.is_plain("org/name")
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "",
-        5,
-        "gpt-4",
-        "org/name",
-        "https://else.example/a.gguf",
-        "http://site.example/a.gguf",
-        "https://site.example/a.bin",
-    ],
-)
-def test_other_models_are_refused(entries, model):
-    with pytest.raises(EngineError) as caught:
-        catalog.resolve(model, entries, SITE)
-    assert caught.value.code == "E_BAD_REQUEST" and caught.value.facts["param"] == "model"
-    if model in ("gpt-4", "org/name"):
-        assert "smollm2-135m-instruct" in caught.value.message
+def test_a_hubs_model_has_one_name():
+    named = {catalog.hub_name(offer) for offer in OFFERS if offer.repo}
+    assert "mlx-community/Qwen3-0.6B-4bit" in named
+    offer = dataclasses.replace(OFFERS[1], revision="v2")
+    assert catalog.hub_name(offer) == f"{offer.repo}@v2:{offer.files[0][0]}"
 
 
 @pytest.mark.parametrize(
@@ -72,18 +64,8 @@ def test_other_models_are_refused(entries, model):
 )
 def test_a_broken_index_is_a_bad_file(index):
     with pytest.raises(EngineError) as caught:
-        catalog.parse_index(index, SITE)
+        catalog.parse_index(index)
     assert caught.value.code == "E_BAD_FILE"
-
-
-def test_shards_are_file_names():
-    assert catalog.shards_of(
-        b'{"weight_map": {"a": "2.safetensors", "b": "1.safetensors", "c": "1.safetensors"}}'
-    ) == ["1.safetensors", "2.safetensors"]
-    for bad in (b"", b"[]", b"{}", b'{"weight_map": {"a": "../x"}}', b'{"weight_map": {"a": 5}}'):
-        with pytest.raises(EngineError) as caught:
-            catalog.shards_of(bad)
-        assert caught.value.code == "E_BAD_FILE"
 
 
 def test_load_options():
@@ -108,6 +90,15 @@ def test_load_options():
         assert caught.value.facts["param"] == name
 
 
+def test_the_reference_device_is_only_taken_by_name():
+    assert settings.load_device({}) == settings.load_device({"device": None}) == "webgpu"
+    assert settings.load_device({"device": "reference"}) == "reference"
+    for wrong in ("cpu", 5, []):
+        with pytest.raises(EngineError) as caught:
+            settings.load_device({"device": wrong})
+        assert caught.value.facts["param"] == "device"
+
+
 def test_the_registry_describes_every_sampling_parameter():
     from pyengine.decode.sampling import SamplingParams
 
@@ -129,7 +120,7 @@ def test_every_offer_is_whole():
         assert (offer.source == "hub") == bool(offer.repo) and offer.revision == "main"
         assert offer.modalities == ("text",) and any(required for _, required in offer.files)
         if offer.repo:
-            hub.parse(offer.repo)
+            assert len(offer.repo.split("/")) == 2
 
 
 def test_the_shipped_model_is_offered_as_it_is_shipped():
@@ -157,7 +148,7 @@ def test_rows_are_ready_for_the_page():
     assert first["source"] == {"kind": "same-origin", "model": "smollm2-135m-instruct"}
     assert (first["fit"]["verdict"], first["approximate"]) == ("fits", False)
     assert second["source"]["model"] == f"{second['source']['repo']}:{second['files'][0]['name']}"
-    assert hub.parse(second["source"]["model"]).repo == second["source"]["repo"]
+    assert second["quant"] == "4-bit (GGUF Q4_0)"
     assert (third["fit"]["verdict"], third["fit"]["largest_context"]) == ("no", 0)
 
 

@@ -28,24 +28,28 @@ class Reader:
 
 
 class Parts:
-    """`files`: {url: bytes}; what is absent answers None when optional, else fails as
-    http_source.js does."""
+    """`models`: {what the storage takes: {file name: bytes}}; others fail as model_files.js does."""
 
     site_url = "https://s/app/"
 
-    def __init__(self, files):
-        self.files, self.readers, self.ms = files, [], 5.0
+    def __init__(self, models, index=None):
+        self.models, self.index, self.readers, self.ms = models, index, [], 5.0
+        self.asked, self.stopped = [], 0
 
     async def read_index(self):
-        return json.dumps({"models": []})
+        if self.index is None:
+            raise JsError("E_NETWORK", {"url": "models/index.json", "detail": "offline"})
+        return json.dumps({"models": self.index})
 
-    async def open_source(self, url, name, optional):
-        if url not in self.files:
-            if optional:
-                return None
-            raise JsError("E_NETWORK", {"url": url, "detail": "404"})
-        self.readers.append(Reader(name, self.files[url]))
-        return self.readers[-1]
+    async def open_model(self, model, options):
+        self.asked.append((model, json.loads(options)))
+        if model not in self.models:
+            raise JsError("E_BAD_REQUEST", {"param": "model", "got": model, "wanted": "another"})
+        self.readers = [Reader(name, data) for name, data in self.models[model].items()]
+        return self.readers
+
+    def stop_opening(self):
+        self.stopped += 1
 
     def now(self):
         return self.ms
@@ -66,38 +70,38 @@ def test_errors_of_javascript_become_engine_errors():
     assert loader.translate(JsError("E_NETWORK", {"url": "no detail"})) is None
 
 
-def test_a_folder_is_read_file_by_file():
-    index = b'{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'
-    files = {
-        "https://s/m/" + name: data
-        for name, data in {
-            "config.json": b"{}",
-            "model.safetensors.index.json": index,
-            "1.safetensors": b"1",
-            "2.safetensors": b"22",
-        }.items()
-    }
-    found = asyncio.run(BrowserLoader(Parts(files))._open_folder("https://s/m/"))
-    assert sorted(found) == [
-        "1.safetensors",
-        "2.safetensors",
-        "config.json",
-        "model.safetensors.index.json",
-    ]
-    del files["https://s/m/2.safetensors"]
-    with pytest.raises(JsError):
-        asyncio.run(BrowserLoader(Parts(files))._open_folder("https://s/m/"))
+def test_javascript_may_say_a_better_next_step():
+    loader, error = BrowserLoader(Parts({})), JsError("E_NETWORK", {"url": "u", "detail": "403"})
+    error.next_step = "Give a token."
+    assert loader.translate(error).to_dict()["next_step"] == "Give a token."
+    error.next_step = None
+    assert "connection" in loader.translate(error).next_step
+
+
+def load(parts, **params):
+    return asyncio.run(BrowserLoader(parts).load(params, Progress(parts.now, lambda data: None)))
 
 
 def test_a_failed_load_closes_its_files():
-    parts = Parts({"https://s/bad.gguf": b"not a gguf"})
-    with pytest.raises((EngineError, ImportError)):
-        asyncio.run(
-            BrowserLoader(parts).load(
-                {"model": "https://s/bad.gguf"}, Progress(parts.now, lambda data: None)
-            )
-        )
-    assert [r.closed for r in parts.readers] == [1]
+    parts = Parts({"https://s/bad.gguf": {"bad.gguf": b"not a gguf"}}, [])
+    with pytest.raises(EngineError):
+        load(parts, model="https://s/bad.gguf", token="secret", hub="https://h/")
+    assert [r.closed for r in parts.readers] == [1] and parts.stopped == 1
+    assert parts.asked == [("https://s/bad.gguf", {"hub": "https://h/", "token": "secret"})]
+
+
+def test_an_offer_is_opened_from_its_hub_without_the_sites_index():
+    parts = Parts({}, None)
+    with pytest.raises(JsError):
+        load(parts, model="smollm2-360m-instruct")
+    assert parts.asked[0][0] == (
+        "bartowski/SmolLM2-360M-Instruct-GGUF:SmolLM2-360M-Instruct-Q4_0.gguf")
+
+
+def test_an_unknown_id_is_answered_with_the_known_ones():
+    with pytest.raises(EngineError) as caught:
+        load(Parts({}, [{"id": "mine", "files": []}]), model="gpt-4")
+    assert "mine" in caught.value.message and "smollm2-360m-instruct" in caught.value.message
 
 
 def test_sources_refuse_what_is_outside():

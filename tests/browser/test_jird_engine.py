@@ -59,6 +59,12 @@ def blank(page, served):
     return page
 
 
+def engine_worker(page):
+    """The worker with Pyodide; the other one is the storage's, which it started."""
+    (worker,) = [worker for worker in page.workers if "engine_worker.js" in worker.url]
+    return worker
+
+
 def test_a_tiny_model_writes_its_golden_ids(blank, goldens, outside, served):
     golden = np.load(goldens / TINY / "golden.npz")
     result = blank.evaluate(
@@ -97,7 +103,7 @@ def test_a_tiny_model_writes_its_golden_ids(blank, goldens, outside, served):
         and stats["load_ms"]["boot"] > 0
     )
     assert result["info"]["model"] == served.url + "tiny/" and result["info"]["context"] == 256
-    (worker,) = blank.workers
+    worker = engine_worker(blank)
     assert "numpy" not in worker.evaluate("Object.keys(pyodide.loadedPackages)")
     # Chromium's own updater may call in the meantime.
     assert [line for line in outside if "update.googleapis.com" not in line] == []
@@ -118,7 +124,7 @@ def test_requests_leave_no_proxies(blank):
         await ask(false); // what the first request makes for good is there now
         await ask(true);
     }}""")
-    (worker,) = blank.workers
+    worker = engine_worker(blank)
     worker.evaluate("pyodide._module.enable_pyproxy_allocation_tracing()")
     count = """() => new Promise((resolve) => setTimeout(() => resolve(
         [pyodide._module.pyproxy_alloc_map.size, pyodide._module._hiwire_num_refs()]), 100))"""
@@ -135,7 +141,8 @@ def test_bad_models_are_named_and_the_next_one_loads(blank):
         "./junk.gguf": ("E_BAD_FILE", "E_TRUNCATED"),
         "./empty.gguf": ("E_BAD_FILE", "E_TRUNCATED"),
         "./broken/": ("E_BAD_FILE", "E_TRUNCATED"),
-        "https://example.com/a.gguf": "E_BAD_REQUEST",
+        "https://example.com/a.gguf": "E_NETWORK",
+        "org/na--me": "E_BAD_REQUEST",
         "./tiny/model.safetensors": "E_BAD_REQUEST",
         "./none/": "E_NETWORK",
     }

@@ -88,39 +88,68 @@ def test_revisions_and_gguf_files(lab, hub):
     assert error["code"] == "E_BAD_REQUEST"
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("org/name", ["org/name", "main", None]),
-        ("org/na.me-2@v1", ["org/na.me-2", "v1", None]),
-        ("org/name:q8/m.gguf", ["org/name", "main", "q8/m.gguf"]),
-        ("org/name@v1:m.gguf", ["org/name", "v1", "m.gguf"]),
-        ("org/name:", "E_BAD_REQUEST"),
-        ("org/name:config.json", "E_BAD_REQUEST"),
-        ("https://huggingface.co/org/name", ["org/name", "main", None]),
-        ("https://huggingface.co/org/name/tree/dev", ["org/name", "dev", None]),
-        ("https://huggingface.co/org/name/blob/main/q8/m.gguf", ["org/name", "main", "q8/m.gguf"]),
-        (
-            "https://huggingface.co/org/name/resolve/main/m.gguf?download=true",
-            ["org/name", "main", "m.gguf"],
-        ),
-        ("https://example.org/org/name", "E_BAD_REQUEST"),
-        ("name", "E_BAD_REQUEST"),
-        ("", "E_BAD_REQUEST"),
-        ("../../x", "E_BAD_REQUEST"),
-        ("https://huggingface.co/org/name/edit/main/x", "E_BAD_REQUEST"),
-    ],
-)
-def test_names_and_addresses(lab, text, wanted):
-    got = lab.open().run(
-        """async (text) => {
-        const { parseHub } = await import("/js/storage/hub.js");
-        try { const { repo, revision, file } = parseHub(text); return [repo, revision, file]; }
-        catch (error) { return error.code; }
-    }""",
-        text,
-    )
-    assert got == wanted
+HUB = "https://huggingface.co/"
+LOCAL = "http://127.0.0.1:8001/mirror/"
+NAMES = {
+    "org/name": ("org/name", "main", None),
+    "  org/name\n": ("org/name", "main", None),
+    "O-r_g.1/na.me-7_b": ("O-r_g.1/na.me-7_b", "main", None),
+    "org/name@v1.0": ("org/name", "v1.0", None),
+    "org/name@refs/pr/7": ("org/name", "refs/pr/7", None),
+    "org/name:a-Q4_0.gguf": ("org/name", "main", "a-Q4_0.gguf"),
+    "org/name@abc:sub/a b.GGUF": ("org/name", "abc", "sub/a b.GGUF"),
+    HUB + "org/name": ("org/name", "main", None),
+    HUB + "org/name/": ("org/name", "main", None),
+    HUB.upper() + "org/name": ("org/name", "main", None),
+    HUB + "org/name/tree/dev": ("org/name", "dev", None),
+    HUB + "org/name/tree/refs%2Fpr%2F1": ("org/name", "refs/pr/1", None),
+    HUB + "org/name/resolve/main/a.gguf?download=true": ("org/name", "main", "a.gguf"),
+    HUB + "org/name/blob/v2/q/a%20b.gguf#L1": ("org/name", "v2", "q/a b.gguf"),
+    HUB + "org/name/blob/main/config.json": ("org/name", "main", None),
+    HUB + "org/name/resolve/v3/model.safetensors": ("org/name", "v3", None),
+}
+NO_NAMES = [
+    "", " ", "name", "org/", "/name", "org/name/more", "../name", "../../x", "org/..", "org/na me",
+    "org/na--me", "org/name.", "-org/name", "org/" + "n" * 97, "org/name@", "org/name@..",
+    "org/name@a//b", "org/name@a b", "org/name:", "org/name:a.bin", "org/name:config.json",
+    "org/name:../a.gguf", "org/name:/a.gguf", "org/name:a\\b.gguf", "org/name:a\n.gguf",
+    "https://else.example/org/name", HUB.replace("s:", ":") + "org/name", HUB, HUB + "org",
+    HUB.rstrip("/") + ".evil.example/org/name", HUB.replace("://", "://user@") + "org/name",
+    HUB + "org/name/discussions", HUB + "org/name/tree", HUB + "datasets/org/name",
+    HUB + "org/name/tree/main/sub", HUB + "org/name/resolve/main/..%2f..%2fa.gguf",
+    HUB + "org/name/resolve/main/sub/a.bin", HUB + "org/%zz", "https://[::1/org/name",
+]  # fmt: skip
+PARSE = """async ([texts, base]) => {
+    const { parseHub, hubId } = await import("/js/storage/hub.js");
+    return texts.map((text) => {
+        try {
+            const asked = parseHub(text, base), again = parseHub(hubId(asked));
+            return [[asked.repo, asked.revision, asked.file], [again.repo, again.revision, again.file]];
+        } catch (error) {
+            return error.code ?? String(error);
+        }
+    });
+}"""
+
+
+def test_names_and_addresses(lab):
+    """Each means one repository, and its id means the same."""
+    got = lab.open().run(PARSE, [list(NAMES), HUB])
+    assert dict(zip(NAMES, got, strict=True)) == {
+        text: [list(wanted)] * 2 for text, wanted in NAMES.items()
+    }
+
+
+def test_what_names_no_repository(lab):
+    got = lab.open().run(PARSE, [NO_NAMES, HUB])
+    wrong = {t: g for t, g in zip(NO_NAMES, got, strict=True) if g != "E_BAD_REQUEST"}
+    assert wrong == {}
+
+
+def test_names_at_another_hub(lab):
+    inside, outside = LOCAL + "org/name/resolve/v1/a.gguf", LOCAL.replace("mirror", "mirrors")
+    got = lab.open().run(PARSE, [[inside, outside + "org/name", HUB + "org/name"], LOCAL])
+    assert got[0][0] == ["org/name", "v1", "a.gguf"] and got[1:] == ["E_BAD_REQUEST"] * 2
 
 
 @pytest.mark.parametrize(

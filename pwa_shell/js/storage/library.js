@@ -14,7 +14,7 @@ import { FileEntry, filePath, Manifest, modelPath, ROOT, storedIds } from "./man
 import { Progress } from "./progress.js";
 import { estimate } from "./quota.js";
 import { StoredFile } from "./reader.js";
-import { Transfer } from "./transfer.js";
+import { isReplaced, Transfer } from "./transfer.js";
 import { Turns } from "./turns.js";
 
 /** Why a transfer was stopped: how is "pause" or "cancel". */
@@ -69,13 +69,13 @@ export class Library {
   }
 
   /** Downloads what `spec` names, or what is missing of model `spec.id`; the model's row, "complete", "paused" or "cancelled". */
-  async download(spec, { onProgress = () => {}, signal, token, options } = {}) {
+  async download(spec, { onProgress = () => {}, signal, changed = [], token, options } = {}) {
     if (token) this.#token = token;
     const ending = new AbortController();
     const stop = (how) => ending.abort(new Stop(how));
     signal?.addEventListener("abort", () => stop("pause"), { once: true });
     const work = async (tell, takeover) => {
-      const manifest = await this.#prepare(spec, takeover);
+      const manifest = await this.#prepare(spec, takeover, changed);
       if (!manifest) return { id: spec.id, state: "cancelled" };
       if (takeover && manifest.state === "paused") return summary(manifest);
       // Whole and as `spec` says: readers check each chunk, verify() all of them.
@@ -91,6 +91,13 @@ export class Library {
       if (error instanceof Stop) return { id: spec.id, state: error.how === "cancel" ? "cancelled" : "paused" };
       throw storageError(error, spec.id);
     });
+  }
+
+  /** Names of a whole model's files that are others at their source now; none where it cannot be asked. */
+  async changed(id, { signal } = {}) {
+    const { files } = await this.#stored(id);
+    const others = await Promise.all(files.map((entry) => isReplaced(entry, this.#token, signal)));
+    return files.filter((_, i) => others[i]).map(({ name }) => name);
   }
 
   /** Stores local files: spec.files is [{name, file: File}]. */
@@ -181,14 +188,14 @@ export class Library {
   }
 
   /** The manifest to work on: what is stored, as far as it is what `spec` names. */
-  async #prepare(spec, takeover) {
+  async #prepare(spec, takeover, changed) {
     const stored = await Manifest.load(this.#backend, spec.id);
     if (!spec.files) {
       if (!stored) throw jirdError("E_NOT_STORED", { model: spec.id, detail: "nothing of it is here" });
       return stored;
     }
     if (takeover && !stored) return null; // the tab that had it removed it
-    const files = spec.files.map((row) => reuse(stored?.file(row.name), row));
+    const files = spec.files.map((row) => reuse(changed.includes(row.name) ? null : stored?.file(row.name), row));
     for (const entry of stored?.files ?? []) {
       if (!files.includes(entry)) await this.#backend.remove(filePath(spec.id, entry.name));
     }

@@ -14,7 +14,9 @@
  *                                                                    state: "complete" | "partial" | "paused" | "damaged" | "broken"
  *     resolve           {model, revision, file, token, base}          spec of a hub repository, or of the address of a .gguf or of
  *                                                                    a folder (ends in "/") of any site
- *     download          {spec | {id}, token, options}                 row of `list`, state "complete" | "paused" | "cancelled"
+ *     download          {spec | {id}, changed, token, options}        row of `list`, state "complete" | "paused" | "cancelled";
+ *                                                                    files named in `changed` are fetched anew
+ *     changed           {id}                                          {files: names of those that are others at the source now}
  *     pause, cancel     {id}                                          {}
  *     verify            {id}                                          {id, ok, bad: [{file, chunk}]}
  *     delete            {id}                                          {}
@@ -33,7 +35,7 @@
 import { jirdError } from "../errors.js";
 
 export const VERSION = 1;
-export const METHODS = ["info", "list", "resolve", "download", "pause", "cancel", "verify", "delete", "import", "open", "read",
+export const METHODS = ["info", "list", "resolve", "download", "changed", "pause", "cancel", "verify", "delete", "import", "open", "read",
   "close", "foreign", "clear_foreign", "connect", "abort"];
 export const EVENTS = ["progress", "result", "error", "changed", "activity"];
 

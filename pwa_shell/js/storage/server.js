@@ -1,10 +1,9 @@
 /** Answers the messages of protocol.js from a Library, on the worker itself and on any port that is handed over. */
 import { asJirdError, jirdError } from "../errors.js";
 import { storageError } from "./errors.js";
-import { resolveHub } from "./hub.js";
 import { event, isRequest } from "./protocol.js";
 import { clearForeign, foreign } from "./quota.js";
-import { isElsewhere, resolveUrl } from "./url.js";
+import { resolveModel } from "./url.js";
 
 export class Server {
   #library; #ports = new Set(); #models = new Map(); #count = 0;
@@ -58,12 +57,15 @@ export class Server {
   }
 
   async _resolve({ model, ...options }, { signal }) {
-    const resolve = isElsewhere(model, options.base) ? resolveUrl : resolveHub;
-    return resolve(model, { ...options, signal });
+    return resolveModel(model, { ...options, signal });
   }
 
-  async _download({ spec, token, options }, { onProgress, signal }) {
-    return (await this.#library).download(spec, { onProgress, signal, token, options });
+  async _download({ spec, changed, token, options }, { onProgress, signal }) {
+    return (await this.#library).download(spec, { onProgress, signal, changed, token, options });
+  }
+
+  async _changed({ id }, { signal }) {
+    return { files: await (await this.#library).changed(id, { signal }) };
   }
 
   async _pause({ id }) {

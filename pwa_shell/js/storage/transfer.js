@@ -15,6 +15,7 @@ export const DEFAULTS = { parallel: 4, tries: 6, backoff_ms: 300, stall_ms: 30_0
 const MAX_BACKOFF_MS = 10_000;
 const MAX_WAIT_MS = 300_000;  // a Retry-After beyond this is taken for nonsense
 const MAX_REFUSALS = 10;      // answers 429 to one request before it counts as failed
+const HEAD_MS = 3000;         // to learn whether a file is still the same
 const FORWARD = 256 << 10;    // bytes that make a try count as progress
 
 /** A failed try: `error` for the person, `final` when another try cannot help, `wait` ms that the server asked for. */
@@ -109,6 +110,20 @@ export class Transfer {
       const timer = setTimeout(() => (this.#signal.removeEventListener("abort", stop), resolve()), ms);
       this.#signal.addEventListener("abort", stop, { once: true });
     });
+  }
+}
+
+/** Whether another version of `entry` lies at its source, by a HEAD request; false where that cannot be told, as without network. */
+export async function isReplaced(entry, token, signal) {
+  if (!entry.url) return false;
+  const trusted = token && token.origin === new URL(entry.url).origin;
+  const headers = trusted ? { Authorization: `Bearer ${token.value}` } : {};
+  const ending = AbortSignal.any([AbortSignal.timeout(HEAD_MS), ...(signal ? [signal] : [])]);
+  try {
+    const response = await fetch(entry.url, { method: "HEAD", headers, signal: ending, cache: "no-store" });
+    return response.status === 200 && isOther(entry, versionOf(response, null));
+  } catch {
+    return false;
   }
 }
 

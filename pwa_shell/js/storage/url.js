@@ -4,13 +4,17 @@
  */
 import { jirdError } from "../errors.js";
 import { networkError } from "./errors.js";
-import { HUB, INDEX, shardsOf, TEXT_FILES, WEIGHTS } from "./hub.js";
+import { badModel, INDEX, isHub, resolveHub, shardsOf, TEXT_FILES, WEIGHTS } from "./hub.js";
 
 const MAGIC = "GGUF";
 
-/** Whether `text` is an address that is not at the hub. */
-export function isElsewhere(text, base = HUB) {
-  return URL.canParse(text) && /^https?:/i.test(text) && new URL(text).origin !== new URL(base).origin;
+export const isAddress = (text) => /^https?:\/\//i.test(text) && URL.canParse(text);
+
+/** The spec of whatever a person named: a hub's repository, or any address. `options`: of resolveHub. */
+export async function resolveModel(text, options = {}) {
+  if (isHub(text, options.base)) return resolveHub(text, options);
+  if (!isAddress(text)) throw badModel(text);
+  return resolveUrl(text, options);
 }
 
 /** The spec of the model at address `text`. Fails with E_NETWORK, E_BAD_FILE, E_BAD_REQUEST. */
@@ -44,7 +48,7 @@ async function folder(url, look, { signal, fetch }) {
   for (const name of TEXT_FILES.slice(1)) await add(name);
   const shards = [WEIGHTS];
   if (await add(INDEX)) {
-    const index = await fetch(rows.at(-1).url, { signal }).then((response) => response.json(), () => null);
+    const index = await fetch(rows.at(-1).url, { signal, cache: "no-store" }).then((response) => response.json(), () => null);
     shards.splice(0, 1, ...shardsOf(index));
   }
   for (const name of shards) {
@@ -59,7 +63,7 @@ async function probe(url, { signal, fetch }) {
   const both = signal ? AbortSignal.any([signal, ending.signal]) : ending.signal;
   let response;
   try {
-    response = await fetch(url, { headers: { Range: `bytes=0-${MAGIC.length - 1}` }, signal: both });
+    response = await fetch(url, { headers: { Range: `bytes=0-${MAGIC.length - 1}` }, signal: both, cache: "no-store" });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw networkError(url, `${error.message}; the other site may forbid pages to read it`);
