@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pyengine import kernels, models
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
+from pyengine.formats.mlx import Quantization
 from pyengine.ir import sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.graph import Value
 from pyengine.ir.ops import OPS
@@ -42,19 +43,32 @@ class CompiledModel:
 
 
 def _is_quantised(tensors):
-    return any(ref.encoding.startswith("q") for ref in tensors.values())
+    return any(ref.encoding.startswith(("q", "affine")) for ref in tensors.values())
+
+
+def _declared(config, encodings):
+    """(tensor, columns, is_embedding) -> the encoding that a file of this config has."""
+    saved = ENCODINGS.get(str(hf_config.dtype(config)), "f32")
+    quantization = Quantization.of(config)
+
+    def encoding_of(tensor, columns, embedding):
+        given = (encodings or {}).get("embedding" if embedding else "matrix")
+        if given:
+            return given
+        return quantization.encoding(tensor, columns, saved) if quantization else saved
+
+    return encoding_of
 
 
 def _kind_of(config, tensors, quant, encodings):
     """(tensor, columns, is_embedding; None for a vector) -> WeightKind."""
-    saved = ENCODINGS.get(str(hf_config.dtype(config)), "f32")
-    declared = {"matrix": saved, "embedding": saved, **(encodings or {})}
+    declared = _declared(config, encodings)
 
     def kind_of(tensor, columns, embedding):
         if embedding is None:
             return F32
         encoding = (tensors[tensor].encoding if tensors is not None
-                    else declared["embedding" if embedding else "matrix"])
+                    else declared(tensor, columns, embedding))
         with naming_tensor(tensor):
             return resolve_quant(quant, encoding, embedding, columns)
 
@@ -112,9 +126,11 @@ def _sampling_graphs(vocab, caps):
     return graphs
 
 
-def default_quant(tensors):
+def default_quant(config, tensors):
     """`keep` for files that are quantised already, `mixed4` for the rest."""
-    return "keep" if tensors is not None and _is_quantised(tensors) else "mixed4"
+    if tensors is None:
+        return "keep" if Quantization.of(config) else "mixed4"
+    return "keep" if _is_quantised(tensors) else "mixed4"
 
 
 def _prefill_rows(context):
@@ -154,7 +170,7 @@ def compile_model(
     wrote it. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`,
     `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
     caps = caps or Caps()
-    quant = quant or default_quant(tensors)
+    quant = quant or default_quant(config, tensors)
     if kv not in ("f16", "f32"):
         raise EngineError("E_BAD_REQUEST", param="kv", got=kv, wanted="f16 or f32")
     config = hf_config.text_config(config)

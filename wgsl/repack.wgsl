@@ -3,6 +3,8 @@
    the rows in src);
    output dst. One thread per (row, group) for affine targets, per (row, word) for dense ones.
    exact: the file's own codes and scales; quantize: MLX's affine quantiser (MODEL-MATH 2); dense: f32 values, or a copy.
+   place: one field a unit, the codes, scales or biases of an MLX matrix, into word FIRST + STRIDE * unit of the row; 16-bit
+   ones into the half at SHIFT, beside what an earlier dispatch wrote.
    Constants: K, SRC_BYTES (per row), ROW_WORDS, CODE_WORDS, GROUP, HEAD (head size of rows in llama.cpp's
    interleaved RoPE order, or 0). #}
 @group(0) @binding(0) var<storage, read> src: array<u32>;
@@ -76,7 +78,8 @@ fn code(row: u32, k: u32) -> u32 {
 }
 {% endif %}
 
-{% if encoding in ("f32", "f16", "bf16") %}
+{% if mode == "place" %}
+{% elif encoding in ("f32", "f16", "bf16") %}
 fn value(row: u32, k: u32) -> f32 {
   {% if encoding == "f32" %}
   let at = row * SRC_BYTES + 4u * k;
@@ -101,7 +104,24 @@ fn destination(row: u32) -> u32 {
   let head = max(HEAD, 2u);  // Tint refuses a division by a constant zero even where it is not reached
   return (job.z + r / head * head + r % 2u * (head / 2u) + r % head / 2u) * ROW_WORDS;
 }
-{% if mode == "dense" %}
+{% if mode == "place" %}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+  let index = id.y * grid.x * 64u + id.x;
+  let row = index / K;
+  let field = index % K;
+  if (row >= job.y) { return; }
+  let to = destination(row) + FIRST + STRIDE * field;
+  let at = row * SRC_BYTES + {{ bits // 8 }}u * field;
+  let bits = byte_at(at) | (byte_at(at + 1u) << 8u);
+  {% if bits == 16 %}
+  dst[to] = (dst[to] & (0xffff0000u >> SHIFT)) | (bits << SHIFT);
+  {% else %}
+  dst[to] = bits | (byte_at(at + 2u) << 16u) | (byte_at(at + 3u) << 24u);
+  {% endif %}
+}
+{% elif mode == "dense" %}
 {% set per_word = 1 if dtype == "f32" else 2 %}
 
 @compute @workgroup_size(64)

@@ -35,13 +35,20 @@ class NumpyRunner(Runner):
             self.write(index, 0, data.tobytes())
         for upload in self.plan.uploads:
             raw = await files[upload.file].read(upload.offset, upload.rows * upload.row_bytes)
-            kind = WeightKind.parse(upload.kind)
+            self._put(upload, raw)
+            done += len(raw)
+            progress(done, total)
+
+    def _put(self, upload, raw):
+        kind, start = WeightKind.parse(upload.kind), upload.row0 * upload.dst_row_bytes
+        if upload.part == "rows":
             packed = blocks.repack(
                 raw, upload.encoding, upload.rows, upload.columns, kind, upload.head_dim
             )
-            self.write(upload.buffer, upload.row0 * upload.dst_row_bytes, packed.tobytes())
-            done += len(raw)
-            progress(done, total)
+            self.write(upload.buffer, start, packed.tobytes())
+            return
+        memory = self._memory[upload.buffer][start:start + upload.rows * upload.dst_row_bytes]
+        blocks.place(raw, upload.part, memory.view("<u4").reshape(upload.rows, -1), kind)
 
     def write(self, buffer, offset, data):
         self._memory[buffer][offset:offset + len(data)] = np.frombuffer(data, np.uint8)

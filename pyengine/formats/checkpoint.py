@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 from pyengine.errors import EngineError
-from pyengine.formats import gguf, gguf_names, safetensors
+from pyengine.formats import gguf, gguf_names, mlx, safetensors
 from pyengine.formats.source import FileSource
 
 MAX_TEXT = 1 << 28
@@ -23,6 +23,8 @@ class TensorRef:
     """Where a tensor lies: `shape` row-major, `offset` absolute in `checkpoint.files[file]`.
 
     `rope_interleaved`: its rows are in llama.cpp's order for RoPE; the repack undoes that.
+    `scales`, `biases`: refs of an MLX matrix, whose own bytes are the codes. `shifted`: a gain that
+    has its 1 already where the family stores gain - 1.
     """
 
     name: str
@@ -32,6 +34,9 @@ class TensorRef:
     offset: int
     nbytes: int
     rope_interleaved: bool = False
+    scales: object = None
+    biases: object = None
+    shifted: bool = False
 
 
 @dataclass
@@ -150,7 +155,7 @@ async def _open_folder(files):
     return Checkpoint(
         "safetensors",
         config,
-        tensors,
+        mlx.join(config, tensors),
         sources,
         tokenizer_json=await _read_text(files, "tokenizer.json"),
         tokenizer_config=tokenizer_config,

@@ -1,4 +1,5 @@
-"""Repack: tensor rows as a file has them -> weight rows. The oracle is `quant.blocks.repack`."""
+"""Repack: tensor rows as a file has them -> weight rows. The oracles are `quant.blocks.repack` and,
+for the three tensors of an MLX matrix, `quant.blocks.place`."""
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Launch, variants
 from pyengine.quant.blocks import BLOCKS
@@ -23,6 +24,10 @@ VARIANTS = (
     + tuple(
         {"encoding": e, "mode": "dense", "bits": 16, "scale": "", "dtype": e}
         for e in ("f16", "bf16")
+    )
+    + tuple(
+        {"encoding": e, "mode": "place", "bits": bits, "scale": "", "dtype": ""}
+        for e, bits in (("u16", 16), ("u32", 32))
     )
 )
 
@@ -52,6 +57,23 @@ def repack_launch(encoding, columns, kind, head_dim=0):
         "CODE_WORDS": kind.code_words(columns),
         "GROUP": kind.group if kind.family == "affine" else 1,
     }
+    return Launch(variant, constants, (0, 0, 0))
+
+
+def place_launch(part, columns, kind):
+    """The `Launch` that writes an MLX matrix's codes, scales or biases into its rows' words."""
+    groups, codes = columns // kind.group, kind.code_words(columns)
+    slot = 1 if part == "biases" else 0
+    bits = 32 if part == "codes" or kind.scale == "f32" else 16
+    first, stride, shift = codes, 1, 16 * slot
+    if part == "codes":
+        first = 0
+    elif bits == 32:
+        first, stride, shift = codes + slot, 2, 0
+    fields = codes if part == "codes" else groups
+    variant = {"encoding": f"u{bits}", "mode": "place", "bits": bits, "scale": "", "dtype": ""}
+    constants = {"K": fields, "SRC_BYTES": fields * bits // 8, "HEAD": 0, "FIRST": first,
+                 "ROW_WORDS": kind.row_words(columns), "STRIDE": stride, "SHIFT": shift}
     return Launch(variant, constants, (0, 0, 0))
 
 

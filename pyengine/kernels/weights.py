@@ -3,7 +3,7 @@ common/weights.wgsl."""
 from pyengine.kernels.spec import variants
 from pyengine.quant.kinds import WeightKind
 
-WEIGHT_VARIANTS = (variants(weights=("affine4", "affine8"), scale=("f16", "f32"))
+WEIGHT_VARIANTS = (variants(weights=("affine4", "affine8"), scale=("f16", "bf16", "f32"))
                    + variants(weights=("f32", "f16", "bf16"), scale=("",)))
 
 

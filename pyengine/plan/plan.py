@@ -47,7 +47,7 @@ class Dispatch:
 @dataclass(frozen=True)
 class Upload:
     """Rows of a file's tensor into a weight buffer. `pipeline` -1: the bytes are rows already,
-    copied as they are."""
+    copied as they are. `part`: which of an MLX matrix's tensors this is, "rows" for any other."""
     tensor: str
     file: int
     offset: int
@@ -62,6 +62,7 @@ class Upload:
     kind: str
     columns: int
     head_dim: int
+    part: str = "rows"
 
 
 @dataclass

@@ -5,11 +5,12 @@ import re
 from pyengine import kernels
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.kernels import source
-from pyengine.kernels.repack import repack_launch, units_per_row
+from pyengine.kernels.repack import place_launch, repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
 from pyengine.plan.plan import (JOB_STRIDE, JOBS, READBACKS, SLICE, SLOTS, Buffer, Dispatch,
                                 Operand, Pipeline, Plan, Upload)
 from pyengine.quant.blocks import data_bytes
+from pyengine.quant.kinds import is_joined
 
 _BINDING = re.compile(r"@binding\((\d+)\)\s*var<(storage, read_write|storage, read|uniform)>")
 _ACCESS = {"storage, read_write": "read_write", "storage, read": "read", "uniform": "uniform"}
@@ -118,7 +119,11 @@ class _Scheduler:
         found = []
         for buffer in weights.buffers.values():
             for part in buffer.parts:
-                found.append(self._upload(buffer, part, tensors[part.tensor]))
+                ref = tensors[part.tensor]
+                if is_joined(ref.encoding):
+                    found += self._joined_uploads(buffer, part, ref)
+                else:
+                    found.append(self._upload(buffer, part, ref))
         self.plan.uploads = sorted(found, key=lambda u: (u.file, u.offset))
 
     def _repack(self, tensor, encoding, columns, kind, head_dim):
@@ -126,15 +131,25 @@ class _Scheduler:
         with naming_tensor(tensor):
             return self.pipeline("repack", repack_launch(encoding, columns, kind, head_dim))
 
+    def _joined_uploads(self, buffer, part, ref):
+        """The three uploads of an MLX matrix: each writes its own bits of the rows, in any
+        order."""
+        kind, columns = buffer.kind, buffer.columns
+        for name, tensor in (("codes", ref), ("scales", ref.scales), ("biases", ref.biases)):
+            launch = place_launch(name, columns, kind)
+            units, row_bytes = launch.constants["K"], launch.constants["SRC_BYTES"]
+            _check_row(tensor.name, row_bytes)
+            yield Upload(tensor.name, tensor.file, tensor.offset + part.first * row_bytes,
+                         row_bytes, part.rows, self._buffers[buffer.name], part.row0,
+                         4 * kind.row_words(columns), self.pipeline("repack", launch), units,
+                         ref.encoding, kind.name, columns, 0, name)
+
     def _upload(self, buffer, part, ref):
         kind, columns = buffer.kind, buffer.columns
         head_dim = part.head_dim if ref.rope_interleaved else 0
         row_bytes = data_bytes(ref.encoding, columns)
         dst_row_bytes = 4 * kind.row_words(columns)
-        if row_bytes > SLICE:
-            raise EngineError(
-                "E_UNSUPPORTED_TENSOR", tensor=part.tensor, detail=f"one row has {row_bytes} bytes"
-            )
+        _check_row(part.tensor, row_bytes)
         plain = kind.family == "dense" and ref.encoding == kind.dtype and not head_dim and (
             row_bytes == dst_row_bytes or part.rows == 1 and row_bytes % 4 == 0)
         pipeline = -1
@@ -144,6 +159,13 @@ class _Scheduler:
         return Upload(part.tensor, ref.file, offset, row_bytes, part.rows,
                       self._buffers[buffer.name], part.row0, dst_row_bytes, pipeline,
                       units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
+
+
+def _check_row(tensor, row_bytes):
+    if row_bytes > SLICE:
+        raise EngineError(
+            "E_UNSUPPORTED_TENSOR", tensor=tensor, detail=f"one row has {row_bytes} bytes"
+        )
 
 
 def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):

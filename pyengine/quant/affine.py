@@ -21,9 +21,9 @@ def pack(codes, scales, biases, kind):
         bytes_ = bytes_[:, 0::2] | bytes_[:, 1::2] << np.uint8(4)  # low nibble first
     words = kind.code_words(K)
     out[:, :words] = np.ascontiguousarray(bytes_).view("<u4")
-    dtype = "<f2" if kind.scale == "f16" else "<f4"
-    with np.errstate(over="ignore", invalid="ignore"):
-        pairs = np.stack([scales, biases], axis=-1).astype(dtype)  # (N, G, 2)
+    pairs = np.stack([scales, biases], axis=-1).astype(np.float32)  # (N, G, 2)
+    if kind.scale != "f32":
+        pairs = to_bf16(pairs) if kind.scale == "bf16" else _to_f16(pairs)
     out[:, words : words + kind.scale_words(K)] = pairs.reshape(N, -1).view("<u4")
     return out
 
@@ -45,6 +45,8 @@ def unpack_parts(packed, kind, K):
     if kind.bits == 4:
         codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(N, K)
     pairs = np.ascontiguousarray(packed[:, words : words + kind.scale_words(K)], "<u4")
+    if kind.scale == "bf16":
+        pairs = from_bf16(pairs.view("<u2"))
     pairs = pairs.view("<f2" if kind.scale == "f16" else "<f4").astype(np.float32).reshape(N, -1, 2)
     return codes, pairs[..., 0], pairs[..., 1]
 
@@ -68,10 +70,12 @@ def quantize(w, kind):
     bits.
 
     With f16 scales, |scale| is kept in [2^-14, 65504] and |bias| below 65504. Raises E_BAD_REQUEST
-    when `kind` is not affine or its group does not divide K.
+    when `kind` is not affine, has bf16 scales (too coarse for 8 bits; only read from files), or its
+    group does not divide K.
     """
-    if kind.family != "affine":
-        raise EngineError("E_BAD_REQUEST", param="kind", got=kind.name, wanted="an affine kind")
+    if kind.family != "affine" or kind.scale == "bf16":
+        wanted = "an affine kind with f16 or f32 scales"
+        raise EngineError("E_BAD_REQUEST", param="kind", got=kind.name, wanted=wanted)
     N, K = w.shape
     kind.code_words(K)
     groups = np.asarray(w, np.float32).reshape(N, K // kind.group, kind.group)

@@ -99,6 +99,23 @@ def repack(raw, encoding, N, K, kind, rope_head_dim=0):
     return unpermute_rope(packed, rope_head_dim) if rope_head_dim else packed
 
 
+def place(raw, part, rows, kind):
+    """Writes one tensor of an MLX matrix, `part` "codes", "scales" or "biases", into weight rows.
+
+    raw: its bytes, row-major. rows: uint32 [N, row_words], of which only that part changes."""
+    N = len(rows)
+    if part == "codes":
+        words = np.frombuffer(raw, "<u4").reshape(N, -1)
+        rows[:, : words.shape[1]] = words
+        return
+    slot = ("scales", "biases").index(part)
+    dtype = "<u4" if kind.scale == "f32" else "<u2"
+    found = np.frombuffer(raw, dtype).reshape(N, -1)
+    codes = found.shape[1] * kind.group * kind.bits // 32  # words
+    at = codes * 4 // found.itemsize + slot
+    rows.view(dtype)[:, at : at + 2 * found.shape[1] : 2] = found
+
+
 def unpermute_rope(rows, head_dim):
     """rows [N, W] in llama.cpp's interleaved order -> Hugging Face's order of halves."""
     N, W = rows.shape

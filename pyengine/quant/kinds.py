@@ -1,9 +1,9 @@
 """`WeightKind`: how a matrix lies on the GPU, and which kind a file's encoding or a `--quant` name
 asks for.
 
-Row layout (docs/architecture.md, "Bytes"): codes, then one scale word (f16 pair) or two (f32) per
-group, then zeros up to a multiple of 4 words. Everything here is plain integers: no numpy, so
-planning needs none.
+Row layout (docs/architecture.md, "Bytes"): codes, then one scale word (f16 or bf16 pair) or two
+(f32) per group, then zeros up to a multiple of 4 words. Everything here is plain integers: no
+numpy, so planning needs none.
 """
 
 import re
@@ -14,12 +14,13 @@ from pyengine.errors import EngineError
 GROUPS = (128, 64, 32, 16)
 DENSE = ("f32", "f16", "bf16")
 QUANT_NAMES = ("keep", "affine4-g32", "affine4-g64", "affine8-g64", "mixed4")
-_NAME = re.compile(r"affine(4|8)_g(16|32|64|128)_(f16|f32)|dense_(f32|f16|bf16)")
+_WANTED = "affine{4|8}_g{16|32|64|128}_{f16|bf16|f32} or dense_{f32|f16|bf16}"
+_NAME = re.compile(r"affine(4|8)_g(16|32|64|128)_(f16|bf16|f32)|dense_(f32|f16|bf16)")
 
 
 @dataclass(frozen=True)
 class WeightKind:
-    """`affine` (bits 4|8, group 16..128, scale f16|f32) or `dense` (dtype f32|f16|bf16)."""
+    """`affine` (bits 4|8, group 16..128, scale f16|bf16|f32) or `dense` (dtype f32|f16|bf16)."""
 
     family: str
     bits: int = 0
@@ -33,7 +34,7 @@ class WeightKind:
                 "E_BAD_REQUEST",
                 param="kind",
                 got=self.name,
-                wanted="affine{4|8}_g{16|32|64|128}_{f16|f32} or dense_{f32|f16|bf16}",
+                wanted=_WANTED,
             )
 
     @property
@@ -52,7 +53,7 @@ class WeightKind:
                 "E_BAD_REQUEST",
                 param="kind",
                 got=name[:80],
-                wanted="affine{4|8}_g{16|32|64|128}_{f16|f32} or dense_{f32|f16|bf16}",
+                wanted=_WANTED,
             )
         bits, group, scale, dtype = match.groups()
         return cls("dense", dtype=dtype) if dtype else cls("affine", int(bits), int(group), scale)
@@ -70,10 +71,10 @@ class WeightKind:
         return K * self.bits // 32
 
     def scale_words(self, K):
-        """u32 words of one row's scales and biases: a group has one as f16, two as f32."""
+        """u32 words of one row's scales and biases: a group has two as f32, else one."""
         if self.family == "dense":
             return 0
-        return K // self.group * (1 if self.scale == "f16" else 2)
+        return K // self.group * (2 if self.scale == "f32" else 1)
 
     def row_words(self, K):
         """u32 words of one row, padded to a multiple of 4 so that vec4<u32> loads line up."""
@@ -88,7 +89,7 @@ class WeightKind:
         """Bits per weight without row padding."""
         if self.family == "dense":
             return 32.0 if self.dtype == "f32" else 16.0
-        return self.bits + (32 if self.scale == "f16" else 64) / self.group
+        return self.bits + (64 if self.scale == "f32" else 32) / self.group
 
 
 # K-quants multiply two scales, which f16 cannot hold exactly: they take f32.
@@ -109,13 +110,19 @@ _QUANT = {  # name: ((bits, group) of a matrix, (bits, group) of the embedding a
 }
 
 
+def is_joined(encoding):
+    """True for a matrix whose codes, scales and biases are tensors of their own (MLX)."""
+    return encoding.startswith("affine")
+
+
 def for_encoding(encoding, K, tensor="?"):
-    """The kind that holds `encoding` exactly (`--quant keep`), for rows of K elements.
+    """The kind that holds `encoding` exactly (`--quant keep`), for rows of K elements; the name of
+    an affine kind is an encoding too: that of an MLX matrix.
 
     Raises E_UNSUPPORTED_TENSOR (integers and unknown encodings) and E_BAD_REQUEST when K does not
     fit the group.
     """
-    kind = _KEEP.get(encoding)
+    kind = WeightKind.parse(encoding) if is_joined(encoding) else _KEEP.get(encoding)
     if kind is None:
         raise EngineError(
             "E_UNSUPPORTED_TENSOR",
@@ -130,11 +137,15 @@ def resolve_quant(quant_name, encoding, is_embedding_or_head, K):
     """The kind of a matrix [*, K] under a `--quant` name (DESIGN section 2).
 
     A group that does not divide K gives way to the next smaller one, then to dense. Raises
-    E_BAD_REQUEST for an unknown name and E_UNSUPPORTED_TENSOR for an encoding without weights.
+    E_BAD_REQUEST for an unknown name and for another quantisation of MLX's, E_UNSUPPORTED_TENSOR
+    for an encoding without weights.
     """
     kept = for_encoding(encoding, K)
     if quant_name == "keep":
         return kept
+    if is_joined(encoding):
+        raise EngineError("E_BAD_REQUEST", param="quant", got=quant_name,
+                          wanted=f"keep, as the file holds {encoding}")
     if quant_name not in _QUANT:
         raise EngineError(
             "E_BAD_REQUEST", param="quant", got=quant_name, wanted=", ".join(QUANT_NAMES)

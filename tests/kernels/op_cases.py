@@ -9,7 +9,7 @@ from tests.kernels.one_op import Case
 SIZES = (1, 7, 83, 769)
 ROWS = ((2, 1), (16, 16), (16, 7), (17, 17), (128, 83))  # T and n
 AFFINE = tuple(f"affine{bits}_g{group}_{scale}" for bits, group, scale
-               in product((4, 8), (16, 32, 64, 128), ("f16", "f32")))
+               in product((4, 8), (16, 32, 64, 128), ("f16", "bf16", "f32")))
 KINDS = (*AFFINE, "dense_f32", "dense_f16", "dense_bf16")
 # (positions, n, T): around the rotation tables' step of 64 and attention's tiles of 64
 PLACES = ((0, 1, 1), (6, 1, 1), (62, 1, 1), (63, 1, 1), (64, 1, 1), (82, 1, 1), (127, 1, 1),

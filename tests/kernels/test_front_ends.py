@@ -10,7 +10,7 @@ from pyengine.compile import compile_model
 from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_path
 from pyengine.kernels import source
-from pyengine.kernels.repack import repack_launch
+from pyengine.kernels.repack import place_launch, repack_launch
 from pyengine.kernels.spec import Caps
 from pyengine.quant.kinds import WeightKind, for_encoding
 from tests.kernels import op_cases, tint
@@ -37,7 +37,12 @@ def repack_shaders():
     """{variant key: [shader]} of every pair of encoding and kind that repack takes."""
     found = {}
     kinds = [WeightKind.parse(name) for name in op_cases.KINDS]
-    for encoding in {variant["encoding"] for variant in kernels.repack.VARIANTS}:
+    for kind in (kind for kind in kinds if kind.family == "affine"):
+        for part in ("codes", "scales", "biases"):
+            launch = place_launch(part, 768, kind)
+            key = source.variant_key("repack", launch.variant)
+            found.setdefault(key, []).append(source.wgsl("repack", launch))
+    for encoding in kernels.repack.FLOATS + kernels.repack.BLOCKED:
         for kind in kinds:
             for head_dim in (0, 64):
                 try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from pyengine.device.api import reads
 from pyengine.device.native import NativeDevice
 from pyengine.device.numpy_ref import NumpyDevice
 from pyengine.errors import EngineError
+from pyengine.formats.checkpoint import TensorRef
+from pyengine.formats.source import BytesSource
 from pyengine.kernels.repack import BLOCKED, FLOATS, VARIANTS
 from pyengine.plan.plan import JOBS, SLICE
 from pyengine.quant import affine
 from pyengine.quant.blocks import BLOCKS
 from pyengine.quant.kinds import WeightKind, for_encoding
-from tests.kernels.repack_kit import Tensor, raw_bytes, uploaded, wanted
+from tests.formats.mlx_writer import float_bytes
+from tests.kernels.repack_kit import Tensor, plan_uploads, raw_bytes, upload, uploaded, wanted
 
 ENCODINGS = FLOATS + BLOCKED
 
@@ -230,6 +234,43 @@ def test_numpy_uploads_the_same(device):
     check_exact(tensors, NumpyDevice(), gap=1)
 
 
+# ---- codes, scales and biases that are tensors of their own (MLX) ---------------------------------
+
+
+def joined(kind, rows, columns, gap, seed=11):
+    """(file, TensorRef with its scales and biases, the weight rows that they make)."""
+    rng, groups = np.random.default_rng(seed), columns // kind.group
+    codes = rng.integers(0, 1 << kind.bits, (rows, columns)).astype(np.uint8)
+    pairs = rng.normal(size=(2, rows, groups)).astype(np.float16).astype(np.float32)
+    if kind.scale == "bf16":
+        pairs = affine.from_bf16(affine.to_bf16(pairs))
+    packed = affine.pack(codes, *pairs, kind)
+    words = packed[:, :kind.code_words(columns)]
+    file, refs = bytearray(), {}
+    for name, array in (("w.biases", pairs[1]), ("w.scales", pairs[0]), ("w", words)):
+        raw = array.tobytes() if name == "w" else float_bytes(array, kind.scale)[2]
+        file += bytes([0xAA] * gap)
+        refs[name] = TensorRef(name, array.shape, kind.scale, 0, len(file), len(raw))
+        file += raw
+    ref = replace(refs["w"], encoding=kind.name, scales=refs["w.scales"], biases=refs["w.biases"])
+    return BytesSource("weights.bin", bytes(file)), ref, packed
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2, 3])
+@pytest.mark.parametrize("scale", ["f16", "bf16", "f32"])
+@pytest.mark.parametrize("bits, group, rows, columns", [
+    (4, 64, 83, 192), (8, 32, 7, 32), (4, 128, 1, 128), (8, 64, 5125, 1024)])
+def test_joined_tensors_make_weight_rows(device, bits, group, rows, columns, scale, gap):
+    """The largest needs two slices for its codes, which end within its rows' scales."""
+    kind = WeightKind("affine", bits, group, scale)
+    source, ref, want = joined(kind, rows, columns, gap)
+    for target in (device, NumpyDevice()):
+        plan = plan_uploads([Tensor("w", kind.name, rows, columns, kind.name)], {"w": ref},
+                            target.caps)
+        found, _ = asyncio.run(upload(target, plan, source))
+        assert (found["w"] == want.reshape(-1)).all()
+
+
 # ---- refusals ----------------------------------------------------------------------------------
 
 
@@ -254,5 +295,6 @@ def one(tensor):
 
 def test_every_variant_is_tested():
     """The encodings and modes above are those of the table."""
-    assert {v["encoding"] for v in VARIANTS} == set(ENCODINGS) <= set(BLOCKS)
-    assert {v["mode"] for v in VARIANTS} == {"exact", "quantize", "dense"}
+    found = {v["encoding"] for v in VARIANTS if v["mode"] != "place"}
+    assert found == set(ENCODINGS) <= set(BLOCKS)
+    assert {v["mode"] for v in VARIANTS} == {"exact", "quantize", "dense", "place"}

@@ -9,7 +9,7 @@ AFFINE = [
     f"affine{bits}_g{group}_{scale}"
     for bits in (4, 8)
     for group in (16, 32, 64, 128)
-    for scale in ("f16", "f32")
+    for scale in ("f16", "bf16", "f32")
 ]
 DENSE = ["dense_f32", "dense_f16", "dense_bf16"]
 

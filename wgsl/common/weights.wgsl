@@ -5,10 +5,15 @@
 {% set vecs = block // 4 %}
 const BLOCK: u32 = {{ block }}u;
 const BLOCKS: u32 = (K + BLOCK - 1u) / BLOCK;
-{% if scale == "f16" %}
+{% if scale in ("f16", "bf16") %}
 fn scale_bias(row: u32, group: u32) -> vec2<f32> {
   let word = CODE_WORDS + group;
-  return unpack2x16float(w[row * ROW_VECS + word / 4u][word % 4u]);
+  let pair = w[row * ROW_VECS + word / 4u][word % 4u];
+  {% if scale == "bf16" %}
+  return bitcast<vec2<f32>>(vec2<u32>(pair << 16u, pair & 0xffff0000u));
+  {% else %}
+  return unpack2x16float(pair);
+  {% endif %}
 }
 {% elif scale == "f32" %}
 fn scale_bias(row: u32, group: u32) -> vec2<f32> {
