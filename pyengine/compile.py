@@ -7,7 +7,7 @@ from pyengine import kernels, models
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
-from pyengine.ir import sample_ops, split_ops  # noqa: F401  registers their ops
+from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.graph import Value
 from pyengine.ir.ops import OPS
 from pyengine.ir.verify import verify

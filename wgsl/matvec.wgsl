@@ -6,6 +6,8 @@
    norm: x is RMS-normalised first (every workgroup does it: K is small, a round trip is not).
    post: before that, x becomes before + x / rms(x) * (post_gain + SHIFT), which workgroup 0 also writes to `summed`.
    glu: row r is the gate and row r + N the up projection of output r; y = silu(gate) * up (SwiGLU), or GELU's tanh form.
+   conv: the first CHANNELS outputs become silu(causal convolution) of TAPS taps; `ring` holds the inputs of the last positions
+   (pyengine/ir/hybrid_ops.py), and the thread that owns an output alone touches its channel.
    Constants: K, N (outputs), COL, ROWS, LANES, EPS, SHIFT (added to gains), GELU, and those of common/weights.wgsl. #}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
@@ -23,6 +25,10 @@
 {% endif %}
 {% if residual %}
 {{ binding() }} var<storage, read_write> residual: array<f32>;
+{% endif %}
+{% if conv %}
+{{ binding() }} var<storage, read> taps: array<f32>;
+{{ binding() }} var<storage, read_write> ring: array<f32>;
 {% endif %}
 {{ binding() }} var<storage, read> state: array<u32>;
 {% if not into %}
@@ -137,6 +143,20 @@ fn activated(gate: f32) -> f32 {
 }
 {% endif %}
 
+{% if conv %}
+// what becomes of output c
+fn convolved(c: u32, newest: f32) -> f32 {
+  if (c >= CHANNELS) { return newest; }
+  let pos = state[0];
+  var sum = newest * taps[c * TAPS + TAPS - 1u];
+  for (var back = 1u; back < TAPS; back++) {
+    if (pos >= back) { sum += ring[(pos - back) % TAPS * CHANNELS + c] * taps[c * TAPS + TAPS - 1u - back]; }
+  }
+  ring[pos % TAPS * CHANNELS + c] = newest;
+  return sum / (1.0 + exp(-sum));
+}
+
+{% endif %}
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   if (state[2] != 0u) { return; }
@@ -181,7 +201,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let up = reduce_lanes(tid, lane, dot(up{{ r }}, vec4<f32>(1.0)));
     {% endif %}
     if (lane == 0u && out{{ r }} < N) {
-      y[COL + out{{ r }}] = {{ "activated(sum) * up" if glu else "sum" }}{{ " + residual[out" ~ r ~ "]" if residual }};
+      y[COL + out{{ r }}] = {{ "activated(sum) * up" if glu else "convolved(out" ~ r ~ ", sum)" if conv else "sum" }}{{ " + residual[out" ~ r ~ "]" if residual }};
     }
   }
   {% endfor %}

@@ -4,7 +4,7 @@ import time
 
 from pyengine.decode import state as st
 from pyengine.device.api import Runner, upload_bytes
-from pyengine.ir import sample_ops, split_ops  # noqa: F401  registers their ops
+from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
 from pyengine.lazy import np

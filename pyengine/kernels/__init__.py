@@ -1,12 +1,12 @@
 """The kernel table: for each op its kernels in order of preference; the last of each list supports
 every shape."""
 from pyengine.errors import EngineError
-from pyengine.kernels import attention, basic, matmul, matvec, repack, sample, split
+from pyengine.kernels import attention, basic, hybrid, matmul, matvec, repack, sample, split
 from pyengine.kernels.spec import check_grid
 
 SPECS = (matvec.SPECS + matmul.SPECS + basic.SPECS + attention.SPECS + split.SPECS
-         + sample.SPECS)
-FUSIONS = matvec.FUSIONS + split.FUSIONS
+         + hybrid.SPECS + sample.SPECS)
+FUSIONS = matvec.FUSIONS + split.FUSIONS + hybrid.FUSIONS
 
 
 def choose(node, values, caps):

@@ -25,9 +25,10 @@ FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual":
          "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True},
          "add_norm_linear": {"norm": True, "post": True},
          "add_norm_gate_up": {"norm": True, "glu": True, "post": True},
+         "norm_linear_conv": {"norm": True, "conv": True},
          "combine_linear": {"combine": True},
          "combine_linear_add": {"combine": True, "residual": True}}
-ALL_FLAGS = ("into", "residual", "norm", "glu", "post", "combine")
+ALL_FLAGS = ("into", "residual", "norm", "glu", "post", "conv", "combine")
 
 
 # (row groups a workgroup, lanes a row, rows a thread), the default first: a software device runs
@@ -82,6 +83,8 @@ def _launch(op):
                           "SHIFT": float(view.attrs.get("shift", 0.0))}
         if flags["glu"]:
             constants["GELU"] = view.attrs.get("act") == "gelu_tanh"
+        if flags["conv"]:
+            constants |= {"CHANNELS": view.attrs["channels"], "TAPS": view.attrs["taps"]}
         if flags["combine"]:
             constants |= parts_constants(view.attrs)
         return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,

@@ -43,14 +43,16 @@ class Case:
 
 
 ROLES = {"weight": "weight", "table": "weight", "gain": "weight", "coarse": "const",
-         "post_gain": "weight", "bias": "weight", "gains": "weight", "fine": "const", "k_cache": "state", "v_cache": "state"}
+         "post_gain": "weight", "bias": "weight", "gains": "weight", "fine": "const", "k_cache": "state", "v_cache": "state",
+         "taps": "weight", "a_log": "weight", "dt_bias": "weight", "ring": "state", "s": "state"}
+VECTORS = ("gain", "post_gain", "taps", "a_log", "dt_bias")
 
 
 def graph_of(case, graph_name="op"):
     """-> Graph, Weights: one node with every output in a buffer of its own."""
     weights = Weights(lambda tensor, columns, embedding: WeightKind.parse(kinds[tensor]))
     kinds = {name: dtype for name, _, dtype in case.inputs if dtype not in ELEMENT_BYTES}
-    kinds["gain"] = kinds["post_gain"] = "dense_f32"
+    kinds.update(dict.fromkeys(VECTORS, "dense_f32"))
     graph = Graph(graph_name, case.rows)
     for name, shape, dtype in case.inputs:
         role, buffer = ROLES.get(name, "io"), ""
@@ -97,6 +99,16 @@ def tables(name, shape, rng):
     return np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
 
 
+def chunks(case, shape):
+    """What delta_chunks makes of the case's first operand and of gates as they may be."""
+    rng = case.rng()
+    given = {name: operand(case, name, size, dtype, rng)[1] for name, size, dtype in case.inputs[:1]}
+    heads = dict(case.attrs)["value_heads"]
+    gates = (np.linspace(-1, 1, heads, dtype=np.float32),) * 2
+    state = np.frombuffer(state_bytes(case), np.uint32)
+    return OPS["delta_chunks"].reference(dict(case.attrs), *given.values(), *gates, state)[0]
+
+
 def operand(case, name, shape, dtype, rng):
     """-> (bytes for the device, array for the reference)."""
     if name in ("weight", "table", "bias", "gains"):
@@ -109,6 +121,8 @@ def operand(case, name, shape, dtype, rng):
         array = rng.integers(0, next(s for k, s, _ in case.inputs if k == "table")[0], shape)
     else:
         array = 2 * rng.normal(size=shape)
+    if name == "chunks":
+        array = chunks(case, shape)
     array = array.astype(DTYPES[dtype])
     return _poison(case, name, array), array
 
@@ -133,7 +147,12 @@ def _poison(case, name, array):
         array[:, ~np.isin(np.arange(array.shape[1]), seen_slots(case, array.shape[1]))] = bad
     elif name == "parts":
         array[active_parts(case):] = bad
-    elif name not in ("gain", "post_gain", "coarse", "fine", "y") and len(array) == case.rows > case.n:
+    elif name in ("ring", "s"):  # nothing comes before position 0
+        if case.pos == 0:
+            array[:] = bad
+        elif name == "ring":
+            array[case.pos % len(array)] = bad
+    elif name not in (*VECTORS, "coarse", "fine", "y") and len(array) == case.rows > case.n:
         array[case.n:] = bad
     slack = -array.nbytes % 16 // array.itemsize
     return array.tobytes() + np.full(slack, bad, array.dtype).tobytes()
@@ -197,12 +216,29 @@ def reference(case, given, outputs):
 # ---- judging -----------------------------------------------------------------------------------
 
 
+def _chunk_part(case, mask):
+    """What delta_chunks writes: the valid rows of each chunk's two squares and four vectors."""
+    size = min(64, case.rows)
+    for c in range(-(-case.n // size)):
+        m = min(size, case.n - c * size)
+        mask[c, :, :2 * size * size].reshape(-1, 2, size, size)[:, :, :m, :m] = True
+        mask[c, :, 2 * size * size:].reshape(-1, 4, size)[:, :, :m] = True
+
+
 def written_part(case, name, array):
     """The elements that the op defines, and a mask of them over `array`."""
     mask = np.zeros(array.shape, bool)
     attrs = dict(case.attrs)
     if name.endswith("_cache"):  # what rope writes
         mask[:, np.arange(case.pos, case.pos + case.n) % array.shape[1]] = True
+    elif name == "s":
+        mask[:] = True
+    elif name == "ring":
+        mask[np.arange(case.pos, case.pos + case.n)[-len(array):] % len(array)] = True
+    elif name == "chunks" or case.op == "delta_chunks":
+        _chunk_part(case, mask)
+    elif case.op == "short_conv":
+        mask[:case.n, :attrs["channels"]] = True
     elif case.op in ("linear", "linear_into"):
         rows = next(shape for key, shape, _ in case.inputs if key == "weight")[0]
         col = attrs.get("col", 0)

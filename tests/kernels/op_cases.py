@@ -4,6 +4,7 @@ import random
 from itertools import product
 
 from pyengine.quant.kinds import WeightKind
+from tests.kernels import hybrid_cases
 from tests.kernels.one_op import Case
 
 SIZES = (1, 7, 83, 769)
@@ -45,6 +46,12 @@ def weight_cases(op, kind):
             attrs = (("act", "gelu_tanh"), *attrs)
         if op == "linear_add":
             yield Case(op, (), (x, weight, ("residual", (1, rows), "f32")))
+        elif op == "norm_linear_conv":
+            channels, taps = -(-rows // 2), 2 + rows % 3
+            attrs += (("channels", channels), ("taps", taps))
+            state = (("taps", (channels * taps,), "f32"), ("ring", (taps, channels), "f32"))
+            for pos in (0, 2, 83):
+                yield Case(op, attrs, (x, gain, weight, *state), pos=pos)
         elif op.startswith("norm"):
             yield Case(op, attrs, (x, gain, weight))
         elif op.startswith("add_norm"):
@@ -170,7 +177,7 @@ def groups():
     found = {}
     for kind in KINDS:
         for op in ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up",
-                   "add_norm_linear", "add_norm_gate_up"):
+                   "add_norm_linear", "add_norm_gate_up", "norm_linear_conv"):
             found[f"{op}-{kind}"] = list(weight_cases(op, kind))
         for op in ("linear", "linear_into"):
             found[f"{op}-rows-{kind}"] = list(rows_cases(op, kind))
@@ -187,7 +194,7 @@ def groups():
         for op in ("attention_parts", "rope_attention_parts"):
             found[f"{op}-{kv}"] = list(parts_cases(op, kv))
     found["attention_combine"] = list(combine_cases("attention_combine"))
-    return found
+    return found | hybrid_cases.groups()
 
 
 def sample(name, cases, count):
