@@ -35,6 +35,8 @@ ALL_FLAGS = ("into", "residual", "norm", "glu", "post", "conv", "combine")
 # whole rows in one thread, because barriers are dear there; a GPU splits a row over lanes
 SOFTWARE_TILINGS = ((16, 1, 4), (16, 1, 1), (64, 1, 1))
 WIDE_TILINGS = ((8, 32, 1), (4, 32, 1), (4, 64, 1), (2, 32, 4), (8, 16, 1))
+MANY_TILINGS = ((8, 32, 4), (8, 32, 1), (4, 32, 1), (2, 32, 4))
+MANY_ROWS = 8192  # from here on (heads) each load of x serves several rows
 NARROW_TILINGS = ((8, 8, 1), (16, 8, 1), (4, 8, 4))
 
 
@@ -53,7 +55,8 @@ def _tunable(op):
             return None
         rows, columns = weight.shape
         tilings = (SOFTWARE_TILINGS if caps.software
-                   else WIDE_TILINGS if columns >= 256 else NARROW_TILINGS)
+                   else NARROW_TILINGS if columns < 256
+                   else WIDE_TILINGS if rows < MANY_ROWS else MANY_TILINGS)
         return Tunable(f"{op} {rows}x{columns} {weight.dtype}", tuple(
             {"groups": groups, "lanes": lanes, "rows": many} for groups, lanes, many in tilings))
 

@@ -3,7 +3,7 @@ nothing, long ones are read by many workgroups at once."""
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div, variants
 from pyengine.passes.fuse import Fusion
 
-SPLITS = 64     # parts at most: beyond SPLITS * SPAN positions each takes more
+SPLITS = 32     # parts at most: beyond SPLITS * SPAN positions each takes more
 SPAN = 64       # positions of a part
 THREADS = ({"threads": 128}, {"threads": 64}, {"threads": 256})
 TUNED_AT = 2047  # position at which THREADS are compared
