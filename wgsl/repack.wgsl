@@ -6,7 +6,7 @@
    place: one field a unit, the codes, scales or biases of an MLX matrix, into word FIRST + STRIDE * unit of the row; 16-bit
    ones into the half at SHIFT, beside what an earlier dispatch wrote.
    Constants: K, SRC_BYTES (per row), ROW_WORDS, CODE_WORDS, GROUP, HEAD (head size of rows in llama.cpp's
-   interleaved RoPE order, or 0). #}
+   interleaved RoPE order, or 0), ADD (to every value of a dense f32 row). #}
 @group(0) @binding(0) var<storage, read> src: array<u32>;
 @group(0) @binding(1) var<storage, read_write> dst: array<u32>;
 @group(0) @binding(2) var<uniform> job: vec4<u32>;
@@ -132,7 +132,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let word = index % words;
   if (row >= job.y) { return; }
   {% if dtype == "f32" %}
-  dst[destination(row) + word] = bitcast<u32>(value(row, word));
+  var found = value(row, word);
+  if (ADD != 0.0) { found += ADD; }  // a sum with 0 would turn -0 over
+  dst[destination(row) + word] = bitcast<u32>(found);
   {% else %}
   let at = row * SRC_BYTES + 4u * word;  // a copy of 16-bit values
   var bits = byte_at(at) | (byte_at(at + 1u) << 8u);

@@ -41,10 +41,12 @@ class NumpyRunner(Runner):
 
     def _put(self, upload, raw):
         kind, start = WeightKind.parse(upload.kind), upload.row0 * upload.dst_row_bytes
-        if upload.part == "rows":
+        if upload.part in ("rows", "shifted"):
             packed = blocks.repack(
                 raw, upload.encoding, upload.rows, upload.columns, kind, upload.head_dim
             )
+            if upload.part == "shifted":
+                packed.view("<f4")[:, :upload.columns] -= 1
             self.write(upload.buffer, start, packed.tobytes())
             return
         memory = self._memory[upload.buffer][start:start + upload.rows * upload.dst_row_bytes]

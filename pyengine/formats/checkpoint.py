@@ -24,7 +24,7 @@ class TensorRef:
 
     `rope_interleaved`: its rows are in llama.cpp's order for RoPE; the repack undoes that.
     `scales`, `biases`: refs of an MLX matrix, whose own bytes are the codes. `shifted`: a gain that
-    has its 1 already where the family stores gain - 1.
+    has its 1 already where the family stores gain - 1; the repack takes it off again.
     """
 
     name: str

@@ -37,12 +37,13 @@ class Quantization:
             return None
         if not isinstance(found, dict):
             _refuse(field, brief(found), "an object")
+        default = _bits_and_group(field, found)  # first: it tells whose quantisation this is
         exceptions = {
             plain(path): _exception(f"{field}.{path[:120]}", value, found)
             for path, value in found.items()
             if isinstance(value, dict) or path not in OPTIONS
         }
-        return cls(_bits_and_group(field, found), exceptions)
+        return cls(default, exceptions)
 
     def of_module(self, path):
         """(bits, group) of a module, None for one that is not quantised."""

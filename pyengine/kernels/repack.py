@@ -32,9 +32,9 @@ VARIANTS = (
 )
 
 
-def repack_launch(encoding, columns, kind, head_dim=0):
+def repack_launch(encoding, columns, kind, head_dim=0, add=0.0):
     """The `Launch` (grid unset: it depends on the slice) that turns rows of `columns` elements into
-    `kind`.
+    `kind`, plus `add` where that is dense f32.
 
     Raises `E_UNSUPPORTED_TENSOR` for a pair of encoding and kind without a kernel."""
     if kind.family == "dense":
@@ -56,6 +56,7 @@ def repack_launch(encoding, columns, kind, head_dim=0):
         "ROW_WORDS": kind.row_words(columns),
         "CODE_WORDS": kind.code_words(columns),
         "GROUP": kind.group if kind.family == "affine" else 1,
+        "ADD": float(add),
     }
     return Launch(variant, constants, (0, 0, 0))
 

@@ -47,7 +47,8 @@ class Dispatch:
 @dataclass(frozen=True)
 class Upload:
     """Rows of a file's tensor into a weight buffer. `pipeline` -1: the bytes are rows already,
-    copied as they are. `part`: which of an MLX matrix's tensors this is, "rows" for any other."""
+    copied as they are. `part`: which of an MLX matrix's tensors this is, "shifted" for a gain
+    that loses its 1, "rows" for any other."""
     tensor: str
     file: int
     offset: int

@@ -126,10 +126,10 @@ class _Scheduler:
                     found.append(self._upload(buffer, part, ref))
         self.plan.uploads = sorted(found, key=lambda u: (u.file, u.offset))
 
-    def _repack(self, tensor, encoding, columns, kind, head_dim):
+    def _repack(self, tensor, *arguments):
         """The repack kernel's pipeline. Raises `E_UNSUPPORTED_TENSOR` with the tensor's name."""
         with naming_tensor(tensor):
-            return self.pipeline("repack", repack_launch(encoding, columns, kind, head_dim))
+            return self.pipeline("repack", repack_launch(*arguments))
 
     def _joined_uploads(self, buffer, part, ref):
         """The three uploads of an MLX matrix: each writes its own bits of the rows, in any
@@ -150,15 +150,17 @@ class _Scheduler:
         row_bytes = data_bytes(ref.encoding, columns)
         dst_row_bytes = 4 * kind.row_words(columns)
         _check_row(part.tensor, row_bytes)
+        add = -1.0 if ref.shifted else 0.0
         plain = kind.family == "dense" and ref.encoding == kind.dtype and not head_dim and (
-            row_bytes == dst_row_bytes or part.rows == 1 and row_bytes % 4 == 0)
+            not add and (row_bytes == dst_row_bytes or part.rows == 1 and row_bytes % 4 == 0))
         pipeline = -1
         if not plain:
-            pipeline = self._repack(part.tensor, ref.encoding, columns, kind, head_dim)
+            pipeline = self._repack(part.tensor, ref.encoding, columns, kind, head_dim, add)
         offset = ref.offset + part.first * row_bytes
         return Upload(part.tensor, ref.file, offset, row_bytes, part.rows,
                       self._buffers[buffer.name], part.row0, dst_row_bytes, pipeline,
-                      units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim)
+                      units_per_row(columns, kind), ref.encoding, kind.name, columns, head_dim,
+                      "shifted" if add else "rows")
 
 
 def _check_row(tensor, row_bytes):

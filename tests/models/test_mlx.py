@@ -1,6 +1,7 @@
 """MLX checkpoints: the twins of the tiny models, and every shape of the format against formulas in
 f64."""
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 
@@ -139,3 +140,17 @@ def test_shifted_gains_are_marked():
     assert marked["model.norm.weight"].shifted and not marked["model.embed_tokens.weight"].shifted
     assert marked["model.layers.0.linear_attn.conv1d.weight"].shape == (8, 1, 4)
     assert not any(ref.shifted for ref in opened(c, data).tensors.values())
+
+
+@pytest.mark.parametrize("on", LIMITS)
+@pytest.mark.parametrize("scale", ["f32", "f16", "bf16"])
+def test_shifted_gains_lose_their_one(on, scale):
+    c = config(num_hidden_layers=1)
+    w = tensors(c)
+    gains = {name: array + 1 for name, array in w.items() if array.ndim == 1}
+    c, data, held = checkpoint_of(c, {**w, **gains}, scale=scale)
+    source = opened(c, data)
+    source.tensors = {n: dataclasses.replace(ref, shifted=n in gains)
+                      for n, ref in source.tensors.items()}
+    want = reference_logits(c, {n: a - 1 if n in gains else a for n, a in held.items()}, IDS)
+    assert np.abs(logits(source, IDS, on, quant=None) - want).max() < 1e-4 * want.std()
