@@ -40,6 +40,7 @@ class CompiledModel:
     quant: str
     kv: str
     graphs: tuple
+    ring: tuple | None = None  # (positions, slack) of the shortest ring that wraps
 
 
 def _is_quantised(tensors):
@@ -180,11 +181,11 @@ def compile_model(
     check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
     known = None if tensors is None else _Tensors(tensors)
     weights = Weights(_kind_of(config, known, quant, encodings), check, caps.max_weight)
-    consts, graphs = {}, []
+    consts, graphs, slack = {}, [], max(_prefill_rows(context), default=1)
     for name, rows in [("decode", 1)] + [
         (f"prefill{rows}", rows) for rows in _prefill_rows(context)
     ]:
-        b = Builder(name, rows, context, weights, kv, caps.max_binding, consts)
+        b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack)
         b.graph.outputs = (family.build(cfg, b),)
         graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))
         if missing:
@@ -192,11 +193,20 @@ def compile_model(
             raise EngineError("E_MISSING_TENSOR", missing=", ".join(missing[:8]) + more)
     if tensors is not None:
         _check_unused(tensors, weights.tensors, family)
+    ring = _ring(graphs[0], context, slack)
     graphs += _sampling_graphs(cfg.vocab, caps)
     plan = make_plan(graphs, weights, consts, caps, tensors, RING)
     return CompiledModel(
-        plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs)
+        plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs), ring
     )
+
+
+def _ring(graph, context, slack):
+    """(positions, slack) of the shortest KV cache that is a ring and wraps, or None."""
+    caches = {node.inputs[1] for node in graph.nodes
+              if node.attr("window") and node.op == "attention"}
+    lengths = [graph.values[name].shape[1] for name in caches]
+    return min(((n, slack) for n in lengths if n < context), default=None)
 
 
 def _optimise(graph, caps):

@@ -110,12 +110,16 @@ def reference_logits(c, weights, ids, frequencies=None):
     if frequencies is None:
         frequencies = c["rope_theta"] ** (-np.arange(0, d, 2) / d)
     angles = np.arange(n)[:, None, None] * frequencies
-    hidden = np.tril(np.ones((n, n), bool))
+    seen = np.tril(np.ones((n, n), bool))
+    window = seen & ~np.tril(seen, -(c.get("sliding_window") or n))
 
     def norm(x, name):
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + c["rms_norm_eps"]) * w[name]
 
-    def rotated(x):
+    def rotated(x, layer):
+        step = c.get("no_rope_layer_interval", n + 99)
+        if not c.get("no_rope_layers", [1] * 99)[layer] or (layer + 1) % step == 0:
+            return x
         z = (x[..., :d // 2] + 1j * x[..., d // 2:]) * np.exp(1j * angles)
         return np.concatenate([z.real, z.imag], -1)
 
@@ -137,8 +141,9 @@ def reference_logits(c, weights, ids, frequencies=None):
         }
         h = norm(x, at["input_layernorm"])
         q, k, v = ((h @ w[at[f"self_attn.{p}_proj"]].T).reshape(n, -1, d) for p in "qkv")
-        q, k, v = rotated(q), np.repeat(rotated(k), group, 1), np.repeat(v, group, 1)
-        scores = np.where(hidden, np.einsum("ihd,jhd->hij", q, k) / np.sqrt(d), -np.inf)
+        q, k, v = rotated(q, i), *(np.repeat(a, group, 1) for a in (rotated(k, i), v))
+        full = c.get("layer_types", ["sliding_attention"] * 99)[i] == "full_attention"
+        scores = np.where(seen if full else window, np.einsum("ihd,jhd->hij", q, k) / np.sqrt(d), -np.inf)
         p = np.exp(scores - scores.max(-1, keepdims=True))
         h = np.einsum("hij,jhd->ihd", p / p.sum(-1, keepdims=True), v).reshape(n, -1)
         x = x + h @ w[at["self_attn.o_proj"]].T

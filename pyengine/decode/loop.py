@@ -75,7 +75,7 @@ class DecodeLoop:
         self._ring_size = plan.buffers[self._ring].nbytes // 4
         self._prefill_rows = sorted(int(name.removeprefix("prefill")) for name in plan.programs
                                     if name.startswith("prefill"))
-        self.cache = PrefixCache()
+        self.cache = PrefixCache(model.ring)
         self.timing = Timing()
         Burst(burst, self._ring_size)  # a wrong setting is refused at load
 
@@ -127,6 +127,7 @@ class DecodeLoop:
     def _launch(self, steps, tail):
         """Begins one burst after whatever is under way; -> (steps, awaitable of its ring)."""
         self._runner.write(self._state, 4 * st.STEP, bytes(4))
+        self.cache.begin(steps)
         self.timing.submits += 1
         read = (self._ring, 0, 4 * steps)
         return steps, self._runner.submit([(("decode", tail), steps)], read)

@@ -52,12 +52,14 @@ class Node:
 
 @dataclass
 class Graph:
-    """`nodes` in program order; `outputs` are the values somebody outside reads."""
+    """`nodes` in program order; `outputs` are the values somebody outside reads; `marks` name
+    values for whoever compares them with a reference."""
     name: str
     rows: int                                   # T
     values: dict = field(default_factory=dict)  # name -> Value
     nodes: list = field(default_factory=list)
     outputs: tuple = ()
+    marks: dict = field(default_factory=dict)   # label -> value name
 
     def add(self, value):
         """Declares a value; the same declaration twice is one value, a different one is a bug."""
@@ -76,4 +78,4 @@ class Graph:
         """The same graph with other nodes; values that no node names any more are dropped."""
         alive = {name for node in nodes for name in node.operands} | set(self.outputs)
         values = {k: v for k, v in self.values.items() if k in alive}
-        return Graph(self.name, self.rows, values, nodes, self.outputs)
+        return Graph(self.name, self.rows, values, nodes, self.outputs, self.marks)

@@ -90,9 +90,16 @@ class Weights:
 
     def vector(self, tensor, length):
         """A gain or bias: f32 whatever the file holds."""
-        self._check(tensor, (length,))
-        kind = self._kind_of(tensor, length, None)
-        return self._declare(kind, length, (Part(tensor, 0, 1),))
+        return self.vectors([(tensor, 1)], length)
+
+    def vectors(self, parts, columns):
+        """`parts` [(tensor, rows)], vectors of rows * columns numbers, as rows of f32."""
+        found, row0 = [], 0
+        for tensor, rows in parts:
+            self._check(tensor, (rows * columns,))
+            found.append(Part(tensor, row0, rows))
+            row0 += rows
+        return self._declare(self._kind_of(parts[0][0], columns, None), columns, tuple(found))
 
     def _declare(self, kind, columns, parts):
         name = "+".join(part.tensor for part in parts)
@@ -109,10 +116,12 @@ class Weights:
 
 
 class Builder:
-    """Builds the graph of one program of T = `rows` rows over a KV cache of `context` positions."""
+    """Builds the graph of one program of T = `rows` rows over a KV cache of `context` positions.
+    `slack`: rows of the longest program, which rings hold beyond their window."""
 
-    def __init__(self, name, rows, context, weights, kv="f16", max_binding=128 << 20, consts=None):
-        self.rows, self.context, self.kv = rows, context, kv
+    def __init__(self, name, rows, context, weights, kv="f16", max_binding=128 << 20, consts=None,
+                 slack=0):
+        self.rows, self.context, self.kv, self.slack = rows, context, kv, slack
         self._weights, self._max_binding = weights, max_binding
         self.consts = {} if consts is None else consts  # name -> array of f32
         self.graph = Graph(name, rows)
@@ -133,10 +142,18 @@ class Builder:
         """The io buffer (1, vocab) that the sampling programs read."""
         return self._io("logits", (1, vocab), "f32")
 
-    def cache(self, name, kv_heads, head_dim):
-        """A KV cache (kv_heads, context, head_dim), f16 pairs or f32."""
+    def mark(self, label, value):
+        """Gives a value a name for tests and debugging; -> the value."""
+        self.graph.marks[label] = value
+        return value
+
+    def cache(self, name, kv_heads, head_dim, window=None):
+        """A KV cache (kv_heads, context, head_dim), f16 pairs or f32. With a `window` only that
+        many positions and the slack are kept, position p at p modulo that: a program of up to
+        slack + 1 rows overwrites nothing that its first row sees."""
         dtype = "f16x2" if self.kv == "f16" else "f32"
-        value = Value(name, (kv_heads, self.context, head_dim), dtype, "state")
+        length = self.context if window is None else min(self.context, window + self.slack)
+        value = Value(name, (kv_heads, length, head_dim), dtype, "state")
         self._fits(name, value.nbytes)
         return self.graph.add(value).name
 
@@ -146,15 +163,15 @@ class Builder:
             self.consts[name] = make()
         return self.graph.add(Value(name, shape, "f32", "const")).name
 
-    def rope_tables(self, tables):
+    def rope_tables(self, tables, name="rope"):
         """Declares the coarse and fine rotation tables of `blocks.rope.RopeTables`; -> their
-        names."""
+        names. Two sets of tables of one model need two names."""
         coarse_rows = -(-self.context // FINE)
         return (
             self.const(
-                "rope.coarse", (coarse_rows, tables.half, 2), lambda: tables.coarse(coarse_rows)
+                f"{name}.coarse", (coarse_rows, tables.half, 2), lambda: tables.coarse(coarse_rows)
             ),
-            self.const("rope.fine", (FINE, tables.half, 2), tables.fine),
+            self.const(f"{name}.fine", (FINE, tables.half, 2), tables.fine),
         )
 
     # ---- ops -------------------------------------------------------------------------------------
@@ -193,12 +210,18 @@ class Builder:
             row0 += buffer.rows
         return x
 
-    def rmsnorm(self, x, tensor, eps):
+    def vectors(self, columns, *parts):
+        """The f32 rows (sum of rows, columns) of `parts` [(tensor, rows)], vectors one behind the
+        other."""
+        return self._weight_value(self._weights.vectors(parts, columns))
+
+    def rmsnorm(self, x, tensor, eps, shift=0.0):
+        """`shift`: what the family's norms add to their gains, 1 for Gemma."""
         buffer = self._weights.vector(tensor, self.graph.values[x].shape[1])
         gain = self.graph.add(
             Value(buffer.name, (buffer.columns,), "f32", "weight", buffer.name)
         ).name
-        return self.op("rmsnorm", x, gain, eps=eps)
+        return self.op("rmsnorm", x, gain, eps=eps, **({"shift": shift} if shift else {}))
 
     def linear(self, x, *parts, embedding=False, into=None):
         """x (T, K) times the stacked rows of `parts` [(tensor, rows[, head_dim])] -> (T, sum of

@@ -29,3 +29,43 @@ def test_trim_and_extend():
     assert found.ids == [1, 8, 9]
     found.trim(0)
     assert found.ids == [] and found.reusable([1, 8, 9]) == 0
+
+
+def ring(*ids):
+    """Rings of 12 positions for windows of 8: a slack of 4."""
+    found = PrefixCache((12, 4))
+    found.extend(ids)
+    return found
+
+
+@pytest.mark.parametrize("resident, keep, want", [
+    (12, 1, 1),   # nothing is overwritten yet
+    (13, 1, 0), (13, 8, 8), (13, 7, 0),  # position 0 is gone; the row at 8 sees 1 .. 8
+    (100, 95, 95), (100, 94, 0), (100, 99, 99),
+])
+def test_a_ring_goes_back_as_far_as_its_slack(resident, keep, want):
+    ids = list(range(resident))
+    assert ring(*ids).reusable([*ids[:keep], -1, -2]) == want
+
+
+def test_what_a_burst_wrote_beyond_its_ids_counts():
+    """Of a burst of 6 two ids stay: its other positions are overwritten all the same."""
+    ids = list(range(20))
+    found = ring(*ids)
+    found.begin(6)
+    found.extend([20, 21])
+    assert found.reusable([*ids, 20, 21, 5]) == 22
+    assert found.reusable([*ids, 20, 5]) == 21
+    assert found.reusable([*ids, 5]) == 0  # 26 were written
+    found.trim(0)
+    found.extend(ids[:9])
+    assert found.reusable([0, 5, 5]) == 1
+
+
+def test_bursts_that_land_do_not_count_twice():
+    found = ring()
+    found.extend([0])
+    for i in range(3):
+        found.begin(2)
+        found.extend([2 * i + 1, 2 * i + 2])
+    assert found.reusable([0, 9]) == 1

@@ -146,6 +146,11 @@ SHAPES = {
     "awkward sizes": {"intermediate_size": 83, "vocab_size": 769, "hidden_size": 70},
     "one layer": {"num_hidden_layers": 1, "head_dim": 2, "intermediate_size": 1},
     "mistral": {"model_type": "mistral", "sliding_window": 4096},
+    "a window": {"model_type": "mistral", "sliding_window": 3},
+    "sliding layers": {"sliding_window": 2, "layer_types": ["full_attention", "sliding_attention"]},
+    "no window": {"model_type": "mistral", "sliding_window": None},
+    "layers without positions": {"model_type": "smollm3", "no_rope_layers": [1, 0]},
+    "every second without positions": {"model_type": "smollm3", "no_rope_layer_interval": 2},
     "another theta": {"rope_theta": 500.0},
 }
 
@@ -270,8 +275,10 @@ def test_rope_scaling(kind, dialect):
 
 
 def test_families():
-    assert models.families() == {"llama": llama, "mistral": llama}
-    assert models.find("mistral") is llama
+    found = models.families()
+    assert {name for name, module in found.items() if module is llama} == {
+        "llama", "mistral", "smollm3"}
+    assert models.find("mistral") is llama and models.find("qwen2") is not llama
 
 
 def gguf_llama():

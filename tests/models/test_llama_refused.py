@@ -28,7 +28,6 @@ CONFIG_FAULTS = {
     "hidden_act": ({"hidden_act": "gelu"}, "E_UNSUPPORTED_CONFIG"),
     "attention_bias": ({"attention_bias": True}, "E_UNSUPPORTED_CONFIG"),
     "mlp_bias": ({"mlp_bias": True}, "E_UNSUPPORTED_CONFIG"),
-    "sliding_window": ({"sliding_window": 128}, "E_UNSUPPORTED_CONFIG"),
     "sliding_window of another type": ({"sliding_window": "128"}, "E_UNSUPPORTED_CONFIG"),
     "attention heads": ({"num_attention_heads": 3}, "E_UNSUPPORTED_CONFIG"),
     "an odd head_dim": ({"head_dim": 15}, "E_UNSUPPORTED_CONFIG"),

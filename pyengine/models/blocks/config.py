@@ -1,0 +1,98 @@
+"""What the configs of decoder families share: shapes, their limits, and which layers slide."""
+from dataclasses import dataclass
+
+from pyengine.errors import EngineError
+from pyengine.formats.hf_config import require
+
+# far beyond published models: a config that lies must not keep the planner busy for hours
+MAX_LAYERS = 1024
+MAX_HEAD_DIM = 1024
+SLIDING, FULL = "sliding_attention", "full_attention"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The fields of every decoder; none has a default."""
+    hidden: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    eps: float
+    tied: bool
+    max_context: int
+
+
+def refuse(field, got, wanted):
+    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=got, wanted=wanted)
+
+
+def expect(config, **wanted):
+    """Raises `E_UNSUPPORTED_CONFIG` where a field is there and is not the one value that a family
+    computes."""
+    for field, value in wanted.items():
+        if config.get(field, value) != value:
+            refuse(field, config[field], value)
+
+
+def optional(config, field, default):
+    """A positive whole number, or `default` where the config leaves it out or null."""
+    return default if config.get(field) is None else require(config, field)
+
+
+def shape(config, tied=None):
+    """{field: value} of `Shape`. `tied`: what a config that does not say means, None to refuse it.
+
+    Raises `E_UNSUPPORTED_CONFIG` for a missing field and for head counts that do not fit."""
+    heads, hidden = require(config, "num_attention_heads"), require(config, "hidden_size")
+    kv_heads = optional(config, "num_key_value_heads", heads)
+    head_dim = optional(config, "head_dim", hidden // heads)
+    if heads % kv_heads or head_dim % 2 or not 2 <= head_dim <= MAX_HEAD_DIM:
+        refuse("attention heads", f"{heads} over {kv_heads} of {head_dim}",
+               f"a multiple of the KV heads, of an even size up to {MAX_HEAD_DIM}")
+    layers = require(config, "num_hidden_layers")
+    if layers > MAX_LAYERS:
+        refuse("num_hidden_layers", layers, f"at most {MAX_LAYERS}")
+    if tied is None or "tie_word_embeddings" in config:
+        tied = require(config, "tie_word_embeddings", bool)
+    return {
+        "hidden": hidden, "width": require(config, "intermediate_size"), "layers": layers,
+        "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim,
+        "vocab": require(config, "vocab_size"), "eps": require(config, "rms_norm_eps", float),
+        "tied": tied, "max_context": require(config, "max_position_embeddings"),
+    }
+
+
+def layer_types(config, layers, known, default=None):
+    """The kind of each layer: `layer_types`, else `default(i)`. Raises `E_UNSUPPORTED_CONFIG` for
+    another length, a kind not in `known`, and a config that says nothing where nothing follows."""
+    kinds = config.get("layer_types")
+    if kinds is None:
+        if default is None:
+            refuse("layer_types", "missing", f"{layers} of {', '.join(known)}")
+        return tuple(default(i) for i in range(layers))
+    if not isinstance(kinds, list) or len(kinds) != layers:
+        size = len(kinds) if isinstance(kinds, list) else type(kinds).__name__
+        refuse("layer_types", size, f"a list of {layers}")
+    for i, kind in enumerate(kinds):
+        if kind not in known:
+            refuse(f"layer_types[{i}]", str(kind)[:80], " or ".join(known))
+    return tuple(kinds)
+
+
+def windows(config, layers, default):
+    """Positions that each layer sees at most, None for all: `sliding_window` where `layer_types`,
+    or else `default(i)`, says so. A config that turns windows off, or has none, has no sliding
+    layer."""
+    on = config.get("use_sliding_window", True) and config.get("sliding_window") is not None
+    if not on and config.get("layer_types") is None:
+        return (None,) * layers
+    kinds = layer_types(config, layers, (FULL, SLIDING), default)
+    if SLIDING not in kinds:
+        return (None,) * layers
+    if not on:
+        refuse("sliding_window", config.get("sliding_window"), "the window of the sliding layers")
+    window = require(config, "sliding_window")
+    return tuple(window if kind == SLIDING else None for kind in kinds)
