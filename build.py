@@ -6,6 +6,7 @@
     python3 build.py build                                    write dist/
     python3 build.py test [--long] [pytest arguments]         run the tests
     python3 build.py fetch                                    only bring every asset into the cache
+    python3 build.py bench [--make-onnx] [--quick] [...]      compare with other engines (--help)
 
 Each makes what it needs (.venv, .cache, node_modules) and does nothing twice.
 """
@@ -30,7 +31,24 @@ def parser():
     commands.add_parser("build", help="write dist/")
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     commands.add_parser("fetch", help="bring every asset into the cache")
+    add_bench(commands)
     return p
+
+
+def add_bench(commands):
+    """`bench`: its own options here, those of tests/bench/run.py behind them."""
+    bench = commands.add_parser(
+        "bench", help="compare with wllama and transformers.js", allow_abbrev=False,
+        epilog="Further options go to the runner; python3 tests/bench/run.py --help lists them: "
+               "--browser, --pages, --only, --repeats, --contexts, --prefills, --tokens, --limit.")
+    bench.add_argument("--name", default="local", help="of the result in docs/bench")
+    bench.add_argument("--make-onnx", action="store_true",
+                       help="export the model for transformers.js first (installs torch, 3 GB)")
+    bench.add_argument("--keep-dist", action="store_true", help="measure dist/ as it is")
+    bench.add_argument("--pack", action="store_true",
+                       help="only write .bench/kit, and .bench/parts to carry it")
+    bench.add_argument("--dtype", nargs="+", help="with --pack: the ONNX exports in the parts")
+    bench.add_argument("--report", metavar="FILE", help="only publish a result made elsewhere")
 
 
 def port(text):
@@ -42,9 +60,11 @@ def port(text):
 
 
 def parse(argv):
-    """(options, pytest arguments): pytest's own options are not ours to know."""
+    """(options, arguments of pytest or the benchmark's runner): theirs are not ours to know."""
     if argv[:1] == ["test"]:
         return parser().parse_args(["test"]), argv[1:]
+    if argv[:1] == ["bench"]:
+        return parser().parse_known_args(argv)
     return parser().parse_args(argv), []
 
 
@@ -71,6 +91,9 @@ def run(options, rest):
             commands.serve(options.host or "127.0.0.1", options.port)
     elif options.command == "test":
         return commands.test(rest)
+    elif options.command == "bench":
+        from app.build import bench
+        return bench.command(options, rest)
     else:
         getattr(commands, options.command)()
     return 0

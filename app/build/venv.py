@@ -12,7 +12,7 @@ from app.build.fetch import last_error, tree_bytes
 
 # `test` installs everything that the other commands need, at the same versions.
 INCLUDES = {"serve": ("serve",), "test": ("test", "serve", "https"), "node": ("node",),
-            "https": ("https",)}
+            "https": ("https",), "bench": ("bench",)}
 
 
 def python(venv=None):
