@@ -53,6 +53,7 @@ class Binding {
       f16: features.has("shader-f16"), subgroups: features.has("subgroups"),
       maxBinding: limits.maxStorageBufferBindingSize, maxBuffer: limits.maxBufferSize,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
+      identity: [navigator.userAgent, info.vendor, info.architecture, info.device, info.description].join(" "),
     });
   }
 
@@ -175,9 +176,11 @@ class Runner {
   /** More pipelines, and programs [number, start in ints, dispatches] that are new or bound anew; after `ready`. */
   async extend(headerJson, ints) {
     const { pipelines, programs } = JSON.parse(headerJson);
+    const compiled = await Promise.all(pipelines.map((pipeline) => this.#compile(...pipeline))); // all of them or none
+    this.#checkLost();
     this.#header.pipelines.push(...pipelines);
-    this.#compiling.push(...pipelines.map((pipeline) => this.#compile(...pipeline)));
-    await this.ready();
+    this.#compiling.push(...compiled);
+    this.#pipelines.push(...compiled);
     for (const [number, at, count] of programs) {
       this.#bindGroups -= this.#programs[number]?.length ?? 0;
       this.#programs[number] = this.#bindProgram(ints, at, count);

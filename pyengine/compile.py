@@ -1,7 +1,7 @@
 """Config (+ tensors) -> graphs -> fused graphs -> Plan: the planning line, with no device and no
 weights' bytes."""
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyengine import kernels, models
 from pyengine.errors import EngineError, naming_tensor
@@ -31,7 +31,7 @@ ENCODINGS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 @dataclass(frozen=True)
 class CompiledModel:
     """A model's plan and what the loop must know of it. `graphs` are kept for their text (golden
-    plans)."""
+    plans); `tuned` is what the autotuner measured at this load."""
     plan: Plan
     config: object
     model_type: str
@@ -41,6 +41,7 @@ class CompiledModel:
     kv: str
     graphs: tuple
     ring: tuple | None = None  # (positions, slack) of the shortest ring that wraps
+    tuned: dict = field(default_factory=dict)
 
 
 def _is_quantised(tensors):

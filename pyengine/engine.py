@@ -1,7 +1,7 @@
 """The engine, where both lines meet: `load` a checkpoint on a device, then generate."""
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyengine.compile import compile_model
 from pyengine.decode.loop import CancelToken, DecodeLoop
@@ -9,6 +9,7 @@ from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
 from pyengine.profiler import profile
 from pyengine.text.stream import TextStream
+from pyengine.tune import recall, remember, tune
 from pyengine.warmup import warm_up
 
 PASSES_PER_SUBMIT = 1
@@ -40,18 +41,33 @@ class _Laps:
         self._last = now
 
 
+async def _tuned(runner, model, caps, cache, identity):
+    """The model with the measured choices; the runner has them too."""
+    plan, measured = await tune(runner, model.plan, caps)
+    if not measured:
+        return model
+    choices = {key: one["choice"] for key, one in measured.items()}
+    await remember(cache, identity, caps.tuning | choices)
+    return replace(model, plan=plan, tuned=measured)
+
+
 async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
-               burst="auto", on_progress=None, warm=True):
-    """Plans the checkpoint for the device, compiles, uploads, warms up; -> Engine.
+               burst="auto", on_progress=None, warm=True, tuning_cache=None):
+    """Plans the checkpoint for the device, compiles, uploads, tunes, warms up; -> Engine.
+
+    `tuning_cache` (a `tune.TuningCache`) turns the autotuner on: its choices are followed, and what
+    it has not yet is measured and kept.
 
     `on_progress(stage, done, total)` with stages "compile" (pipelines), "upload" (bytes of the
     files) and "warmup" (dispatches, unless `warm` is False). `Engine.load_ms` follows one clock, so
     its parts add up: "compile" is the planning, the begin of the pipelines and the wait for those
     that the upload did not hide. Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`,
     `E_OUT_OF_MEMORY`; memory is released then."""
-    laps = _Laps()
+    laps, caps = _Laps(), device.caps
+    if tuning_cache is not None:
+        caps = replace(caps, tuning=await recall(tuning_cache, device.identity))
     model = compile_model(
-        checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=device.caps
+        checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=caps
     )
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:
@@ -62,6 +78,9 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
         laps.mark("upload")
         await runner.ready()
         laps.mark("compile")
+        if tuning_cache is not None:
+            model = await _tuned(runner, model, caps, tuning_cache, device.identity)
+        laps.mark("tune")
         if warm:
             await warm_up(runner, model.plan, _report(on_progress, "warmup"))
         laps.mark("warmup")
@@ -190,6 +209,7 @@ class Engine:
             "load_ms": {**self.load_ms, "total": sum(self.load_ms.values())},
             "bytes": self.model.plan.bytes_needed(),
             "context": self.model.context,
+            "tuned": dict(self.model.tuned),
         }
 
     def live(self):

@@ -77,7 +77,7 @@ def test_load_reports_its_stages(on):
     warmed = [event[1:] for event in seen if event[0] == "warmup"]
     assert warmed[-1][0] == warmed[-1][1] > one.model.plan.dispatches("decode")
     assert [event[0] for event in seen][-1] == "warmup"
-    assert set(one.load_ms) == {"compile", "upload", "warmup"} and all(
+    assert set(one.load_ms) == {"compile", "upload", "tune", "warmup"} and all(
         ms > 0 for ms in one.load_ms.values()
     )
     assert (one.model.quant, one.model.kv, one.context) == ("mixed4", "f16", 256)
@@ -143,7 +143,7 @@ def test_stats_before_anything_ran():
     assert (
         stats["tokens"] == 0
         and stats["bytes"]["total"] > 0
-        and set(stats["load_ms"]) == {"compile", "upload", "warmup", "total"}
+        and set(stats["load_ms"]) == {"compile", "upload", "tune", "warmup", "total"}
     )
     for name in (
         "submits_per_token",

@@ -42,7 +42,8 @@ class Runner(Protocol):
 
     async def extend(self, plan, programs):
         """Goes on with `plan`, whose buffers are the same and whose pipelines begin with those
-        known: compiles the new ones and binds the named programs anew. Raises `E_GPU`."""
+        known: compiles the new ones and binds the named programs anew. Raises `E_GPU`, and goes on
+        with the old plan then."""
 
     def live(self):
         """{kind of object: how many exist}: what a leak test compares."""
@@ -53,7 +54,8 @@ class Runner(Protocol):
 
 class Device(Protocol):
     """`caps` is a `kernels.spec.Caps`; `info` has backend, vendor, f16, subgroups for
-    `engine.stats()`."""
+    `engine.stats()`; `identity` is a text that changes with the adapter, its driver and the
+    browser, as far as they tell."""
 
     async def prepare(self, plan, progress=None):
         """Creates buffers and starts compiling; -> Runner. Raises `E_OUT_OF_MEMORY`, `E_GPU`."""

@@ -36,6 +36,8 @@ class NativeDevice:
             backend="native",
             vendor=info["vendor"] or info["device"],
         )
+        self.identity = " ".join(["native", *(str(info.get(key, "")) for key in (
+            "backend_type", "vendor", "device", "description", "vendor_id", "device_id"))])
         self.info = {"backend": "native", "vendor": self.caps.vendor, "f16": self.caps.f16,
                      "subgroups": self.caps.subgroups}
 
@@ -153,10 +155,12 @@ class NativeRunner(Runner):
 
     async def extend(self, plan, programs):
         import wgpu
-        self.plan = plan
+        before, known, self.plan = self.plan, len(self._pipelines), plan
         try:
             self.prepare(programs=programs)
         except wgpu.GPUError as error:
+            self.plan = before
+            del self._pipelines[known:]
             raise EngineError("E_GPU", what="the plan", detail=str(error)[:2000]) from None
 
     def _layout(self, access):

@@ -47,7 +47,7 @@ class NullRunner(Runner):
 
 class NullDevice:
     def __init__(self, caps=None, respond=None):
-        self.caps = caps or Caps()
+        self.caps, self.identity = caps or Caps(), "null"
         self.info = {"backend": "null", "vendor": "", "f16": self.caps.f16,
                      "subgroups": self.caps.subgroups}
         self._respond = respond

@@ -116,6 +116,7 @@ class NumpyRunner(Runner):
 
 class NumpyDevice:
     """The reference device on plain CPython: slow, exact in what it means."""
+    identity = "numpy"
 
     def __init__(self, caps=None):
         self.caps = caps or Caps(backend="numpy", vendor="numpy")

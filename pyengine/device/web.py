@@ -40,6 +40,7 @@ class WebDevice:
             backend="webgpu",
             vendor=facts["vendor"],
         )
+        self.identity = facts["identity"]
         self.info = {
             "backend": "webgpu",
             "vendor": facts["vendor"],

@@ -1,5 +1,6 @@
 """WGSL text of a kernel variant: rendered from `wgsl/` natively, looked up in `rendered.json` in
 the browser's wheel."""
+import hashlib
 import json
 from functools import cache
 from importlib import resources
@@ -59,6 +60,20 @@ def wgsl(stem, launch):
     consts = "\n".join(_constant(k, v) for k, v in sorted(launch.constants.items()))
     key = variant_key(stem, launch.variant)
     return consts + "\n" + _template_text(key, stem, tuple(sorted(launch.variant.items())))
+
+
+@cache
+def version():
+    """12 hex digits that change with any kernel's text."""
+    rendered = _rendered()
+    if rendered is None:
+        texts = [path.read_text() for path in sorted(TEMPLATES.rglob("*.wgsl"))]
+    else:
+        texts = [rendered[key] for key in sorted(rendered)]
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode())
+    return digest.hexdigest()[:12]
 
 
 def render_all():
