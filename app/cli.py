@@ -9,9 +9,11 @@ import signal
 import sys
 import traceback
 
-from app import openai_api, settings
+from app import openai_api, settings, tuning
 from app.session import Outcome, Session, template_of, tokenizer_of
 from pyengine.errors import EngineError
+from pyengine.laps import Laps
+from pyengine.profiler import table
 
 EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 2, 130, 141
 SAMPLING_FLAGS = tuple(name for name in settings.SAMPLING if name != "temperature")
@@ -38,6 +40,11 @@ def make_parser():
         _add_sampling_flags(command)
         if name == "generate":
             _add_prompt_flags(command)
+    profile = commands.add_parser("profile", help="how long each kernel takes, and its bandwidth")
+    _add_model_flags(profile)
+    profile.add_argument("--program", default="decode", help="decode, or prefill16, prefill128")
+    profile.add_argument("--position", type=int, default=64, help="tokens already in the cache")
+    profile.add_argument("--repeats", type=int, default=3, help="measurements; the median counts")
     inspect = commands.add_parser(
         "inspect", help="dispatches and bytes of a model; no weights are read"
     )
@@ -67,6 +74,8 @@ def _add_model_flags(command):
         "--model", required=True, metavar="PATH", help="a .gguf file or a model folder"
     )
     command.add_argument("--device", choices=("native", "numpy"), default="native")
+    command.add_argument("--tune", choices=("auto", "on", "off"), default="auto",
+                         help="measure which kernels are fastest here; auto: on a GPU, once")
     command.add_argument("--burst", default="auto", metavar="auto|K", help=settings.BURST.help)
     command.add_argument(
         "--ignore-eos", action="store_true", help="go on after the model's own end"
@@ -144,11 +153,17 @@ async def open_session(args):
     burst = args.burst if args.burst == "auto" else _burst(args.burst)
     given = {"quant": args.quant, "kv": args.kv, "context": args.context, "burst": burst}
     options = settings.load_options(given)
+    laps = Laps()
     checkpoint = await open_path(args.model)
+    laps.mark("read")
     try:
         tokenizer = tokenizer_of(checkpoint, args.model)
+        laps.mark("tokenizer")
         device = await _make_device(args.device)
-        engine = await load(checkpoint, device, tokenizer=tokenizer, **options)
+        laps.mark("boot")
+        if tuning.wanted({"on": True, "off": False}.get(args.tune), device.caps):
+            options["tuning_cache"] = tuning.FileCache()
+        engine = await load(checkpoint, device, tokenizer=tokenizer, laps=laps, **options)
     except BaseException:
         checkpoint.close()
         raise
@@ -185,6 +200,7 @@ async def generate(args):
         await session.close()
     if not args.json:
         print()
+        _print_load(session)
         _print_rates(outcome)
     return answer
 
@@ -225,6 +241,26 @@ async def chat(args):
                 _print_rates(outcome)
     finally:
         await session.close()
+
+
+async def profile(args):
+    """-> the profiler's report; without --json a line a kernel."""
+    session = await open_session(args)
+    try:
+        report = await session.engine.profile(args.program, args.position, args.repeats)
+        if not args.json:
+            print(table(report), end="")
+            _print_load(session)
+        return {**report, "stats": session.engine.stats()}
+    finally:
+        await session.close()
+
+
+def _print_load(session):
+    parts = session.engine.stats()["load_ms"]
+    total = parts.pop("total")
+    shown = ", ".join(f"{name} {ms:.0f}" for name, ms in parts.items() if ms >= 1)
+    print(f"[loaded in {total:.0f} ms: {shown}]", file=sys.stderr)
 
 
 def _ask():
@@ -305,7 +341,8 @@ async def tokenize(args):
     return {"ids": ids, "tokens": [tokenizer.id_to_token(i) for i in ids]}
 
 
-COMMANDS = {"generate": generate, "chat": chat, "inspect": inspect, "tokenize": tokenize}
+COMMANDS = {"generate": generate, "chat": chat, "profile": profile, "inspect": inspect,
+            "tokenize": tokenize}
 
 
 def main(argv=None):

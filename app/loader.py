@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import time
 
-from app import catalog, settings
+from app import catalog, settings, tuning
 from app.session import Session, template_of, tokenizer_of
 from pyengine.errors import MESSAGES, EngineError
+from pyengine.laps import Laps
 
 LABELS = {
     "boot": "Starting Python",
@@ -79,12 +79,13 @@ class JsSource:
 
 
 class BrowserLoader:
-    """`load(params, progress)` with the JavaScript `parts` of `app/worker.py`; keeps the catalogue
-    and the timings."""
+    """`load(params, progress)` with the JavaScript `parts` of `app/worker.py`; keeps the
+    catalogue."""
 
     def __init__(self, parts):
         self._parts = parts
-        self.entries, self.load_ms = {}, {}
+        self.entries = {}
+        self._boots = 0  # loads that Python's start belongs to
         self._reading = []  # sources of the load under way
         self._given_up = False
 
@@ -100,17 +101,25 @@ class BrowserLoader:
         """The Session of the `load` call's params. Raises every E_ code that loading can meet."""
         options = settings.load_options(params)
         self._given_up = False
-        self._began = time.perf_counter()
-        device = settings.load_device(params)
-        self.load_ms = {"boot": round(self._parts.now(), 1)}
+        device, tune = settings.load_device(params), settings.load_tune(params)
+        laps = Laps({} if self._boots else {"boot": self._parts.now()})
+        self._boots += 1
         progress("read")
         model, files = await self._open(params)
-        self._mark("open")
+        laps.mark("download")
         self._reading = list(files.values())
         try:
             if self._given_up:
                 self.give_up()  # it came while the files were opened
-            return await self._load(model, files, options, device, progress)
+            from pyengine.formats.checkpoint import open_checkpoint
+
+            checkpoint = await open_checkpoint(files)
+            laps.mark("read")
+            device = await self._device(device)
+            laps.mark("boot")
+            if tuning.wanted(tune, device.caps):
+                options["tuning_cache"] = tuning.BrowserCache(self._parts)
+            return await self._load(model, checkpoint, device, {**options, "laps": laps}, progress)
         except BaseException:
             self.give_up()
             raise
@@ -155,19 +164,15 @@ class BrowserLoader:
 
         return WebDevice(await self._parts.binding())
 
-    async def _load(self, model, files, options, device, progress):
+    async def _load(self, model, checkpoint, device, options, progress):
         from pyengine.engine import load
-        from pyengine.formats.checkpoint import open_checkpoint
 
-        checkpoint = await open_checkpoint(files)
-        self._mark("read")
-        device = await self._device(device)
         loading = load(checkpoint, device, on_progress=progress, **options)
         # The tokenizer is made while the GPU compiles and uploads.
         done = await asyncio.gather(
             loading, self._tokenizer(model, checkpoint), return_exceptions=True
         )
-        self._mark("engine")
+        options["laps"].mark("tokenizer")
         engine, tokenizer = done
         failures = [result for result in done if isinstance(result, BaseException)]
         if failures:
@@ -176,17 +181,14 @@ class BrowserLoader:
             device.close()
             raise failures[0]
         engine.tokenizer = tokenizer
-        for source in files.values():
+        for source in self._reading:
             source.drop_head()
         progress("ready", 1, 1)
         return Session(engine, model, checkpoint, tokenizer, self._template, device=device)
 
     async def _tokenizer(self, model, checkpoint):
         await asyncio.sleep(0)
-        began = time.perf_counter()
-        tokenizer = tokenizer_of(checkpoint, model, self._backend(checkpoint))
-        self.load_ms["tokenizer"] = round((time.perf_counter() - began) * 1000, 1)
-        return tokenizer
+        return tokenizer_of(checkpoint, model, self._backend(checkpoint))
 
     def _backend(self, checkpoint):
         from pyengine.text.tokenizer import JsBackend
@@ -197,10 +199,6 @@ class BrowserLoader:
     async def _template(self, checkpoint):
         await self._parts.need("jinja2")
         return template_of(checkpoint)
-
-    def _mark(self, name):
-        now = time.perf_counter()
-        self.load_ms[name], self._began = round((now - self._began) * 1000, 1), now
 
     def translate(self, error):
         """The EngineError of `error`: itself, or one that a JavaScript part threw; None for

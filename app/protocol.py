@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pyengine.errors import EngineError
 
 VERSION = 1
-METHODS = ("load", "chat", "complete", "stats", "catalog", "unload", "cancel")
+METHODS = ("load", "chat", "complete", "stats", "profile", "catalog", "unload", "cancel")
 EVENTS = ("progress", "chunk", "result", "error")
 STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 
 # method: its closed set of params, or None where the body is checked elsewhere (OpenAI's)
 PARAMS = {
-    "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub"},
+    "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune"},
     "chat": None,
     "complete": None,
     "stats": set(),
+    "profile": {"program", "position", "repeats"},
     "catalog": {"context", "platform", "memory_gib"},
     "unload": set(),
     "cancel": {"target"},

@@ -156,6 +156,15 @@ def load_device(params):
     return device
 
 
+def load_tune(params):
+    """Whether a `load` asks to measure kernels: a bool, None where it leaves that to the device.
+    Raises E_BAD_REQUEST."""
+    asked = params.get("tune")
+    if asked is not None and not isinstance(asked, bool):
+        raise EngineError("E_BAD_REQUEST", param="tune", got=shown(asked), wanted="true or false")
+    return asked
+
+
 def load_options(params):
     """{quant, kv, context, burst}: those of `params` that are given, checked. Raises
     E_BAD_REQUEST."""

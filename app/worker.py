@@ -7,6 +7,7 @@
     need(package) -> Promise, make_tokenizer(json_text, config_text) -> object,
     binding() -> Promise<GPU binding>, gpu_facts() -> Promise<json_text of its facts or null>,
     counts() -> json_text,
+    tuning_get(key) -> Promise<text | undefined>, tuning_put(key, text) -> Promise,
     storage_notice() -> json_text of {code, message} where the model is not kept, or null
 """
 
@@ -152,13 +153,15 @@ class Worker:
     async def _do_stats(self, call):
         self._post(call.id, "result", self._stats())
 
-    def _stats(self):
+    def _loaded_session(self):
         if self._session is None:
             raise EngineError(
                 "E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model"
             )
-        stats = dict(self._session.engine.stats())
-        stats["load_ms"] = {**self._loader.load_ms, **stats.get("load_ms", {})}
+        return self._session
+
+    def _stats(self):
+        stats = dict(self._loaded_session().engine.stats())
         stats["model"] = self._session.model
         stats["storage_notice"] = json.loads(self._parts.storage_notice())
         stats["live"] = {
@@ -195,6 +198,12 @@ class Worker:
             raise openai_api.bad("memory_gib", memory, "a number of GiB")
         return caps, budget_of(params.get("platform"), memory, facts and facts["maxBuffer"])
 
+    async def _do_profile(self, call):
+        given = {name: value for name, value in call.params.items() if value is not None}
+        async with self._turn:
+            session = self._loaded_session()
+            self._post(call.id, "result", await session.engine.profile(**given))
+
     async def _do_chat(self, call):
         await self._respond(call, openai_api.parse_chat)
 
@@ -212,11 +221,7 @@ class Worker:
             del self._cancels[call.id]
 
     def _session_for(self, request):
-        session = self._session
-        if session is None:
-            raise EngineError(
-                "E_BAD_REQUEST", param="model", got="none loaded", wanted="a loaded model"
-            )
+        session = self._loaded_session()
         if request.model in (None, session.model):
             return session
         if request.model in self._loader.entries or not catalog.is_plain(request.model):

@@ -7,6 +7,7 @@ import { asJirdError, jirdError } from "./js/errors.js";
 import { ModelFiles } from "./js/model_files.js";
 import { event } from "./js/protocol.js";
 import { reportRequests } from "./js/request_log.js";
+import { getTuning, putTuning } from "./js/tuning_cache.js";
 
 const SITE = new URL("./", import.meta.url).href;
 const GPU_ANSWERS_MS = 150;
@@ -85,6 +86,8 @@ function parts(pyodide, createTokenizer) {
     make_tokenizer: createTokenizer,
     binding: takeBinding,
     gpu_facts: () => binding.then((gpu) => gpu.describe(), () => "null"),
+    tuning_get: getTuning,
+    tuning_put: putTuning,
     counts: () => JSON.stringify({ js_refs: pyodide._module._hiwire_num_refs() }),
     storage_notice: () => JSON.stringify(modelFiles.notice),
   };

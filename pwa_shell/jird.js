@@ -23,7 +23,7 @@ import { platformOf } from "./js/platform.js";
 
 export { JirdError };
 
-const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub"];
+const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub", "tune"];
 const CATALOG_STAYS_MS = 60_000; // a load often follows, and Python need not start again for it
 
 /**
@@ -138,6 +138,16 @@ class Engine {
     checkSignal(signal);
     this.#ending.signal.throwIfAborted();
     return this.#hub.request("stats", {}, { signal });
+  }
+
+  /**
+   * Times each kernel of one program, "decode" or "prefill<rows>", at a position: {clock, ms,
+   * pass_ms, kernels: [{op, shape, calls, us, ms, share, read_bytes, written_bytes, gb_s}]}. It waits
+   * for its turn like a request, and the conversation's prefix is computed anew afterwards.
+   */
+  async profile({ program, position, repeats, signal } = {}) {
+    checkSignal(signal);
+    return this.#request("profile", { program, position, repeats }, { signal });
   }
 
   #loaded(signal) {

@@ -7,6 +7,7 @@ from pyengine.compile import compile_model
 from pyengine.decode.loop import CancelToken, DecodeLoop
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
+from pyengine.laps import Laps
 from pyengine.profiler import profile
 from pyengine.text.stream import TextStream
 from pyengine.tune import recall, remember, tune
@@ -28,19 +29,6 @@ def _report(on_progress, stage):
     return lambda done, total: on_progress and on_progress(stage, done, total)
 
 
-class _Laps:
-    """Milliseconds between marks, by name."""
-
-    def __init__(self):
-        self.ms = {}
-        self._last = time.perf_counter()
-
-    def mark(self, name):
-        now = time.perf_counter()
-        self.ms[name] = self.ms.get(name, 0.0) + 1e3 * (now - self._last)
-        self._last = now
-
-
 async def _tuned(runner, model, caps, cache, identity):
     """The model with the measured choices; the runner has them too."""
     plan, measured = await tune(runner, model.plan, caps)
@@ -52,18 +40,18 @@ async def _tuned(runner, model, caps, cache, identity):
 
 
 async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
-               burst="auto", on_progress=None, warm=True, tuning_cache=None):
+               burst="auto", on_progress=None, warm=True, tuning_cache=None, laps=None):
     """Plans the checkpoint for the device, compiles, uploads, tunes, warms up; -> Engine.
 
     `tuning_cache` (a `tune.TuningCache`) turns the autotuner on: its choices are followed, and what
     it has not yet is measured and kept.
 
     `on_progress(stage, done, total)` with stages "compile" (pipelines), "upload" (bytes of the
-    files) and "warmup" (dispatches, unless `warm` is False). `Engine.load_ms` follows one clock, so
-    its parts add up: "compile" is the planning, the begin of the pipelines and the wait for those
-    that the upload did not hide. Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`,
+    files) and "warmup" (dispatches, unless `warm` is False). `laps` (a `Laps`, begun by the caller)
+    gets the stages' times: "compile" is the planning, the begin of the pipelines and the wait for
+    those that the upload did not hide. Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`,
     `E_OUT_OF_MEMORY`; memory is released then."""
-    laps, caps = _Laps(), device.caps
+    laps, caps = laps or Laps(), device.caps
     if tuning_cache is not None:
         caps = replace(caps, tuning=await recall(tuning_cache, device.identity))
     model = compile_model(
@@ -87,7 +75,7 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
     except BaseException:
         runner.close()
         raise
-    return Engine(device, runner, model, loop, tokenizer, laps.ms)
+    return Engine(device, runner, model, loop, tokenizer, laps)
 
 
 def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None):
@@ -110,9 +98,9 @@ def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=No
 class Engine:
     """A loaded model. One generation at a time; `close()` releases the device's memory."""
 
-    def __init__(self, device, runner, model, loop, tokenizer, load_ms):
+    def __init__(self, device, runner, model, loop, tokenizer, laps):
         self._device, self._runner, self._loop = device, runner, loop
-        self.model, self.tokenizer, self.load_ms = model, tokenizer, load_ms
+        self.model, self.tokenizer, self._laps = model, tokenizer, laps
         self._busy = False
 
     @property
@@ -206,10 +194,11 @@ class Engine:
             "decode_tps": t.decoded / t.decode if t.decode else None,
             "python_ms_per_token": 1e3 * t.python / t.decoded if t.decoded else None,
             "prompt_tokens": t.prompt_tokens, "reused_tokens": t.reused_tokens, "tokens": tokens,
-            "load_ms": {**self.load_ms, "total": sum(self.load_ms.values())},
+            "load_ms": self._laps.report(),
             "bytes": self.model.plan.bytes_needed(),
             "context": self.model.context,
             "tuned": dict(self.model.tuned),
+            "objects": dict(self._runner.live()),
         }
 
     def live(self):

@@ -6,6 +6,7 @@ would come from a cache that the real program cannot keep it in."""
 from statistics import median
 
 from pyengine.decode import state as st
+from pyengine.ir.ops import OPS
 from pyengine.quant.kinds import WeightKind
 
 # seconds that a timed pass should last: browsers round GPU timestamps to 0.1 ms, and around a wall
@@ -17,26 +18,27 @@ MOST_REPEATS = 512
 def traffic(dispatch, pos, rows):
     """(bytes read, bytes written) that the dispatch's work needs, for `rows` rows from `pos` on.
 
-    Each operand counts once, however often a kernel loads it: the cache as far as it is filled,
-    embedding and rotation tables by the rows that are looked up."""
-    from pyengine.ir.ops import OPS
+    Each operand counts once, however often a kernel loads it: the KV cache as far as it is filled
+    (read by attention, written by RoPE), embedding and rotation tables by the rows that are looked
+    up; a state of another kind is read and written as a whole."""
     node, read, written = dispatch.node, 0, 0
+    mutates = OPS[node.op].mutates
+    attends, ropes = "attention" in node.op, "rope" in node.op
     for i, operand in enumerate(dispatch.operands):
         value, nbytes = operand.value, operand.nbytes
-        if value.role == "state":
-            nbytes = nbytes * (pos + rows) // value.shape[1]
-        elif value.role == "weight" and node.op == "embed":
-            nbytes = rows * WeightKind.parse(value.dtype).nbytes(1, value.shape[1])
+        if value.role == "state" and (attends or ropes):
+            places = value.shape[1]
+            read += nbytes * min(pos + rows, places) // places if attends else 0
+            written += nbytes * min(rows, places) // places if i in mutates else 0
+        elif i >= len(node.inputs) or i in mutates:
+            written += nbytes
+            read += nbytes if value.role == "state" else 0
+        elif value.role == "weight" and node.op.startswith("embed"):
+            read += rows * WeightKind.parse(value.dtype).nbytes(1, value.shape[1])
         elif value.role == "const":
-            nbytes = min(nbytes, rows * nbytes // value.shape[0])
-        if i >= len(node.inputs):
-            written += nbytes
-        elif i not in OPS[node.op].mutates:
-            read += nbytes
-        elif value.role == "state":  # of the cache the new rows only
-            written += operand.nbytes * rows // value.shape[1]
+            read += min(nbytes, rows * nbytes // value.shape[0])
         else:
-            written += nbytes
+            read += nbytes
     return read, written
 
 

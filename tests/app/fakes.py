@@ -65,7 +65,7 @@ class FakeEngine:
             "device": {"backend": "fake"},
             "prefill_tps": 100.0,
             "decode_tps": 10.0,
-            "load_ms": {"upload": 1.0},
+            "load_ms": {"upload": 1.0, "total": 1.0},
         }
 
     async def first_logits(self, ids):
@@ -146,7 +146,6 @@ class FakeLoader:
 
     def __init__(self, gate=None, error=None, make=FakeEngine):
         self.entries = {name: ModelEntry(name, name) for name in ("m", "other")}
-        self.load_ms = {"boot": 1.0}
         self.gate, self.error, self.make = gate, error, make
         self.loads = []
 

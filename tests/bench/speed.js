@@ -20,10 +20,49 @@ function counting(length, seed) {
   return digits.slice(0, length);
 }
 
+/** Kernel by kernel: decode at each context, and the prefills that have a program. */
+async function profiles(engine) {
+  const found = [];
+  for (const position of contexts) found.push(await engine.profile({ program: "decode", position, repeats }));
+  for (const program of ["prefill128", "prefill512"]) found.push(await engine.profile({ program, position: 0, repeats }));
+  return found;
+}
+
+/**
+ * Many tokens far into the context. A fresh prefill of the prompt and the first tokens must choose the
+ * token that decoding chose there; between the checks another prompt takes the cache.
+ */
+async function long(engine, start, count) {
+  const complete = async (prompt, max_tokens) => (await engine.completions.create(
+    { prompt, max_tokens, temperature: 0, return_token_ids: true })).choices[0].token_ids;
+  const ids = counting(start, 0);
+  const before = await engine.stats();
+  const began = performance.now();
+  const text = await complete(ids, count);
+  const seconds = (performance.now() - began) / 1e3;
+  const after = await engine.stats();
+  const checks = [];
+  for (const at of [1, count >> 2, count >> 1, text.length - 1]) {
+    await complete(prompt(7, at), 1);
+    checks.push({ at, decoded: text[at], fresh: (await complete([...ids, ...text.slice(0, at)], 1))[0] });
+  }
+  const memory = [before, after, await engine.stats()].map((s) => ({ gpu: s.bytes.total, ...s.live, objects: s.objects }));
+  return { start, tokens: text.length, seconds, decode_tps: after.decode_tps, checks, memory,
+    agree: checks.every(({ decoded, fresh }) => decoded === fresh) };
+}
+
 async function measure() {
   const began = performance.now();
   const { createEngine } = await import("../jird.js");
-  const engine = await createEngine({});
+  const options = {};
+  if (parameters.get("context")) options.context = Number(parameters.get("context"));
+  if (parameters.get("tune")) options.tune = parameters.get("tune") === "on";
+  const engine = await createEngine(options);
+  if (parameters.get("profile")) return { device: (await engine.stats()).device, profiles: await profiles(engine) };
+  if (parameters.get("long")) {
+    const [count, start] = parameters.get("long").split("@").map(Number);
+    return { device: (await engine.stats()).device, long: await long(engine, start, count) };
+  }
   const result = { user_agent: navigator.userAgent, ready_ms: performance.now() - began, prefill: {}, decode: {} };
   const run = async (ids, max_tokens) => {
     await engine.completions.create({ prompt: ids, max_tokens, temperature: 0 });
@@ -42,8 +81,8 @@ async function measure() {
       python_ms_per_token: median(runs.map((s) => s.python_ms_per_token)), tokens: median(runs.map((s) => s.tokens)),
     };
   }
-  const { device, dispatches_per_token, load_ms, bytes } = await engine.stats();
-  return { ...result, device, dispatches_per_token, load_ms, bytes };
+  const { device, dispatches_per_token, load_ms, bytes, tuned } = await engine.stats();
+  return { ...result, device, dispatches_per_token, load_ms, bytes, tuned };
 }
 
 const answer = await measure().catch((error) => ({ error: String(error), stack: error.stack }));

@@ -16,6 +16,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from pyengine.profiler import table  # noqa: E402  the tree is no package of its own
 SWIFTSHADER = ("chromium --headless=new --no-sandbox --enable-unsafe-webgpu --use-webgpu-adapter=swiftshader "
                "--disable-quic --disable-background-networking --disable-component-update --disable-sync "
                "--user-data-dir={profile} {url}")
@@ -48,6 +50,12 @@ def options():
     parser.add_argument("--contexts", default="64,512,2048", help="positions before decoding begins")
     parser.add_argument("--prefills", default="128,401,2048", help="prompt lengths")
     parser.add_argument("--tokens", type=int, default=257, help="tokens of each decoding run")
+    parser.add_argument("--profile", action="store_true",
+                        help="time each kernel instead, as a table on stderr and JSON")
+    parser.add_argument("--long", metavar="N@C", help="instead decode N tokens from context C and compare with "
+                        "fresh prefills, such as 2000@6000; give --context 8192")
+    parser.add_argument("--context", type=int, help="positions of the KV cache")
+    parser.add_argument("--tune", choices=("on", "off"), help="the autotuner; else the device decides")
     parser.add_argument("--seconds", type=int, default=900, help="give up after this long")
     return parser.parse_args()
 
@@ -58,6 +66,8 @@ def main():
     server.answer, server.answered = None, threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
+    query += "".join(f"&{name}={value}" for name in ("profile", "long", "context", "tune")
+                     if (value := getattr(o, name)))
     url = f"http://127.0.0.1:{server.server_address[1]}/bench/speed.html?{query}"
     with tempfile.TemporaryDirectory() as profile:
         command = [part.format(profile=profile, url=url) for part in shlex.split(o.browser)]
@@ -66,6 +76,8 @@ def main():
         browser.terminate()
         browser.wait()
     print(json.dumps(server.answer, indent=1))
+    for report in (server.answer or {}).get("profiles", ()):
+        print(table(report), file=sys.stderr)
     return 0 if server.answer and "error" not in server.answer else 1
 
 

@@ -253,4 +253,24 @@ async def first_prompts(folder, ids, times, warm):
         for i in range(times):
             texts.append(await ids_of(engine, [1 + i, *ids], sampling(temperature=0), 2))
             ms.append(engine.stats()["ttft_ms"])
-        return {"ms": ms, "texts": texts, "load_ms": engine.load_ms}
+        return {"ms": ms, "texts": texts, "load_ms": engine.stats()["load_ms"]}
+
+
+async def tuned(folder, ids, count):
+    """Three loads: without tuning, with an empty cache of the browser, and with what that kept."""
+    import js
+
+    from app.tuning import BrowserCache
+    module = await js.eval("import('../js/tuning_cache.js')")
+    parts = type("Parts", (), {"tuning_get": module.getTuning, "tuning_put": module.putTuning})
+    found = []
+    for cache in (None, BrowserCache(parts), BrowserCache(parts)):
+        async with engine_of(folder, tuning_cache=cache) as (engine, _):
+            texts = await ids_of(engine, ids, sampling(temperature=0), count)
+            stats = engine.stats()
+            found.append({"text": texts, "tuned": stats["tuned"], "ms": stats["load_ms"]["tune"],
+                          "live": engine.live()})
+    for i in range(12):
+        await parts.tuning_put(f"k{i}", str(i))
+    kept = [await parts.tuning_get(f"k{i}") for i in (0, 3, 11)]
+    return {"loads": found, "kept": kept}

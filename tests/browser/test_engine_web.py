@@ -183,7 +183,7 @@ def test_the_profiler_times_every_kernel(engine):
     assert found["texts"][0] == found["texts"][1]
     report = found["report"]
     assert report["clock"] in ("gpu", "wall") and report["position"] == 40
-    assert {row["op"] for row in report["kernels"]} >= {"attention", "norm_gate_up", "sample_take"}
+    assert {row["op"] for row in report["kernels"]} >= {"norm_gate_up", "sample_take"}
     assert all(row["us"] > 0 and row["gb_s"] > 0 for row in report["kernels"])
     assert 0.3 < report["pass_ms"] / report["ms"] < 3
     assert found["prefill"]["rows"] == 16 and found["live"][0] == found["live"][1]
@@ -195,4 +195,13 @@ def test_warming_up_changes_no_text(engine):
                   for warm in (False, True))
     assert cold["texts"] == warm["texts"]
     assert warm["load_ms"]["warmup"] > cold["load_ms"]["warmup"] >= 0
-    print("ttft cold", cold["ms"], "warm", warm["ms"], warm["load_ms"])
+
+
+def test_the_tuner_measures_once_and_changes_no_text(engine):
+    found = engine.run(in_page.tuned, folder=TINY, ids=[1, 2, 3, 83, 7], count=9)
+    none, first, second = found["loads"]
+    assert none["text"] == first["text"] == second["text"]
+    assert first["tuned"] and not none["tuned"] and not second["tuned"]
+    assert all(one["us"][0] > 0 for one in first["tuned"].values())
+    assert second["ms"] < first["ms"] < 6000  # a compilation under way when time is up ends late
+    assert found["kept"] == [None, None, "11"] or found["kept"] == [None, "3", "11"]

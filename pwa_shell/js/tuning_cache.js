@@ -1,0 +1,61 @@
+/**
+ * What the autotuner measured, as text by key, in IndexedDB: a few hundred bytes a device and
+ * version. A browser that keeps nothing only makes the next load measure again, so no failure here
+ * is an error.
+ */
+const NAME = "jird-tuning";
+const STORE = "choices";
+const MOST = 8; // keys: a new browser or kernel version leaves the old ones behind
+
+function open() {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open(NAME, 1);
+    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
+    opening.onsuccess = () => resolve(opening.result);
+    opening.onerror = () => reject(opening.error);
+  });
+}
+
+/** Runs `work(store)` in one transaction -> its result once that is complete. */
+async function within(mode, work) {
+  const db = await open();
+  try {
+    const transaction = db.transaction(STORE, mode);
+    const done = new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+    });
+    const result = work(transaction.objectStore(STORE));
+    await done;
+    return result;
+  } finally {
+    db.close();
+  }
+}
+
+/** The text kept under `key`, or undefined. */
+export async function getTuning(key) {
+  try {
+    const request = await within("readonly", (store) => store.getAll());
+    return request.result.findLast((row) => row.key === key)?.text;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps `text` under `key` and drops the oldest keys beyond a few. */
+export async function putTuning(key, text) {
+  try {
+    await within("readwrite", (store) => {
+      store.openCursor(null, "prev").onsuccess = ({ target: { result: cursor } }) => {
+        if (!cursor) return store.add({ key, text });
+        const seen = (store.jirdSeen ??= new Set([key]));
+        if (seen.has(cursor.value.key) || seen.size >= MOST) cursor.delete();
+        seen.add(cursor.value.key);
+        return cursor.continue();
+      };
+    });
+  } catch {
+    // measured again next time
+  }
+}
