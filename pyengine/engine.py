@@ -1,5 +1,4 @@
 """The engine, where both lines meet: `load` a checkpoint on a device, then generate."""
-import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
