@@ -28,9 +28,11 @@ reportRequests("engine");
 
 self.onmessage = ({ data }) => {
   if (data.method === "load") {
-    if (loads.size === 0 && !opening) preopen(data.params ?? {});
     loads.add(data.id);
-    if (!running) progress("boot", "Starting Python");
+    if (!running) {
+      preopen(data.params ?? {});
+      progress("boot", "Starting Python");
+    }
   }
   receive(data).catch((error) => {
     loads.delete(data.id);

@@ -145,6 +145,8 @@ class Hub:
         else:
             headers["Connection"] = "close"
         self._head(handler, asked, 206 if partial else 200, headers | fault.headers)
+        if handler.command == "HEAD":
+            return None
         stop = fault.cut if fault.cut is not None else fault.short
         self._body(handler, asked, memoryview(data)[start:end][:stop])
         if fault.cut is not None and fault.cut < end - start:

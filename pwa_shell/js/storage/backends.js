@@ -11,7 +11,8 @@
  *     remove(path)                    the file, or all below the folder; what is not there is no error
  *     list(prefix) -> [{path, size}]  usage() -> bytes
  *
- * Every call may return a promise. Paths are "/"-separated without "." and "..". Failures are DOMExceptions or E_BUSY.
+ * write and flush fail with InvalidStateError where the browser dropped the handle, which is then open again: what was written since
+ * the last flush must be written again. Every call may return a promise. Paths are "/"-separated without "." and "..". Failures are DOMExceptions or E_BUSY.
  */
 import { again } from "./errors.js";
 import { createIdb } from "./idb.js";

@@ -1,38 +1,76 @@
 /** Writing, checking and reading a file's chunks. A chunk is 4 MB; nothing here holds more than one. */
 import { again, storageError } from "./errors.js";
+import { hashAside } from "./hasher.js";
 import { filePath } from "./manifest.js";
 import { sha256Hex, Sha256 } from "./sha256.js";
 
-/** The open data files of one model while it is written; closed by `close()`. */
+/**
+ * The open files of one model while it is written; closed by `close()`.
+ *
+ * Hashing runs beside writing, and chunks that are written while a commit runs share the next one:
+ * one flush of each file, then one save of the manifest. So four ranges pay for about one.
+ */
 export class ChunkWriter {
-  #backend; #manifest; #files = new Map(); #queues = new Map();
+  #backend; #manifest; #slots; #files = new Map(); #queues = new Map();
+  #loose = new Map(); #written = []; #committing = null; #next = null;
 
   constructor(backend, manifest) {
     this.#backend = backend;
     this.#manifest = manifest;
+    this.#slots = new OpenSlots(backend);
   }
 
   /**
-   * Writes a chunk, flushes it, marks it and saves the manifest. `current()` is asked once no other write of the file runs: false
-   * means that the bytes are of a version that was dropped meanwhile, and nothing is written. Returns whether it was.
+   * Writes a chunk, flushes it, marks it and saves the manifest. `current()` is asked once no other write of the file runs, and
+   * before the mark: false means that the bytes are of a version that was dropped meanwhile. Returns whether it was marked.
    */
   async put(entry, index, bytes, current = () => true) {
-    const digest = await sha256Hex(bytes);
+    const digest = hashAside(bytes);
+    digest.catch(() => {}); // thrown below
     const written = await this.exclusively(entry, async () => {
       if (!current()) return false;
       await this.#write(entry, index * entry.chunk, bytes);
-      entry.mark(index, digest);
       return true;
     });
-    if (written) await this.#manifest.save(this.#backend);
-    return written;
+    if (!written) return false;
+    const chunk = { entry, index, digest: await digest, current, marked: false };
+    this.#written.push(chunk);
+    await this.#commit();
+    return chunk.marked;
+  }
+
+  /** Resolves when what is written now is flushed, marked and saved. Commits run one at a time and share. */
+  #commit() {
+    if (!this.#committing) return (this.#committing = this.#runCommit().finally(() => (this.#committing = null)));
+    const after = this.#committing.catch(() => {});
+    return (this.#next ??= after.then(() => {
+      this.#next = null;
+      return this.#commit();
+    }));
+  }
+
+  async #runCommit() {
+    const chunks = this.#written.splice(0);
+    for (const entry of new Set(chunks.map(({ entry }) => entry))) {
+      const mine = chunks.filter((chunk) => chunk.entry === entry);
+      await this.exclusively(entry, async () => {
+        await this.#flush(entry);
+        for (const chunk of mine) {
+          if (!chunk.current()) continue;
+          entry.mark(chunk.index, chunk.digest);
+          chunk.marked = true;
+        }
+      });
+    }
+    await this.#manifest.save(this.#slots);
   }
 
   /** Starts a file over, once no write of it runs. */
   async reset(entry, version) {
     await this.exclusively(entry, async () => {
       entry.reset(version);
-      await this.#manifest.save(this.#backend); // before the bytes go: no bit may outlive its bytes
+      this.#loose.delete(entry.name);
+      await this.#manifest.save(this.#slots); // before the bytes go: no bit may outlive its bytes
       await (await this.#open(entry)).truncate(0);
     });
   }
@@ -59,17 +97,39 @@ export class ChunkWriter {
   }
 
   async close() {
-    await Promise.allSettled(this.#queues.values());
+    await Promise.allSettled([...this.#queues.values(), this.#committing, this.#next]);
     for (const file of this.#files.values()) await (await file.catch(() => null))?.close();
     this.#files.clear();
+    await this.#slots.close();
   }
 
   async #write(entry, at, bytes) {
+    const file = await this.#open(entry), loose = this.#loose.get(entry.name) ?? [];
+    this.#loose.set(entry.name, [...loose, { at, bytes }]);
+    await this.#surviving(entry, file, () => file.write(bytes, at));
+  }
+
+  async #flush(entry) {
+    if (!this.#loose.has(entry.name)) return; // an earlier commit's flush took it along
     const file = await this.#open(entry);
-    await again(async () => {
-      await file.write(bytes, at);
-      await file.flush();
-    });
+    await this.#surviving(entry, file, () => file.flush());
+    this.#loose.delete(entry.name);
+  }
+
+  /** Runs one step; where the browser dropped the handle, all that was not flushed is written again, piece by piece. */
+  async #surviving(entry, file, step) {
+    try {
+      await step();
+    } catch (error) {
+      if (error.name !== "InvalidStateError") throw error;
+      for (const { at, bytes } of this.#loose.get(entry.name)) {
+        await again(async () => {
+          await file.write(bytes, at);
+          await file.flush();
+        });
+      }
+      this.#loose.delete(entry.name);
+    }
   }
 
   #open(entry) {
@@ -77,6 +137,29 @@ export class ChunkWriter {
       this.#files.set(entry.name, this.#backend.open(filePath(this.#manifest.id, entry.name), { create: true }));
     }
     return this.#files.get(entry.name);
+  }
+}
+
+/** The manifest's two slots, kept open between saves: opening a file costs more than writing it. `open` is a back end's. */
+class OpenSlots {
+  #backend; #files = new Map();
+
+  constructor(backend) {
+    this.#backend = backend;
+  }
+
+  async open(path, options) {
+    if (!this.#files.has(path)) this.#files.set(path, await this.#backend.open(path, options));
+    const file = this.#files.get(path);
+    return {
+      write: (bytes, at) => file.write(bytes, at), truncate: (size) => file.truncate(size),
+      flush: () => file.flush(), close() {},
+    };
+  }
+
+  async close() {
+    for (const file of this.#files.values()) await file.close();
+    this.#files.clear();
   }
 }
 

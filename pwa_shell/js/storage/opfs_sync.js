@@ -57,19 +57,13 @@ class Writer {
   }
 
   async write(bytes, at) {
-    const written = await this.#step((handle) => handle.write(bytes, { at }));
+    const written = await this.#once((handle) => handle.write(bytes, { at }));
     // A full disk may show as a short count instead of an exception.
     if (written !== bytes.length) throw new DOMException(`wrote ${written} of ${bytes.length} bytes`, "QuotaExceededError");
   }
 
-  /** Not tried again after a lost handle: what was written through that one must be written again first. */
-  async flush() {
-    try {
-      this.#handle.flush();
-    } catch (error) {
-      if (error.name === "InvalidStateError") await this.#reopen();
-      throw error;
-    }
+  flush() {
+    return this.#once((handle) => handle.flush());
   }
 
   truncate(size) {
@@ -88,6 +82,16 @@ class Writer {
       if (error.name !== "InvalidStateError") throw error;
       await this.#reopen();
       return step(this.#handle);
+    }
+  }
+
+  /** As `#step`, but not run again: what was written through a lost handle must be written again first. */
+  async #once(step) {
+    try {
+      return step(this.#handle);
+    } catch (error) {
+      if (error.name === "InvalidStateError") await this.#reopen();
+      throw error;
     }
   }
 
