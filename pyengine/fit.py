@@ -14,6 +14,7 @@ from functools import lru_cache
 from pyengine.compile import compile_model
 from pyengine.errors import EngineError
 from pyengine.formats import hf_config
+from pyengine.formats.mlx import Quantization
 from pyengine.kernels.spec import Caps
 from pyengine.plan.plan import PARTS
 
@@ -245,6 +246,9 @@ def _per_layer(value, layers):
 
 def _period(config, layers):
     """Layers after which their kinds repeat; 0 where that cannot be told: then all are planned."""
+    quantization = Quantization.of(config)
+    if quantization and any("layers." in path for path in quantization.exceptions):
+        return 0
     lists = [value for name, value in config.items() if _per_layer(value, layers)]
     named = [
         config[name]

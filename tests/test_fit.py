@@ -44,6 +44,24 @@ def test_bytes_are_the_plans(layers, settings):
     assert fit(config, budget=BIG, **settings).bytes == planned(config, **settings)
 
 
+MLX = {"bits": 4, "group_size": 64, "mode": "affine"}
+
+
+@pytest.mark.parametrize("exceptions", [
+    {}, {"model.embed_tokens": {"bits": 8}}, {"model.layers.3.self_attn.o_proj": False},
+    {f"model.layers.{i}.self_attn.v_proj": {"bits": 8, "group_size": 32} for i in (0, 5, 6)},
+], ids=str)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_bytes_are_the_plans_for_mlx(exceptions, dtype):
+    """Exceptions make layers differ that the rest of the config calls alike."""
+    config = small(num_hidden_layers=7, hidden_size=256, torch_dtype=dtype,
+                   quantization={**MLX, **exceptions})
+    found = fit(config, budget=BIG, context=83).bytes
+    assert found == planned(config, context=83)
+    plain = small(num_hidden_layers=7, hidden_size=256, torch_dtype=dtype, quantization=MLX)
+    assert (found == planned(plain, context=83)) == (not exceptions)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_bytes_are_the_plans_for_any_llama(seed):
     dice = random.Random(seed)

@@ -59,13 +59,13 @@ fn code(row: u32, k: u32) -> u32 {
   let low = (byte_at(at + half * 64u + quarter % 2u * 32u + l) >> (4u * (quarter / 2u))) & 15u;
   return low | (((byte_at(at + 128u + half * 32u + l) >> (2u * quarter)) & 3u) << 4u);
 }
-{% elif encoding in ("q4_0", "q4_1", "q8_0") %}
-{% set bytes, qs = {"q4_0": (18, 2), "q4_1": (20, 4), "q8_0": (34, 2)}[encoding] %}
+{% elif encoding in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0") %}
+{% set bytes, qs = {"q4_0": (18, 2), "q4_1": (20, 4), "q5_0": (22, 6), "q5_1": (24, 8), "q8_0": (34, 2)}[encoding] %}
 
 fn scale_bias(row: u32, group: u32) -> vec2<f32> {
   let at = row * SRC_BYTES + group * {{ bytes }}u;
   let d = half_at(at);
-  return vec2<f32>(d, {{ {"q4_0": "d * -8.0", "q4_1": "half_at(at + 2u)", "q8_0": "d * -128.0"}[encoding] }});
+  return vec2<f32>(d, {{ {"q4_0": "d * -8.0", "q5_0": "d * -16.0", "q8_0": "d * -128.0"}.get(encoding, "half_at(at + 2u)") }});
 }
 
 fn code(row: u32, k: u32) -> u32 {
@@ -73,7 +73,12 @@ fn code(row: u32, k: u32) -> u32 {
   {% if encoding == "q8_0" %}
   return byte_at(at + k % 32u) ^ 128u;
   {% else %}
-  return (byte_at(at + k % 16u) >> (4u * (k % 32u / 16u))) & 15u;
+  let nibble = (byte_at(at + k % 16u) >> (4u * (k % 32u / 16u))) & 15u;
+  {% if encoding in ("q5_0", "q5_1") %}
+  return nibble | (((byte_at(at - 4u + k % 32u / 8u) >> (k % 8u)) & 1u) << 4u);
+  {% else %}
+  return nibble;
+  {% endif %}
   {% endif %}
 }
 {% endif %}

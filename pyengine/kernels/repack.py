@@ -6,7 +6,7 @@ from pyengine.quant.blocks import BLOCKS
 from pyengine.quant.kinds import for_encoding
 
 FLOATS = ("f32", "f16", "bf16")
-BLOCKED = ("q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k")
+BLOCKED = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")
 
 
 def _exact(encoding):

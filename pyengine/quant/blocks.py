@@ -37,6 +37,8 @@ BLOCKS = {
     "bool": Block(1, 1),
     "q4_0": Block(18, 32, 32),  # f16 d, 16 x two nibbles
     "q4_1": Block(20, 32, 32),  # f16 d, f16 m, 16 x two nibbles
+    "q5_0": Block(22, 32, 32),  # f16 d, u32 of fifth bits, 16 x two nibbles
+    "q5_1": Block(24, 32, 32),  # f16 d, f16 m, u32 of fifth bits, 16 x two nibbles
     "q8_0": Block(34, 32, 32),  # f16 d, 32 x i8
     "q4_k": Block(
         144, 256, 32
@@ -173,6 +175,20 @@ def _q4_1(rows):
     return _nibbles(rows[:, 4:]), _half(rows, 0), _half(rows, 2)
 
 
+def _fifth_bits(rows, at):
+    """Bits of the little-endian u32 at byte `at` of each block, times 16: [blocks, 32]."""
+    return np.unpackbits(rows[:, at : at + 4], axis=1, bitorder="little") << np.uint8(4)
+
+
+def _q5_0(rows):
+    d = _half(rows, 0)
+    return _nibbles(rows[:, 6:]) | _fifth_bits(rows, 2), d, d * np.float32(-16)
+
+
+def _q5_1(rows):
+    return _nibbles(rows[:, 8:]) | _fifth_bits(rows, 4), _half(rows, 0), _half(rows, 2)
+
+
 def _q8_0(rows):
     d = _half(rows, 0)
     return rows[:, 2:] ^ 0x80, d, d * np.float32(-128)  # i8 + 128 as u8 flips the top bit
@@ -212,6 +228,8 @@ def _q6_k(rows):
 _DECODERS = {
     "q4_0": _q4_0,
     "q4_1": _q4_1,
+    "q5_0": _q5_0,
+    "q5_1": _q5_1,
     "q8_0": _q8_0,
     "q4_k": _q4_k,
     "q5_k": _q5_k,

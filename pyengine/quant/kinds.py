@@ -96,6 +96,8 @@ class WeightKind:
 _KEEP = {
     "q4_0": WeightKind("affine", 4, 32, "f16"),
     "q4_1": WeightKind("affine", 4, 32, "f16"),
+    "q5_0": WeightKind("affine", 8, 32, "f16"),
+    "q5_1": WeightKind("affine", 8, 32, "f16"),
     "q8_0": WeightKind("affine", 8, 32, "f16"),
     "q4_k": WeightKind("affine", 4, 32, "f32"),
     "q5_k": WeightKind("affine", 8, 32, "f32"),

@@ -8,7 +8,7 @@ TYPES = {"u8": 0, "i8": 1, "u16": 2, "i16": 3, "u32": 4, "i32": 5, "f32": 6, "bo
 TYPES |= {"array": 9, "u64": 10, "i64": 11, "f64": 12}
 FORMATS = dict(u8="B", i8="b", u16="H", i16="h", u32="I", i32="i", f32="f", bool="?", u64="Q")
 FORMATS |= dict(i64="q", f64="d")
-GGML = dict(f32=0, f16=1, q4_0=2, q4_1=3, q8_0=8, q4_k=12, q5_k=13, q6_k=14, i32=26, bf16=30)
+GGML = dict(f32=0, f16=1, q4_0=2, q4_1=3, q5_0=6, q5_1=7, q8_0=8, q4_k=12, q5_k=13, q6_k=14, i32=26, bf16=30)
 
 
 def text(value):

@@ -178,7 +178,7 @@ def test_rows_that_do_not_fill_their_blocks(encoding):
     assert error.code == "E_BAD_FILE" and "second" in error.message
 
 
-@pytest.mark.parametrize("kind, name", [(6, "Q5_0"), (10, "Q2_K"), (39, "MXFP4"), (999, "unknown")])
+@pytest.mark.parametrize("kind, name", [(9, "Q8_1"), (10, "Q2_K"), (39, "MXFP4"), (999, "unknown")])
 def test_unsupported_tensor_types_are_named(kind, name):
     error = failure(one_tensor(encoding=kind))
     assert error.code == "E_UNSUPPORTED_TENSOR"

@@ -12,7 +12,7 @@ from pyengine.quant import blocks
 from pyengine.quant.affine import pack_dense
 from pyengine.quant.kinds import WeightKind
 
-SCALE_AT = {"q4_0": (0,), "q4_1": (0, 2), "q8_0": (0,), "q4_k": (0, 2), "q5_k": (0, 2),
+SCALE_AT = {"q4_0": (0,), "q4_1": (0, 2), "q5_0": (0,), "q5_1": (0, 2), "q8_0": (0,), "q4_k": (0, 2), "q5_k": (0, 2),
             "q6_k": (208,)}  # bytes of a block where an f16 lies
 
 

@@ -56,7 +56,7 @@ def test_files_own_codes_are_kept(device, gap):
                for encoding in BLOCKED
                for rows, columns in ((1, 256), (7, 768), (83, 256), (13, 1792))]
     tensors += [Tensor(f"narrow.{encoding}", encoding, 83, 32, for_encoding(encoding, 32).name)
-                for encoding in ("q4_0", "q4_1", "q8_0")]
+                for encoding in ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0")]
     check_exact(tensors, device, gap)
 
 

@@ -11,8 +11,9 @@ from pyengine.quant.blocks import BLOCKS, data_bytes, dequantize, repack, unperm
 from pyengine.quant.kinds import WeightKind, for_encoding
 
 GOLDENS = Path(__file__).parents[1] / "goldens/quant/ggml_blocks.npz"
-QUANTS = ["q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k"]
-HALVES = {"q4_0": [0], "q4_1": [0, 2], "q8_0": [0], "q4_k": [0, 2], "q5_k": [0, 2], "q6_k": [208]}
+QUANTS = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k"]
+HALVES = {"q4_0": [0], "q4_1": [0, 2], "q5_0": [0], "q5_1": [0, 2], "q8_0": [0], "q4_k": [0, 2],
+          "q5_k": [0, 2], "q6_k": [208]}
 F = np.float32
 
 
@@ -41,6 +42,12 @@ def slow_small(b, encoding):
     d = half(b, 0)
     if encoding == "q8_0":
         return [d * F(q - 256 if q > 127 else q) for q in b[2:]]
+    if encoding in ("q5_0", "q5_1"):
+        at = 2 if encoding == "q5_0" else 4
+        fifth = int.from_bytes(b[at : at + 4], "little")
+        least = d * F(-16) if encoding == "q5_0" else half(b, 2)
+        codes = [q & 15 for q in b[at + 4 :]] + [q >> 4 for q in b[at + 4 :]]
+        return [d * F(q | (fifth >> i & 1) << 4) + least for i, q in enumerate(codes)]
     if encoding == "q4_0":
         low, high = [d * F((q & 15) - 8) for q in b[2:]], [d * F((q >> 4) - 8) for q in b[2:]]
     else:
