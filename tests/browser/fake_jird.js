@@ -62,6 +62,10 @@ async function* replay(body, signal) {
   yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] };
 }
 
+export async function catalog() {
+  return options().catalog ?? null;
+}
+
 export async function createEngine({ model, onProgress }) {
   const chosen = options();
   globalThis.engineLoads = (globalThis.engineLoads ?? 0) + 1;

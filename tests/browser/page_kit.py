@@ -27,7 +27,8 @@ def pieces(text):
 @pytest.fixture(scope="session")
 def page_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("page")
-    shutil.copy(settings.SHELL / "index.html", root)
+    for name in ("index.html", "storage_worker.js"):
+        shutil.copy(settings.SHELL / name, root)
     for name in ("css", "img", "js"):
         shutil.copytree(settings.SHELL / name, root / name)
     node.ensure_modules()

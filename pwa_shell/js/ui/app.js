@@ -7,8 +7,10 @@ import { ChatView } from "./chat_view.js";
 import { pathTo, titleOf } from "./chat_store.js";
 import { Composer } from "./composer.js";
 import { byId, newId } from "./dom.js";
-import { startedBefore } from "./engine_session.js";
+import { forgetStarted, startedBefore } from "./engine_session.js";
 import { Generation } from "./generation.js";
+import { chooseModel, DEFAULT_MODEL } from "./model_info.js";
+import { ModelsPlace } from "./model_page/place.js";
 import { Sidebar } from "./sidebar.js";
 import { StartView } from "./start_view.js";
 import { t } from "./strings.js";
@@ -46,6 +48,12 @@ export class App {
     this.start = new StartView(model);
     const parts = { scroller: byId("scroller"), list: byId("messages"), jump: byId("jump") };
     this.view = new ChatView(parts, { onRetry: (id) => this.retry(id), onNote: toast });
+    this.models = new ModelsPlace({
+      use: (row) => this.useModel(row),
+      deleted: (id) => this.#modelDeleted(id),
+      used: () => this.model.id,
+      back: () => this.leaveModels(),
+    });
     this.#connect();
   }
 
@@ -89,10 +97,46 @@ export class App {
     ); // the session shows the failure
   }
 
-  /** Show the chat that the address names. */
-  route() {
+  /** Show the chat that the address names, or the Models page, under which the chat stays open. */
+  async route() {
+    const models = location.hash === "#models";
+    this.sidebar.close();
+    const shown = this.models.show(models);
     const id = new URLSearchParams(location.hash.slice(1)).get("chat");
-    return this.#open(this.chats.find((chat) => chat.id === id) ?? null);
+    const wanted = this.chats.find((chat) => chat.id === id) ?? null;
+    if (!models || !this.#opened) await this.#open(models ? null : wanted);
+    else this.render();
+    await shown;
+  }
+
+  /** @returns {boolean} whether there was a Models page to leave */
+  leaveModels() {
+    if (!this.models.shown) return false;
+    this.go(this.chat?.id ?? null);
+    return true;
+  }
+
+  /** Load another stored model into the chat. @param {any} row id, name, bytes, license */
+  async useModel(row) {
+    this.stop();
+    this.#setModel(chooseModel(row));
+    this.leaveModels();
+    await this.session.use(this.model);
+    this.load();
+  }
+
+  /** The chat cannot go on with a model that is gone, and must not fetch it again unasked. */
+  #modelDeleted(id) {
+    if (id !== this.model.id) return;
+    forgetStarted();
+    if (id === DEFAULT_MODEL.id) return;
+    this.#setModel(chooseModel(DEFAULT_MODEL));
+    this.session.use(this.model);
+  }
+
+  #setModel(model) {
+    this.model = model;
+    this.start.setModel(model);
   }
 
   /** @param {string|null} id a chat, or null for a new one */
@@ -117,7 +161,7 @@ export class App {
     this.composer.setText(early || draft);
     this.#opened = true;
     this.render();
-    this.composer.focus();
+    if (!this.models.shown) this.composer.focus();
   }
 
   /**
@@ -249,8 +293,9 @@ export class App {
     this.composer.setPlaceholder(
       t(session.state === "loading" ? "placeholderLoading" : "placeholder"),
     );
-    byId("title").textContent = chat?.title ?? "";
-    document.title = chat ? `${chat.title} – ${t("appName")}` : t("appName");
+    const title = this.models.shown ? t("models") : (chat?.title ?? "");
+    byId("title").textContent = this.models.shown ? "" : title;
+    document.title = title ? `${title} – ${t("appName")}` : t("appName");
     document.documentElement.toggleAttribute("data-busy", Boolean(running));
     this.#renderStatus();
   }

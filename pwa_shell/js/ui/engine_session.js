@@ -22,6 +22,15 @@ export function startedBefore() {
   }
 }
 
+/** The next visit asks before it loads. */
+export function forgetStarted() {
+  try {
+    localStorage.removeItem(STARTED_KEY);
+  } catch {
+    // Then it was never remembered.
+  }
+}
+
 function rememberStarted() {
   try {
     localStorage.setItem(STARTED_KEY, "1");
@@ -37,6 +46,7 @@ export class EngineSession extends Emitter {
   /** @type {import("./problem.js").Problem|null} */
   problem = null;
   #loading = null;
+  #ending = new AbortController();
 
   /** @param {{id: string}} model */
   constructor(model) {
@@ -60,12 +70,26 @@ export class EngineSession extends Emitter {
    *   `createEngine` threw
    */
   ensure() {
-    this.#loading ??= this.#load().catch((error) => {
+    if (this.#loading) return this.#loading;
+    const { signal } = (this.#ending = new AbortController());
+    this.#loading = this.#load(signal).catch((error) => {
+      if (signal.aborted) throw error; // another model was taken meanwhile
       this.#loading = null;
       this.#set("failed", toProblem(error));
       throw error;
     });
     return this.#loading;
+  }
+
+  /** Take another model: the one that is loaded, or loads, is let go. @param {{id: string}} model */
+  async use(model) {
+    const loading = this.#loading;
+    this.#loading = null;
+    this.#ending.abort(new DOMException("Another model was chosen.", "AbortError"));
+    this.model = model;
+    this.#set("idle");
+    const engine = await loading?.catch(() => null);
+    await Promise.resolve(engine?.unload?.()).catch(() => {});
   }
 
   /**
@@ -81,12 +105,19 @@ export class EngineSession extends Emitter {
     await Promise.resolve(engine?.unload?.()).catch(() => {});
   }
 
-  async #load() {
+  async #load(signal) {
+    const { id } = this.model;
     if (!(await this.check())) throw this.problem;
+    signal.throwIfAborted();
     this.#set("loading");
     const { createEngine } = await import("../../jird.js");
-    const onProgress = (progress) => this.emit("progress", progress);
-    const engine = await createEngine({ model: this.model.id, onProgress });
+    signal.throwIfAborted();
+    const onProgress = (progress) => !signal.aborted && this.emit("progress", progress);
+    const engine = await createEngine({ model: id, onProgress, signal });
+    if (signal.aborted) {
+      await engine.unload();
+      signal.throwIfAborted();
+    }
     rememberStarted();
     this.#set("ready");
     return engine;

@@ -3,19 +3,20 @@ import { App } from "./app.js";
 import { openChatStore } from "./chat_store.js";
 import { EngineSession } from "./engine_session.js";
 import "./install_guide.js"; // hears of the browser's offer to install, which may come early
-import { DEFAULT_MODEL } from "./model_info.js";
+import { chosenModel } from "./model_info.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { setUpThemeButton } from "./theme.js";
 import { followVisualViewport } from "./viewport.js";
 
 setUpThemeButton();
 followVisualViewport();
+const model = chosenModel();
 const store = await openChatStore();
-const app = new App(new EngineSession(DEFAULT_MODEL), store, DEFAULT_MODEL);
+const app = new App(new EngineSession(model), store, model);
 listenForShortcuts({
   "new-chat": () => void app.go(null),
   sidebar: () => app.sidebar.toggle(),
-  stop: () => app.sidebar.close() || app.stop(),
+  stop: () => app.sidebar.close() || app.stop() || app.leaveModels(),
 });
 await app.begin();
 const { setUpPwa } = await import("./pwa.js"); // nothing in it is needed to see the page or to chat

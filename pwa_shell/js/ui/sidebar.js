@@ -87,6 +87,7 @@ export class Sidebar extends Emitter {
   }
 
   #click(event) {
+    if (event.target.closest(".side-link")) this.close();
     const target = event.target.closest("[data-action]");
     if (!target) return;
     const id = target.closest("li")?.dataset.id;

@@ -20,14 +20,20 @@ export class StartView extends Emitter {
     this.root = byId("welcome");
     this.dock = byId("dock-notice");
     this.status = h("div", { class: "load" });
-    byId("model-name").textContent = model.name;
-    byId("model-facts").textContent = `${formatBytes(model.bytes)} · ${model.licence}`;
-    byId("model-note").textContent = model.note;
+    this.setModel(model);
     byId("start").addEventListener("click", () => this.emit("start"));
     this.status.addEventListener("click", (event) => {
       if (/** @type {Element} */ (event.target).closest("[data-action=retry]")) this.emit("start");
     });
     byId("examples").append(...EXAMPLES.map(([lead, rest]) => this.#example(lead, rest)));
+  }
+
+  /** @param {import("./model_info.js").DEFAULT_MODEL} model */
+  setModel({ name, bytes, licence, note }) {
+    byId("model-name").textContent = name;
+    const facts = [bytes && formatBytes(bytes), licence].filter(Boolean);
+    byId("model-facts").textContent = facts.join(" · ");
+    byId("model-note").textContent = note;
   }
 
   /**

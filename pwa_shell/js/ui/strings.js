@@ -1,5 +1,8 @@
+import { MODEL_TEXTS } from "./strings_models.js";
+
 /** Every text the page shows, by key: the one place a translation would replace. */
 const TEXTS = {
+  ...MODEL_TEXTS,
   appName: "Jird",
   tagline: "Private AI. Runs in this tab, nothing leaves your device.",
   code: "code",
@@ -80,9 +83,14 @@ const TEXTS = {
   installClose: "Do not show this again",
 };
 
-/** @param {keyof TEXTS} key @returns {string} */
-export function t(key) {
-  return TEXTS[key];
+/**
+ * @param {keyof TEXTS} key
+ * @param {Record<string, any>} [facts] what stands for `{name}` in the text
+ * @returns {string}
+ */
+export function t(key, facts) {
+  if (!facts) return TEXTS[key];
+  return TEXTS[key].replace(/\{(\w+)\}/g, (_, name) => String(facts[name]));
 }
 
 /** Names of the loading stages, in the order in which they are listed. */
