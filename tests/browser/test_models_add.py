@@ -204,8 +204,8 @@ def test_offers_say_whether_they_fit_before_any_download(models):
     ]
     models.open_models(catalog={"rows": rows, "budget": 1.4e9})
     expect(models.row().get_by_test_id("fit")).to_have_text(
-        "Fits: needs 210 MB of the about 1.4 GB that this device gives a page, "
-        "with 8,192 tokens of context.")
+        "Fits: needs 210 MB of the ~1.4 GB memory budget, with 8,192 tokens of context.")
+    expect(models.get("budget")).to_contain_text("about 1.4 GB of memory")
     tiny = models.row(f"{REPO}:{FILE}")
     expect(tiny.get_by_test_id("fit")).to_have_text(re.compile(
         "^Will not fit: needs 2.5 GB of .*; up to 1,024 tokens of context would fit.$"))

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.models_kit import NAME, SITE_MODEL, SIZE
+from tests.browser.models_kit import NAME, SIZE
 from tests.storage.hub_server import CHUNK
 
 pytest_plugins = ["tests.browser.page_kit", "tests.browser.models_kit"]

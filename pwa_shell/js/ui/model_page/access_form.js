@@ -7,7 +7,7 @@ import { hubBase, setHubBase } from "./hub_access.js";
 
 export class AccessForm {
   constructor() {
-    const props = { class: "field", spellcheck: false, autocomplete: "off", autocapitalize: "none" };
+    const props = { class: "field", autocomplete: "off", autocapitalize: "none" };
     this.token = /** @type {HTMLInputElement} */ (h("input",
       { ...props, id: "hub-token", type: "password", "data-testid": "hub-token" }));
     this.hub = /** @type {HTMLInputElement} */ (h("input", { ...props, id: "hub-address",
@@ -30,8 +30,8 @@ export class AccessForm {
   }
 
   #button(text, testid, click) {
-    return h("button", { type: "button", class: "button plain", text: t(text), "data-testid": testid,
-      on: { click } });
+    const props = { type: "button", class: "button plain", "data-testid": testid };
+    return h("button", { ...props, text: t(text), on: { click } });
   }
 
   #save() {

@@ -1,4 +1,4 @@
-/** Add a model: by its hub name or address, looked up before anything is downloaded, or own files. */
+/** Add a model: by its hub name or address, looked up before any download, or from own files. */
 import { Emitter, h } from "../dom.js";
 import { formatBytes } from "../format.js";
 import { problemBox } from "../message_view.js";
@@ -34,7 +34,8 @@ export class AddModel extends Emitter {
     });
     this.node = h("section", { class: "add", "aria-labelledby": "add-title" },
       h("h2", { id: "add-title", text: t("addModel") }), h("p", { text: t("addText") }), form,
-      h("details", { class: "access", "data-testid": "access" }, h("summary", { text: t("access") }),
+      h("details", { class: "access", "data-testid": "access" },
+        h("summary", { text: t("access") }),
         h("label", { for: "add-revision", text: t("revision") }), this.revision,
         h("small", { text: t("revisionHint") }), this.access.node),
       this.result, this.#ownFiles());
@@ -47,14 +48,17 @@ export class AddModel extends Emitter {
     this.#looking?.abort();
     const { signal } = (this.#looking = new AbortController());
     this.result.replaceChildren(h("p", { class: "looking", text: t("lookingAt") }));
-    const asked = { model, file, revision: this.revision.value.trim() || undefined };
+    const revision = this.revision.value.trim() || undefined;
+    const asked = { model, file, revision, base: hubBase(), token: tokenOfHub() };
     try {
-      const spec = await this.library.resolve({ ...asked, base: hubBase(), token: tokenOfHub() }, signal);
+      const spec = await this.library.resolve(asked, signal);
       if (!signal.aborted) this.#show(spec);
     } catch (error) {
       if (isAbort(error) || signal.aborted) return;
       const { choices } = error.facts ?? {};
-      this.result.replaceChildren(choices?.length ? this.#choices(choices) : problemBox(toProblem(error), false));
+      const several = choices?.length > 0;
+      this.result.replaceChildren(
+        several ? this.#choices(choices) : problemBox(toProblem(error), false));
     }
   }
 
@@ -117,5 +121,6 @@ export class AddModel extends Emitter {
 
 /** @returns {HTMLInputElement} */
 function field(type, props) {
-  return /** @type {HTMLInputElement} */ (h("input", { type, class: "field", spellcheck: false, ...props }));
+  const all = { type, class: "field", autocomplete: "off", ...props };
+  return /** @type {HTMLInputElement} */ (h("input", all));
 }

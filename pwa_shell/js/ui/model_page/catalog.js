@@ -35,7 +35,8 @@ export function joinOffers(site, { rows, budget }) {
   const known = rows.map((row) => {
     const own = site.find((offer) => offer.id === row.id);
     const hub = row.source?.repo ? row.source.model : null;
-    return { ...row, id: hub ?? row.id, budget, hub, spec: own?.spec, bytes: own?.bytes ?? row.bytes };
+    const bytes = own?.bytes ?? row.bytes;
+    return { ...row, id: hub ?? row.id, budget, hub, spec: own?.spec, bytes };
   });
   const others = site.filter((offer) => !known.some(({ id }) => id === offer.id));
   return [...others, ...known.filter((offer) => offer.spec || offer.hub)];

@@ -105,7 +105,8 @@ export class ModelsLibrary extends Emitter {
     if (!found) return;
     const check = { bytes, files: files.length, bad: found.bad.length, repaired: false };
     this.checks.set(id, check);
-    if (!found.ok && source?.kind !== "local") check.repaired = Boolean(await this.download({ id }));
+    if (!found.ok && source?.kind !== "local")
+      check.repaired = (await this.download({ id }))?.state === "complete";
     await this.refresh();
   }
 
@@ -148,7 +149,8 @@ export class ModelsLibrary extends Emitter {
     if (method !== "verify" && method !== "delete") this.#hear({ id, name, stage: "waiting" });
     try {
       const result = await this.#client.call(method, params, { signal: ending.signal });
-      if (result.state === "complete") this.emit("done", { id, name: result.name, what: "complete" });
+      if (result.state === "complete")
+        this.emit("done", { id, name: result.name, what: "complete" });
       return result;
     } catch (error) {
       if (!isAbort(error)) this.problems.set(id, toProblem(error));

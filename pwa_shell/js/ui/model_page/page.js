@@ -35,6 +35,7 @@ export class ModelsPage extends Emitter {
     this.offered = list("offered");
     this.empty = h("p", { class: "models-none", text: t("noModels") });
     this.looking = h("p", { class: "models-none", role: "status", "data-testid": "catalog-state" });
+    this.budget = h("p", { class: "models-none", hidden: true, "data-testid": "budget" });
     this.#build();
     this.#connect();
   }
@@ -86,8 +87,9 @@ export class ModelsPage extends Emitter {
 
   #build() {
     this.heading = h("h2", { id: "models-title", tabindex: -1, text: t("models") });
+    const title = h("h2", { id: "offers-title", text: t("available") });
     this.offersTitle = h("section", { "aria-labelledby": "offers-title" },
-      h("h2", { id: "offers-title", text: t("available") }), this.looking, this.offered);
+      title, this.budget, this.looking, this.offered);
     const back = h("button", { type: "button", class: "models-back", "data-testid": "models-back",
       on: { click: () => this.emit("back") } }, icon("back"), h("span", { text: t("modelsBack") }));
     byId("models").replaceChildren(h("div", { class: "models-column" }, back, this.heading,
@@ -129,6 +131,8 @@ export class ModelsPage extends Emitter {
     try {
       const catalog = await this.askCatalog();
       if (catalog) this.#offers = joinOffers(this.#offers, catalog);
+      this.budget.hidden = !catalog?.budget;
+      this.budget.textContent = t("budget", { budget: formatBytes(catalog?.budget ?? 0) });
       this.#tellCatalogue("");
     } catch (error) {
       this.#tellCatalogue(`${t("noCatalog")} ${toProblem(error).message}`);
@@ -267,9 +271,13 @@ export class ModelsPage extends Emitter {
   async #free(kind, name, wanted) {
     const row = kind === "model" && this.library.rows.find(({ id }) => id === name);
     if (row) await this.#remove(row);
-    else await this.#clear(this.library.foreign.find((item) => item.kind === kind && item.name === name));
+    else await this.#clear(this.#foreign(kind, name));
     this.library.problems.delete(wanted);
     this.render();
+  }
+
+  #foreign(kind, name) {
+    return this.library.foreign.find((item) => item.kind === kind && item.name === name);
   }
 
   async #clear(item) {

@@ -5,10 +5,7 @@ import { problemBox } from "../message_view.js";
 import { t } from "../strings.js";
 import { checkText, factsText, fitText, progressText, stateText } from "./texts.js";
 
-const ICONS = {
-  download: "down", pause: "pause", resume: "play", cancel: "close", verify: "shield",
-  repair: "retry", remove: "trash", use: "chat",
-};
+const ICONS = { pause: "pause", cancel: "close", verify: "shield", remove: "trash" };
 const PRIMARY = ["download", "resume", "repair", "use"];
 
 /**
@@ -67,15 +64,16 @@ export class RowView {
 
   #showProgress(row, activity) {
     const unfinished = row && ["paused", "partial"].includes(row.state);
-    this.bar.hidden = !activity && !unfinished;
-    const { bytes_done: done = 0, bytes_total: total = 0 } = activity ?? {};
+    const paused = unfinished ? { bytes_done: row.bytes_done, bytes_total: row.bytes } : null;
+    const shown = activity ?? paused;
+    this.bar.hidden = !shown;
+    const { bytes_done: done = 0, bytes_total: total = 0 } = shown ?? {};
     if (activity && !total) this.bar.removeAttribute("value");
-    else this.bar.value = activity ? done / total : unfinished && row.bytes ? row.bytes_done / row.bytes : 0;
-    const text = activity ? progressText(activity) : "";
+    else this.bar.value = total ? done / total : 0;
+    const text = shown ? progressText(shown) : "";
     this.bar.setAttribute("aria-label", this.label);
     this.bar.setAttribute("aria-valuetext", text);
-    const paused = unfinished && { bytes_done: row.bytes_done, bytes_total: row.bytes };
-    set(this.progress, text || (paused ? progressText(paused) : ""));
+    set(this.progress, text);
   }
 
   /** Buttons are made anew only when they are others. */
@@ -87,7 +85,8 @@ export class RowView {
     this.#actions = key;
     this.actions.replaceChildren(...names.map((name) => this.#button(name, row ?? offer)));
     // The button that was pressed is gone: the next in its place takes the focus.
-    if (focused) /** @type {any} */ (this.actions.firstElementChild)?.focus({ preventScroll: true });
+    const first = /** @type {HTMLElement} */ (this.actions.firstElementChild);
+    if (focused) first?.focus({ preventScroll: true });
   }
 
   #button(name, best) {
@@ -95,9 +94,9 @@ export class RowView {
     const size = name === "download" && best.bytes ? formatBytes(best.bytes) : null;
     const text = size ? t("downloadSize", { size }) : t(name);
     const title = t("ofModel", { action: text, name: this.label });
-    const props = { type: "button", "data-action": name, "aria-label": title, title };
-    if (!primary) return h("button", { ...props, class: "button plain" }, icon(ICONS[name]), h("span", { text }));
-    return h("button", { ...props, class: "button small" }, h("span", { text }));
+    const kind = primary ? "button small" : "button plain";
+    const props = { type: "button", class: kind, "data-action": name, "aria-label": title, title };
+    return h("button", props, primary ? null : icon(ICONS[name]), h("span", { text }));
   }
 
   #showProblem({ problem, freeable }) {

@@ -41,7 +41,7 @@ export function factsText(row, offer) {
     licenceText(row.license ?? offer?.license), offer?.quant, context,
     offer?.modalities?.length > 1 ? offer.modalities.join(", ") : "", sourceText(row.source),
   ];
-  return parts.filter(Boolean).join(" · ");
+  return parts.filter(Boolean).join("\u00a0· "); // a line ends in a dot, none begins with one
 }
 
 /** "apache-2.0" as its authors write it; other names as they are. */
