@@ -24,7 +24,8 @@ from app.build import browsers, server, settings
 from tests.support import RefusingProxy
 
 
-pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit")
+pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit",
+                               "tests.browser.models_kit")
 
 
 def pytest_addoption(parser):
