@@ -1,6 +1,7 @@
 """`open_checkpoint`: a GGUF file's or a Hugging Face folder's headers as one `Checkpoint`."""
 
 import os
+import struct
 from dataclasses import dataclass, field
 
 from pyengine.errors import EngineError
@@ -130,7 +131,10 @@ async def _open_gguf(source):
                 format="GGUF",
                 detail=f"two of its tensors are {name[:80]}",
             )
-        tensors[name] = TensorRef(name, t.shape, t.encoding, 0, t.offset, t.nbytes, interleaved)
+        shifted = arch.shifted and name.endswith("norm.weight")
+        tensors[name] = TensorRef(name, t.shape, t.encoding, 0, t.offset, t.nbytes, interleaved,
+                                  shifted=shifted)
+    await _add_rope_factors(config, tensors.get(gguf_names.ROPE_FACTORS), source)
     template = metadata.get("tokenizer.chat_template")
     ids = {key: value for key, value in gguf_names.token_ids(metadata).items() if value is not None}
     return Checkpoint(
@@ -143,6 +147,19 @@ async def _open_gguf(source):
         generation_config=ids,
         metadata=metadata,
     )
+
+
+async def _add_rope_factors(config, ref, source):
+    """llama.cpp stores the llama 3 scaling as what each frequency is divided by."""
+    if ref is None:
+        return
+    if ref.encoding != "f32" or ref.shape != (config["head_dim"] // 2,):
+        raise EngineError("E_UNSUPPORTED_TENSOR", tensor=ref.name,
+                          detail=f"it is {ref.encoding} {list(ref.shape)}, wanted f32 "
+                                 f"[{config['head_dim'] // 2}]")
+    raw = await source.read(ref.offset, ref.nbytes)
+    factors = struct.unpack(f"<{ref.shape[0]}f", raw)
+    config["rope_scaling"] = {"rope_type": "factors", "factors": list(factors)}
 
 
 async def _open_folder(files):

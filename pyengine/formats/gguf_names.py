@@ -5,6 +5,7 @@ name, so that the model's own check reports it; nothing is dropped here.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
@@ -17,6 +18,7 @@ _TOP = {
     "output.weight": "lm_head.weight",
     "rope_freqs.weight": "rope_freqs.weight",
 }
+ROPE_FACTORS = "rope_freqs.weight"
 _LLAMA_LAYER = {  # `blk.N.` + key -> `model.layers.N.` + value, weights and biases alike
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -30,18 +32,68 @@ _LLAMA_LAYER = {  # `blk.N.` + key -> `model.layers.N.` + value, weights and bia
 }
 
 
+_QWEN3_LAYER = {
+    **_LLAMA_LAYER,
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+}
+_GEMMA3_LAYER = {
+    **_QWEN3_LAYER,
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_INTERLEAVED = ("attn_q", "attn_k")
+GEMMA3_PATTERN = 6  # llama.cpp's own constant: every sixth layer sees all
+GEMMA3_27B = 62  # layers of the one size whose scale is not its head size's
+SMOLLM3_PATTERN = 4  # llama.cpp's own constant: every fourth layer does not rotate
+
+
 @dataclass(frozen=True)
 class Arch:
-    """`interleaved`: layer tensors whose rows llama.cpp permutes for interleaved RoPE."""
+    """`interleaved`: layer tensors whose rows llama.cpp permutes for interleaved RoPE. `shifted`:
+    it stores 1 + gain where the checkpoint stores the gain. `extra(reader, config)`: fields beyond
+    those of every decoder; None leaves a field out."""
 
     model_type: str
-    hidden_act: str
     layer: dict
     top: dict
     interleaved: tuple = ()
+    shifted: bool = False
+    extra: Callable = lambda read, config: {"hidden_act": "silu"}
 
 
-ARCHS = {"llama": Arch("llama", "silu", _LLAMA_LAYER, _TOP, interleaved=("attn_q", "attn_k"))}
+def _llama_extra(read, config):
+    window = read.count("attention.sliding_window", optional=True)
+    return {"hidden_act": "silu", "sliding_window": window}
+
+
+def _smollm3_extra(read, config):
+    return {"hidden_act": "silu", "no_rope_layer_interval": SMOLLM3_PATTERN}
+
+
+def _gemma3_extra(read, config):
+    heads, head_dim = config["num_attention_heads"], config["head_dim"]
+    large = config["num_hidden_layers"] == GEMMA3_27B
+    base = read.get("rope.freq_base_swa")
+    return {
+        "hidden_activation": "gelu_pytorch_tanh",
+        "query_pre_attn_scalar": config["hidden_size"] // heads if large else head_dim,
+        "sliding_window": read.count("attention.sliding_window"),
+        "sliding_window_pattern": GEMMA3_PATTERN,
+        "rope_local_base_freq": 10000.0 if base is None else read.real("rope.freq_base_swa"),
+        "attn_logit_softcapping": read.get("attn_logit_softcapping"),
+        "final_logit_softcapping": read.get("final_logit_softcapping"),
+    }
+
+
+ARCHS = {
+    "llama": Arch("llama", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_llama_extra),
+    "smollm3": Arch("smollm3", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_smollm3_extra),
+    "qwen2": Arch("qwen2", _LLAMA_LAYER, _TOP),
+    "qwen3": Arch("qwen3", _QWEN3_LAYER, _TOP),
+    "gemma3": Arch("gemma3_text", _GEMMA3_LAYER, _TOP, shifted=True, extra=_gemma3_extra),
+}
 _LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.([a-z0-9_]+)\.(weight|bias)")
 
 
@@ -79,7 +131,6 @@ def hf_config(metadata, shapes):
     head_dim = read.count("attention.key_length", default=hidden // heads)
     config = {
         "model_type": arch.model_type,
-        "hidden_act": arch.hidden_act,
         "hidden_size": hidden,
         "intermediate_size": read.count("feed_forward_length"),
         "num_hidden_layers": read.count("block_count"),
@@ -97,6 +148,7 @@ def hf_config(metadata, shapes):
         **token_ids(metadata),
     }
     _refuse(read, config)
+    config |= {key: value for key, value in arch.extra(read, config).items() if value is not None}
     rotary = read.count("rope.dimension_count", default=head_dim)
     if rotary != head_dim:
         config["partial_rotary_factor"] = rotary / head_dim
@@ -139,9 +191,11 @@ class _Reader:
     def get(self, key):
         return self.metadata.get(f"{self.arch}.{key}")
 
-    def count(self, key, default=None):
+    def count(self, key, default=None, optional=False):
         value = self.get(key)
         value = default if value is None else value
+        if value is None and optional:
+            return None
         if type(value) is not int or not 0 < value < 1 << 31:
             self.refuse(key, value, "a positive whole number")
         return value

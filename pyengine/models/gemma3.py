@@ -9,6 +9,7 @@ from pyengine.models.blocks.config import (
     Shape,
     expect,
     refuse,
+    rope,
     shape,
     windows,
 )
@@ -22,16 +23,16 @@ DROPPED = {
     r"(model\.)?(vision_tower|multi_modal_projector|vision_model)\..*": "the text model only",
 }
 
+SHIFT = 1.0  # gains are stored less 1
+
 
 @dataclass(frozen=True)
 class Config(Shape):
-    """The fields that change the maths; none has a default. `windows` by layer; `shift`: what is
-    added to gains, 0 in a GGUF, which stores them whole."""
+    """The fields that change the maths; none has a default. `windows` by layer."""
     rope: RopeTables
     local_rope: RopeTables
     windows: tuple
     scale: float
-    shift: float
 
     @classmethod
     def from_hf(cls, config):
@@ -44,11 +45,9 @@ class Config(Shape):
         d, scalar = found["head_dim"], require(config, "query_pre_attn_scalar", float)
         if not scalar > 0:
             refuse("query_pre_attn_scalar", scalar, "a number over 0")
-        shift = 0.0 if config.get("norm_gains_are_whole") else 1.0
-        return cls(**found, rope=RopeTables(d, rope_parameters(config, FULL)),
+        return cls(**found, rope=rope(config, d, FULL),
                    local_rope=RopeTables(d, _local_rope(config)),
-                   windows=windows(config, found["layers"], _kind(config)), scale=scalar ** -0.5,
-                   shift=shift)
+                   windows=windows(config, found["layers"], _kind(config)), scale=scalar ** -0.5)
 
 
 def _kind(config):
@@ -73,22 +72,22 @@ def build(cfg, b):
     """The graph of `b.rows` tokens: writes the logits of the last valid row to the io value
     "logits"."""
     x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden, cfg.hidden ** 0.5)
-    norms = HeadNorms(cfg.eps, cfg.shift)
+    norms = HeadNorms(cfg.eps, SHIFT)
     for i in range(cfg.layers):
         b.mark(f"hidden {i}", x)
         layer, window = f"model.layers.{i}.", cfg.windows[i]
         tables = (cfg.rope, "rope") if window is None else (cfg.local_rope, "local_rope")
-        h = b.rmsnorm(x, layer + "input_layernorm.weight", cfg.eps, cfg.shift)
+        h = b.rmsnorm(x, layer + "input_layernorm.weight", cfg.eps, SHIFT)
         h = attention(b, h, layer + "self_attn.", tables[0], cfg.heads, cfg.kv_heads,
                       cfg.head_dim, cfg.scale, norms=norms, window=window, rope=tables[1])
         h = b.linear(h, (layer + "self_attn.o_proj.weight", cfg.hidden))
-        h = b.rmsnorm(h, layer + "post_attention_layernorm.weight", cfg.eps, cfg.shift)
+        h = b.rmsnorm(h, layer + "post_attention_layernorm.weight", cfg.eps, SHIFT)
         x = b.op("add", x, h)
-        h = b.rmsnorm(x, layer + "pre_feedforward_layernorm.weight", cfg.eps, cfg.shift)
+        h = b.rmsnorm(x, layer + "pre_feedforward_layernorm.weight", cfg.eps, SHIFT)
         h = _mlp(b, h, layer + "mlp.", cfg)
-        h = b.rmsnorm(h, layer + "post_feedforward_layernorm.weight", cfg.eps, cfg.shift)
+        h = b.rmsnorm(h, layer + "post_feedforward_layernorm.weight", cfg.eps, SHIFT)
         x = b.op("add", x, h)
-    return head(cfg, b, x, cfg.shift)
+    return head(cfg, b, x, SHIFT)
 
 
 def _mlp(b, x, prefix, cfg):

@@ -2,8 +2,8 @@
 without positions). Touvron et al. 2023; Jiang et al. 2023."""
 from dataclasses import dataclass
 
-from pyengine.formats.hf_config import require, rope_parameters
-from pyengine.models.blocks.config import SLIDING, Shape, expect, refuse, shape, windows
+from pyengine.formats.hf_config import require
+from pyengine.models.blocks.config import SLIDING, Shape, expect, refuse, rope, shape, windows
 from pyengine.models.blocks.decoder import attention, llama_layout
 from pyengine.models.blocks.rope import RopeTables
 
@@ -14,7 +14,7 @@ GGUF_ARCHS = ("llama", "smollm3")
 DROPPED = {
     r"lm_head\.weight": "a tied head is the embedding; an untied one is read",
     r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq": "recomputed from the config",
-    r"rope_freqs\.weight": "llama.cpp's copy of the llama3 scaling, recomputed from the config",
+    r"rope_freqs\.weight": "llama.cpp's form of the llama3 scaling, in the config since opening",
 }
 
 
@@ -30,7 +30,7 @@ class Config(Shape):
         """Raises `E_UNSUPPORTED_CONFIG` for a missing field or a variant whose maths differs."""
         expect(config, hidden_act="silu", attention_bias=False, mlp_bias=False)
         found = shape(config)
-        return cls(**found, rope=RopeTables(found["head_dim"], rope_parameters(config)),
+        return cls(**found, rope=rope(config, found["head_dim"]),
                    windows=windows(config, found["layers"], lambda i: SLIDING),
                    rotated=_rotated(config, found["layers"]))
 

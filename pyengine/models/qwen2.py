@@ -1,8 +1,8 @@
 """Qwen2 and Qwen2.5: Llama's layout with a bias on q, k and v. Yang et al. 2024."""
 from dataclasses import dataclass
 
-from pyengine.formats.hf_config import require, rope_parameters
-from pyengine.models.blocks.config import FULL, SLIDING, Shape, expect, shape, windows
+from pyengine.formats.hf_config import require
+from pyengine.models.blocks.config import FULL, SLIDING, Shape, expect, rope, shape, windows
 from pyengine.models.blocks.decoder import attention, llama_layout
 from pyengine.models.blocks.rope import RopeTables
 
@@ -32,7 +32,7 @@ class Config(Shape):
         """Raises `E_UNSUPPORTED_CONFIG` for a missing field or a variant whose maths differs."""
         expect(config, hidden_act="silu", attention_bias=True)
         found = shape(config)
-        return cls(**found, rope=RopeTables(found["head_dim"], rope_parameters(config)),
+        return cls(**found, rope=rope(config, found["head_dim"]),
                    windows=qwen_windows(config, found["layers"]))
 
 

@@ -1,8 +1,8 @@
 """Qwen3: Llama's layout with an RMSNorm on each head of q and k before RoPE. Yang et al. 2025."""
 from dataclasses import dataclass
 
-from pyengine.formats.hf_config import require, rope_parameters
-from pyengine.models.blocks.config import Shape, expect, shape
+from pyengine.formats.hf_config import require
+from pyengine.models.blocks.config import Shape, expect, rope, shape
 from pyengine.models.blocks.decoder import HeadNorms, attention, llama_layout
 from pyengine.models.blocks.rope import RopeTables
 from pyengine.models.qwen2 import DROPPED, qwen_windows  # noqa: F401  the same tensors go unread
@@ -23,7 +23,7 @@ class Config(Shape):
         expect(config, hidden_act="silu", attention_bias=False)
         require(config, "head_dim")  # it is not hidden / heads in every published size
         found = shape(config)
-        return cls(**found, rope=RopeTables(found["head_dim"], rope_parameters(config)),
+        return cls(**found, rope=rope(config, found["head_dim"]),
                    windows=qwen_windows(config, found["layers"]))
 
 

@@ -58,14 +58,6 @@ def test_the_text_model_of_a_multimodal_config():
     assert compile_model(nested).plan.text() == compile_model(config_of("gemma3")).plan.text()
 
 
-def test_gains_that_a_file_stores_whole():
-    """A GGUF holds 1 + w: the same weights without the shift are another model, with it this one."""
-    source = folder(TINY)
-    shifts = [compile_model({**source.config, **extra}, quant="keep").graphs[0].nodes[1].attr("shift")
-              for extra in ({}, {"norm_gains_are_whole": True})]
-    assert shifts == [1.0, None]
-
-
 def test_windows_store_their_window():
     """Two of three layers keep 8 + 512 positions, whatever the context; fit counts them."""
     source = folder(TINY)

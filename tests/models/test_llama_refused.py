@@ -37,7 +37,9 @@ CONFIG_FAULTS = {
     "a fraction of a KV head": ({"num_key_value_heads": 0.5}, "E_UNSUPPORTED_CONFIG"),
     "more KV heads than heads": ({"num_key_value_heads": 8}, "E_UNSUPPORTED_CONFIG"),
     "layers without end": ({"num_hidden_layers": 10**12}, "E_UNSUPPORTED_CONFIG"),
-    "rope_type": ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "E_UNSUPPORTED_CONFIG"),
+    "rope_type": ({"rope_scaling": {"rope_type": "longrope"}}, "E_UNSUPPORTED_CONFIG"),
+    "yarn without factor": ({"rope_scaling": {"rope_type": "yarn"}}, "E_UNSUPPORTED_CONFIG"),
+    "heads that rotate in part": ({"partial_rotary_factor": 0.5}, "E_UNSUPPORTED_CONFIG"),
     "rope_type of another type": (
         {"rope_scaling": {"rope_type": ["linear"]}},
         "E_UNSUPPORTED_CONFIG",

@@ -2,7 +2,8 @@
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
-from pyengine.formats.hf_config import require
+from pyengine.formats.hf_config import require, rope_parameters
+from pyengine.models.blocks.rope import RopeTables
 
 # far beyond published models: a config that lies must not keep the planner busy for hours
 MAX_LAYERS = 1024
@@ -63,6 +64,17 @@ def shape(config, tied=None):
         "vocab": require(config, "vocab_size"), "eps": require(config, "rms_norm_eps", float),
         "tied": tied, "max_context": require(config, "max_position_embeddings"),
     }
+
+
+def rope(config, head_dim, layer_type=None):
+    """The rotation tables of heads that rotate whole. Raises `E_UNSUPPORTED_CONFIG` for others."""
+    found = rope_parameters(config, layer_type)
+    part = found.get("partial_rotary_factor", 1.0)
+    if part != 1.0:
+        refuse("partial_rotary_factor", part, "1: heads of this family rotate whole")
+    if found["rope_type"] == "yarn" and found.get("original_max_position_embeddings") is None:
+        found["original_max_position_embeddings"] = require(config, "max_position_embeddings")
+    return RopeTables(head_dim, found)
 
 
 def layer_types(config, layers, known, default=None):

@@ -21,6 +21,40 @@ def _llama3(frequencies, p):
     return out
 
 
+def _yarn(frequencies, p, theta):
+    """YaRN (Peng et al. 2023): dims that turn less than `beta_slow` times over the original context
+    are divided by `factor`, those that turn more than `beta_fast` times kept, a ramp between."""
+    factor, original = p["factor"], p["original_max_position_embeddings"]
+    half = len(frequencies)
+
+    def dim_of(turns):
+        return half * math.log(original / (turns * 2 * math.pi)) / math.log(theta)
+
+    low, high = dim_of(p.get("beta_fast") or 32), dim_of(p.get("beta_slow") or 1)
+    if p.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, 2 * half - 1)
+    out = []
+    for i, f in enumerate(frequencies):
+        ramp = min(1.0, max(0.0, (i - low) / ((high - low) or 0.001)))
+        out.append(f / factor * ramp + f * (1 - ramp))
+    return out
+
+
+def _yarn_attention(p):
+    """What YaRN multiplies rotated q and k with."""
+    given, factor = p.get("attention_factor"), p["factor"]
+    if given is not None:
+        return float(given)
+
+    def scaled(weight):
+        return 0.1 * weight * math.log(factor) + 1 if factor > 1 else 1.0
+
+    if p.get("mscale") and p.get("mscale_all_dim"):
+        return scaled(p["mscale"]) / scaled(p["mscale_all_dim"])
+    return scaled(1.0)
+
+
 class RopeTables:
     """Frequencies theta^(-2i/d) of the first `rotated` dims of a head, scaled as `parameters` (a
     config's merged rope parameters) say. Raises `E_UNSUPPORTED_CONFIG` for a scaling that is not
@@ -34,9 +68,16 @@ class RopeTables:
                 "E_UNSUPPORTED_CONFIG", field="rope_theta", got=theta, wanted="a number over 0"
             )
         frequencies = [theta ** (-2 * i / rotated) for i in range(rotated // 2)]
+        self.size = 1.0  # of the rotated vectors, in those that come
         try:
-            if kind == "llama3":
+            if kind == "yarn":
+                frequencies = _yarn(frequencies, parameters, theta)
+                self.size = _yarn_attention(parameters)
+            elif kind == "llama3":
                 frequencies = _llama3(frequencies, parameters)
+            elif kind == "factors":
+                factors = parameters["factors"]
+                frequencies = [f / by for f, by in zip(frequencies, factors, strict=True)]
             elif kind == "linear":
                 frequencies = [f / parameters["factor"] for f in frequencies]
             elif kind != "default":
@@ -44,9 +85,9 @@ class RopeTables:
                     "E_UNSUPPORTED_CONFIG",
                     field="rope_type",
                     got=kind,
-                    wanted="default, linear or llama3",
+                    wanted="default, linear, llama3 or yarn",
                 )
-        except (KeyError, TypeError, ZeroDivisionError) as error:
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise EngineError(
                 "E_UNSUPPORTED_CONFIG",
                 field=f"rope parameters of {kind}",
@@ -56,16 +97,16 @@ class RopeTables:
         self.frequencies = frequencies
         self.half = rotated // 2
 
-    def _table(self, positions):
+    def _table(self, positions, size=1.0):
         table = array("f")
         for position in positions:
             for f in self.frequencies:
-                table.extend((math.cos(position * f), math.sin(position * f)))
+                table.extend((size * math.cos(position * f), size * math.sin(position * f)))
         return table
 
     def coarse(self, rows):
-        """f32 (rows, half, 2): cos and sin at positions 0, 64, 128, ..."""
-        return self._table(FINE * i for i in range(rows))
+        """f32 (rows, half, 2): cos and sin at positions 0, 64, 128, ..., times `size`."""
+        return self._table((FINE * i for i in range(rows)), self.size)
 
     def fine(self):
         """f32 (64, half, 2): cos and sin at positions 0 .. 63."""

@@ -1,0 +1,146 @@
+"""Each family as a GGUF with llama.cpp's names, row orders and whole gains: the reference
+checkpoints written over, which must give their logits."""
+import asyncio
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from pyengine.compile import compile_model
+from pyengine.formats.checkpoint import open_checkpoint
+from pyengine.formats.source import BytesSource
+from tests.checkpoints import checkpoint, config, logits, refused, tensors
+from tests.formats.gguf_writer import GgufWriter
+from tests.models.families import GOLDENS
+
+NAMES = {
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm",
+}
+GEMMA = {**NAMES, "post_attention_layernorm": "post_attention_norm",
+         "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
+
+
+def gguf_name(name, names):
+    stem, _, role = name.rpartition(".")
+    if stem.startswith("model.layers."):
+        _, _, layer, part = stem.split(".", 3)
+        return f"blk.{layer}.{names[part]}.{role}"
+    return f"{names[stem]}.{role}"
+
+
+def written(arch, c, arrays, extra=(), permuted=False):
+    """A GGUF of config `c` and {Hugging Face name: array} as convert_hf_to_gguf lays it out."""
+    writer, d = GgufWriter(), c["head_dim"] if "head_dim" in c else None
+    d = d or c["hidden_size"] // c["num_attention_heads"]
+    writer.pair("general.architecture", "str", arch)
+    theta = c.get("rope_theta") or c["rope_parameters"].get("rope_theta") or 1e6
+    counts = {"block_count": c["num_hidden_layers"], "context_length": 2048,
+              "embedding_length": c["hidden_size"], "feed_forward_length": c["intermediate_size"],
+              "attention.head_count": c["num_attention_heads"],
+              "attention.head_count_kv": c["num_key_value_heads"],
+              "attention.key_length": d, "attention.value_length": d}
+    for key, value in counts.items():
+        writer.pair(f"{arch}.{key}", "u32", value)
+    writer.pair(f"{arch}.rope.freq_base", "f32", theta)
+    writer.pair(f"{arch}.attention.layer_norm_rms_epsilon", "f32", c["rms_norm_eps"])
+    for key, kind, value in extra:
+        writer.pair(f"{arch}.{key}", kind, value)
+    for name, array in arrays.items():
+        array = np.asarray(array, np.float32)
+        if arch == "gemma3" and name.endswith("norm.weight"):
+            array = array + np.float32(1)
+        if permuted and ("q_proj" in name or "k_proj" in name):
+            array = array.reshape(len(array) // d, 2, d // 2, -1).swapaxes(1, 2).reshape(array.shape)
+        names = GEMMA if arch == "gemma3" else NAMES
+        writer.tensor(gguf_name(name, names), array.shape, "f32", array.tobytes())
+    return writer
+
+
+def opened(writer):
+    return asyncio.run(open_checkpoint({"m.gguf": BytesSource("m.gguf", writer.build())}))
+
+
+@pytest.mark.parametrize("on", ["numpy", "native"])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+def test_qwen(family, on):
+    path = GOLDENS / "models-tiny" / family
+    c, golden = checkpoint_config(path), np.load(path / "golden.npz")
+    source = opened(written(family, c, load_file(path / "model.safetensors")))
+    assert source.config["model_type"] == family
+    found = logits(source, golden["long_ids"], on)
+    assert np.abs(found - golden["long_logits_last"]).max() < 1e-4
+
+
+def checkpoint_config(path):
+
+    return json.loads((path / "config.json").read_text())
+
+
+@pytest.mark.parametrize("on", ["numpy", "native"])
+def test_gemma3(on):
+    """Every sixth layer sees all in llama.cpp: with two layers that slide and one that is dropped,
+    the same weights under that rule are the reference."""
+    path = GOLDENS / "models-tiny" / "gemma3"
+    c, arrays = checkpoint_config(path), load_file(path / "model.safetensors")
+    ids = np.load(path / "golden.npz")["long_ids"]
+    c["layer_types"] = 3 * ["sliding_attention"]
+    want = logits(checkpoint(c, arrays), ids)
+    writer = written("gemma3", c, arrays, [("attention.sliding_window", "u32", 8)])
+    source = opened(writer)
+    assert np.abs(logits(source, ids, on) - want).max() < 1e-5
+    plain = logits(checkpoint(checkpoint_config(path), arrays), ids)
+    assert np.abs(plain - want).max() > 1e-3
+
+
+def test_gemma3_without_a_window_is_refused():
+    path = GOLDENS / "models-tiny" / "gemma3"
+    writer = written("gemma3", checkpoint_config(path), load_file(path / "model.safetensors"))
+    error = refused("E_UNSUPPORTED_CONFIG", lambda: opened(writer))
+    assert "sliding_window" in error.facts["field"]
+
+
+def test_smollm3():
+    """Rows in llama.cpp's order, every fourth layer without positions."""
+    c = config(model_type="smollm3", num_hidden_layers=4, no_rope_layer_interval=4)
+    w, ids = tensors(c), [3, 82, 0, 7, 7, 41, 19]
+    source = opened(written("smollm3", c, w, permuted=True))
+    assert np.abs(logits(source, ids) - logits(checkpoint(c, w), ids)).max() < 1e-5
+    assert np.abs(logits(source, ids) - logits(checkpoint({**c, "model_type": "llama"}, w), ids)).max() > 1e-3
+
+
+def test_llama3_scaling_is_read_from_its_tensor():
+    """A GGUF of Llama 3.1 and later says it as what each frequency is divided by."""
+    c = config()
+    w, ids = tensors(c), 12 * [3, 82, 0, 7, 7, 41, 19]
+    scaling = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 64}
+    scaled = {**c, "rope_scaling": scaling}
+
+    plain, wanted = (compile_model(x).config.rope.frequencies for x in (c, scaled))
+    writer = written("llama", c, w, permuted=True)
+    factors = np.array(plain) / np.array(wanted)
+    assert 1 < len(set(factors.round(4))) <= 8
+    writer.tensor("rope_freqs.weight", (8,), "f32", factors.astype(np.float32).tobytes())
+    found = logits(opened(writer), ids)
+    assert np.abs(found - logits(checkpoint(scaled, w), ids)).max() < 1e-4
+    assert np.abs(found - logits(checkpoint(c, w), ids)).max() > 1e-3
+
+
+def test_scaling_factors_of_another_number_are_named():
+    c = config()
+    writer = written("llama", c, tensors(c), permuted=True)
+    writer.tensor("rope_freqs.weight", (7,), "f32", bytes(28))
+    assert "rope_freqs" in refused("E_UNSUPPORTED_TENSOR", lambda: opened(writer)).message
+
+
+def test_a_window_of_a_llama_file_is_kept():
+    c = config()
+    window = [("attention.sliding_window", "u32", 3)]
+    source = opened(written("llama", c, tensors(c), window, permuted=True))
+    want = logits(checkpoint({**c, "sliding_window": 3}, tensors(c)), [3, 82, 0, 7, 7, 41, 19])
+    assert np.abs(logits(source, [3, 82, 0, 7, 7, 41, 19]) - want).max() < 1e-5
