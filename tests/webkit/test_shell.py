@@ -76,3 +76,27 @@ def test_the_panel_of_requests_and_no_install_guide_on_a_desktop(tab):
     assert f"requests to this site ({host}), none to any other" in tab.get("requests-summary")
     assert "js/ui/pwa.js" in tab.get("requests")
     assert tab.errors() == []
+
+
+def test_the_models_page_lists_what_its_fallback_keeps(tab):
+    """WebKitGTK refuses sync handles: the page works on the next back end and says which."""
+    tab.open()
+    tab.run("""
+        const { StorageClient } = await import("./js/storage/client.js");
+        const client = StorageClient.start(new URL("storage_worker.js", document.baseURI));
+        const bytes = new Uint8Array(5e6).fill(7);
+        const files = [{ name: "mine.gguf", file: new File([bytes], "mine.gguf") }];
+        await client.call("import", { id: "local:mine", name: "mine", files });
+        client.terminate();""")
+    tab.open("#models")
+    tab.until("document.querySelector('[data-testid=stored] .model')")
+    assert "5.0 MB · your own file" in tab.get("stored").replace("\xa0", " ")
+    backend = tab.get("backend")
+    assert "Stored in" in backend and "Not used here: opfs-sync" in backend
+    assert "gone when this tab closes" not in backend
+    tab.click("[data-testid=stored] [data-action=verify]")
+    tab.until("document.querySelector('[data-testid=check-result]').innerText.includes('every')")
+    tab.click("[data-testid=stored] [data-action=remove]")
+    tab.click("[data-testid=confirm-yes]")
+    tab.until("document.querySelectorAll('[data-testid=stored] .model').length === 0")
+    assert tab.errors() == []
