@@ -44,6 +44,8 @@ def add_bench(commands):
     bench.add_argument("--name", default="local", help="of the result in docs/bench")
     bench.add_argument("--make-onnx", action="store_true",
                        help="export the model for transformers.js first (installs torch, 3 GB)")
+    bench.add_argument("--profile", action="store_true",
+                       help="only time each kernel, with the options of tests/bench/speed.py")
     bench.add_argument("--keep-dist", action="store_true", help="measure dist/ as it is")
     bench.add_argument("--pack", action="store_true",
                        help="only write .bench/kit, and .bench/parts to carry it")

@@ -285,6 +285,10 @@ def command(o, rest):
         site_ready = (settings.DIST / "version.json").exists()
     if not site_ready or not o.keep_dist:
         site.build()
+    if o.profile:
+        browser = [] if "--browser" in rest else ["--browser", here()]
+        speed = [sys.executable, str(SOURCES / "speed.py"), "--profile", *browser, *rest]
+        return subprocess.run(speed).returncode
     if o.make_onnx:
         make_onnx()
     if o.pack:

@@ -20,11 +20,13 @@ function counting(length, seed) {
   return digits.slice(0, length);
 }
 
-/** Kernel by kernel: decode at each context, and the prefills that have a program. */
+/** Kernel by kernel: decode at each context, and those of the prefill lengths that have a program of their own. */
 async function profiles(engine) {
   const found = [];
   for (const position of contexts) found.push(await engine.profile({ program: "decode", position, repeats }));
-  for (const program of ["prefill128", "prefill512"]) found.push(await engine.profile({ program, position: 0, repeats }));
+  for (const rows of prefills.filter((length) => [16, 128, 512].includes(length))) {
+    found.push(await engine.profile({ program: `prefill${rows}`, position: 0, repeats }));
+  }
   return found;
 }
 

@@ -43,6 +43,11 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A browser that is ended in the middle of a file is no news."""
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--browser", default=SWIFTSHADER)
@@ -62,7 +67,7 @@ def options():
 
 def main():
     o = options()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.answer, server.answered = None, threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"

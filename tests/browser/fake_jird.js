@@ -89,7 +89,11 @@ export async function createEngine({ model, onProgress }) {
       },
     },
     async stats() {
-      return { model, decode_tps: 12 };
+      return { model, decode_tps: 12, ...options().stats };
+    },
+    async profile() {
+      if (!options().report) throw failure("E_BUSY", "The engine is busy.", "Wait for it.");
+      return options().report;
     },
     async unload() {
       globalThis.engineUnloads = (globalThis.engineUnloads ?? 0) + 1;

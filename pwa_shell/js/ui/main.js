@@ -19,5 +19,7 @@ listenForShortcuts({
   stop: () => app.sidebar.close() || app.stop() || app.leaveModels(),
 });
 await app.begin();
+const { DiagnosticsPanel } = await import("./diagnostics.js"); // nor is this
+new DiagnosticsPanel(app.session);
 const { setUpPwa } = await import("./pwa.js"); // nothing in it is needed to see the page or to chat
 setUpPwa(app.session);

@@ -1,0 +1,23 @@
+/** Texts of the diagnostics panel. */
+export const DIAGNOSTIC_TEXTS = {
+  diagnostics: "Diagnostics",
+  diagDevice: "This device",
+  diagLoad: "How the model was loaded",
+  diagMemory: "GPU memory",
+  diagKernels: "Where a token’s time goes",
+  diagNoModel: "No model is loaded: start one to see how it runs here.",
+  diagMeasure: "Measure",
+  diagMeasuring: "Measuring…",
+  diagGpuClock: "By the GPU’s own clock, each kernel alone.",
+  diagWallClock: "By the wall clock around each kernel: this browser offers no GPU clock.",
+  diagKernelsNote: "One token takes {ms} ms at position {position}.",
+  diagStage: "Stage", diagPart: "Part", diagKernel: "Kernel", diagTime: "Time", diagBytes: "Bytes",
+  diagRate: "Bandwidth", diagShare: "Share",
+  backend: "Backend", vendor: "GPU vendor", architecture: "Architecture", f16: "16-bit floats",
+  subgroups: "Subgroups", context: "Context", dispatches_per_token: "Dispatches per token",
+  submits_per_token: "Submissions per token", yes: "yes", no: "no",
+  boot: "Start Python", download: "Open or download", read: "Read headers", compile: "Plan and compile",
+  upload: "Upload", tune: "Tune", warmup: "Warm up", tokenizer: "Tokenizer",
+  weights: "Weights", kv: "Conversation (KV)", state: "State", activations: "Activations",
+  staging: "Staging", total: "Total",
+};
