@@ -37,6 +37,14 @@ PEERS = (
     "wllama-wasm",
 )
 DEFAULT_PEERS = PEERS[:5]
+QUICK = {
+    "repeats": 1,
+    "contexts": "64",
+    "prefills": "128",
+    "tokens": 9,
+    "scaling_contexts": "64,256",
+    "models": "smollm2-135m,smollm2-360m",
+}
 PAGES = ("limits", "compare", "scaling")
 ENDED_S = 1.5
 GRACE_S = 90  # a page says something at least every limit + this many seconds
@@ -157,11 +165,9 @@ def options(argv=None):
     parser.add_argument("--quick", action="store_true", help="one short run of each measure")
     parser.add_argument("--out", type=Path, help="write the JSON here too")
     parser.add_argument("--label", help="the machine, in words")
-    o = parser.parse_args(argv)
-    if o.quick:
-        o.repeats, o.contexts, o.prefills, o.tokens = 1, "64", "128", 9
-        o.scaling_contexts, o.models = "64,256", "smollm2-135m,smollm2-360m"
-    return o
+    if parser.parse_known_args(argv)[0].quick:      # what is given beside it still counts
+        parser.set_defaults(**QUICK)
+    return parser.parse_args(argv)
 
 
 def main(argv=None):

@@ -125,6 +125,15 @@ def test_the_browser_is_ended_with_all_its_processes(tmp_path):
     assert processes.session(leader) == []
 
 
+def test_quick_leaves_what_is_given(monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
+    from tests.bench import run as runner
+
+    o = runner.options(["--quick", "--tokens", "5"])
+    assert (o.tokens, o.repeats, o.contexts) == (5, 1, "64")
+    assert runner.options([]).repeats == 5
+
+
 # ---- kit -----------------------------------------------------------------------------------------
 
 

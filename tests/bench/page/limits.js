@@ -1,9 +1,10 @@
 /**
  * What this browser and GPU can do at best: cost of a dependent dispatch, of encoding one, read
  * bandwidth, latency of a submit and of a readback. Each figure is a slope between two amounts of
- * work where a fixed part could hide in it, and a median of `repeats` + 4 runs.
+ * work where a fixed part could hide in it, and the best of `repeats` + 4 runs, since a limit is
+ * asked for.
  */
-import { adapterInfo, median, parameters, report, round } from "./measure.js";
+import { adapterInfo, parameters, report, round } from "./measure.js";
 
 const RUNS = Number(parameters.get("repeats")) + 4;
 const CHAIN = [100, 1000];
@@ -69,12 +70,12 @@ class Bench {
     return { encode_ms, wall_ms: performance.now() - began };
   }
 
-  /** Median times of `RUNS` runs after one that warms up. */
-  async medians(record, wait) {
+  /** Least times of `RUNS` runs after one that warms up. */
+  async best(record, wait) {
     await this.time(record, wait);
     const runs = [];
     for (let i = 0; i < RUNS; i++) runs.push(await this.time(record, wait));
-    const of = (name) => median(runs.map((run) => run[name]));
+    const of = (name) => Math.min(...runs.map((run) => run[name]));
     return { encode_ms: of("encode_ms"), wall_ms: of("wall_ms") };
   }
 }
@@ -96,7 +97,7 @@ async function dispatches(bench) {
   const buffer = bench.buffer(4096, STORAGE);
   const groups = [bench.bind(step, [buffer]), bench.bind(step, [buffer])];
   const found = [];
-  for (const n of CHAIN) found.push(await bench.medians(chain(step, groups, n, 16)));
+  for (const n of CHAIN) found.push(await bench.best(chain(step, groups, n, 16)));
   const span = CHAIN[1] - CHAIN[0];
   return {
     dispatch_us: round(1000 * (found[1].wall_ms - found[0].wall_ms) / span),
@@ -112,8 +113,8 @@ async function latencies(bench) {
     await target.mapAsync(GPUMapMode.READ);
     target.unmap();
   };
-  const empty = await bench.medians(() => {});
-  const readback = await bench.medians((e) => e.copyBufferToBuffer(source, 0, target, 0, 16), read);
+  const empty = await bench.best(() => {});
+  const readback = await bench.best((e) => e.copyBufferToBuffer(source, 0, target, 0, 16), read);
   return { submit_ms: round(empty.wall_ms), readback_ms: round(readback.wall_ms) };
 }
 
@@ -123,9 +124,9 @@ async function bandwidth(bench, megabytes) {
   const sum = await bench.pipeline(SUM(bytes / 16));
   const [input, output] = [bench.buffer(bytes, STORAGE), bench.buffer(16384, STORAGE)];
   const groups = [bench.bind(sum, [input, output])];
-  const once = await bench.medians(chain(sum, groups, 1, 2048));
+  const once = await bench.best(chain(sum, groups, 1, 2048));
   const repeats = once.wall_ms > 100 ? 3 : 21;
-  const several = await bench.medians(chain(sum, groups, repeats, 2048));
+  const several = await bench.best(chain(sum, groups, repeats, 2048));
   input.destroy();
   const ms = (several.wall_ms - once.wall_ms) / (repeats - 1);
   return { read_gb_s: round(bytes / ms / 1e6), read_buffer_mb: bytes / MB };
