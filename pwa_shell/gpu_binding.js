@@ -263,6 +263,16 @@ class Runner {
     this.#device.queue.writeBuffer(this.#buffers[buffer], offset, data);
   }
 
+  /** Copies whole buffers: pairs of numbers, from and to. */
+  copy(pairs) {
+    const encoder = this.#device.createCommandEncoder();
+    for (let i = 0; i < pairs.length; i += 2) {
+      const [from, to] = [this.#buffers[pairs[i]], this.#buffers[pairs[i + 1]]];
+      encoder.copyBufferToBuffer(from, 0, to, 0, from.size);
+    }
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
   /** sequence: per group, repeats, count, program numbers. -> Uint8Array of the read range, or null. */
   async run(sequence, readBuffer, offset, nbytes) {
     const target = readBuffer >= 0 ? this.#takeReadback(nbytes) : null;

@@ -3,7 +3,7 @@ weights' bytes."""
 import re
 from dataclasses import dataclass, field
 
-from pyengine import kernels, models
+from pyengine import flags, kernels, models
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
@@ -14,6 +14,7 @@ from pyengine.ir.verify import verify
 from pyengine.kernels.spec import Caps
 from pyengine.kernels.split import split_attrs
 from pyengine.models.builder import Builder, Weights
+from pyengine.passes.conv import fold_conv
 from pyengine.passes.fuse import fuse
 from pyengine.passes.split import split_attention
 from pyengine.plan.plan import Plan
@@ -65,6 +66,7 @@ def _declared(config, encodings):
 def _kind_of(config, tensors, quant, encodings):
     """(tensor, columns, is_embedding; None for a vector) -> WeightKind."""
     declared = _declared(config, encodings)
+    tensors = None if tensors is None else _Tensors(tensors)
 
     def kind_of(tensor, columns, embedding):
         if embedding is None:
@@ -82,15 +84,15 @@ def _check_of(tensors):
     reported with all others."""
     missing = []
 
-    def check(tensor, shape):
+    def check(tensor, *shapes):
         ref = tensors.get(tensor)
         if ref is None:
             missing.extend([tensor] if tensor not in missing else [])
-        elif tuple(ref.shape) != tuple(shape):
+        elif tuple(ref.shape) not in shapes:
             raise EngineError(
                 "E_UNSUPPORTED_TENSOR",
                 tensor=tensor,
-                detail=f"its shape is {list(ref.shape)}, the config asks for {list(shape)}",
+                detail=f"its shape is {list(ref.shape)}, the config asks for {list(shapes[0])}",
             )
 
     return check, missing
@@ -135,9 +137,36 @@ def default_quant(config, tensors):
     return "keep" if _is_quantised(tensors) else "mixed4"
 
 
-def _prefill_rows(context):
-    """PREFILL_ROWS, none longer than the context."""
-    return sorted({min(rows, context) for rows in PREFILL_ROWS} - {1})
+def _prefill_rows(context, family_rows=None):
+    """PREFILL_ROWS, or what the family has instead at this context; none longer than that."""
+    rows_of = family_rows(context) if family_rows else PREFILL_ROWS
+    return sorted({min(rows, context) for rows in rows_of} - {1})
+
+
+def saved_slots(context):
+    """Copies of a model's recurrent state that the GPU keeps: the start of a turn, and with a long
+    context also the end of its prompt."""
+    return 1 if context <= DEFAULT_CONTEXT else 2
+
+
+def _renamed(tensors, family):
+    """`tensors` under the names that the family's graph has for them."""
+    if tensors is None:
+        return None
+    found = {}
+    for name, ref in tensors.items():
+        for pattern, new in getattr(family, "RENAMES", ()):
+            name = re.sub(f"^{pattern}", new, name)
+        found[name] = ref
+    return found
+
+
+def _weights(tensors, kind_of, caps):
+    """(Weights, list of the tensors that turn out to be missing)."""
+    if tensors is None:
+        return Weights(kind_of, most=caps.max_weight), []
+    check, missing = _check_of(tensors)
+    return Weights(kind_of, check, caps.max_weight), missing
 
 
 def _context(wanted, most):
@@ -179,14 +208,13 @@ def compile_model(
     family = models.find(config.get("model_type"))
     cfg = family.Config.from_hf(config)
     context = _context(context, cfg.max_context)
-    check, missing = _check_of(tensors) if tensors is not None else (lambda tensor, shape: None, [])
-    known = None if tensors is None else _Tensors(tensors)
-    weights = Weights(_kind_of(config, known, quant, encodings), check, caps.max_weight)
-    consts, graphs, slack = {}, [], max(_prefill_rows(context), default=1)
-    for name, rows in [("decode", 1)] + [
-        (f"prefill{rows}", rows) for rows in _prefill_rows(context)
-    ]:
-        b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack)
+    tensors = _renamed(tensors, family)
+    weights, missing = _weights(tensors, _kind_of(config, tensors, quant, encodings), caps)
+    rows_of = _prefill_rows(context, getattr(family, "prefill_rows", None))
+    consts, graphs, slack = {}, [], max(rows_of, default=1)
+    for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in rows_of]:
+        b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack,
+                    apart="stack" in flags.HYBRID_APART, matrix_state=flags.DELTA_STATE)
         b.graph.outputs = (family.build(cfg, b),)
         graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))
         if missing:
@@ -196,7 +224,7 @@ def compile_model(
         _check_unused(tensors, weights.tensors, family)
     ring = _ring(graphs[0], context, slack)
     graphs += _sampling_graphs(cfg.vocab, caps)
-    plan = make_plan(graphs, weights, consts, caps, tensors, RING)
+    plan = make_plan(graphs, weights, consts, caps, tensors, RING, saved_slots(context))
     return CompiledModel(
         plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs), ring
     )
@@ -213,6 +241,11 @@ def _ring(graph, context, slack):
 def _optimise(graph, caps):
     """The passes, each followed by `verify`."""
     cut = split_attention(graph, lambda node: split_attrs(node, graph.values, caps))
-    fused = fuse(verify(cut), kernels.FUSIONS, lambda node, g: kernels.supported(node, g, caps),
-                 lambda node: OPS[node.op].mutates)
-    return verify(fused)
+    apart = flags.HYBRID_APART
+
+    def supported(node, g):
+        return kernels.supported(node, g, caps)
+
+    fusions = [f for f in kernels.FUSIONS if not (f is kernels.hybrid.EPILOGUE and "norm" in apart)]
+    fused = verify(fuse(verify(cut), fusions, supported, lambda node: OPS[node.op].mutates))
+    return fused if "conv" in apart else verify(fold_conv(fused, supported))

@@ -5,7 +5,7 @@
    before "bias": added to qkv first; "norm": each head of q and k is RMS-normalised first, by a workgroup per (row t, head);
    else one thread per (row t, head, pair of neighbouring dims).
    Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF (pairs that rotate), FREQUENCIES (of the tables), CONTEXT,
-   RING (positions count modulo CONTEXT), FINE, EPS, SHIFT (added to the gains). #}
+   RING (positions count modulo CONTEXT), FINE, GATED (behind each head of q lies its gate), EPS, SHIFT (added to the gains). #}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
 {% set element = "u32" if kv == "f16" else "vec2<f32>" %}
@@ -19,7 +19,12 @@
 {{ binding() }} var<storage, read_write> v_cache: array<{{ element }}>;
 {{ binding() }} var<storage, read> state: array<u32>;
 {{ binding() }} var<storage, read_write> q: array<f32>;
-const WIDTH: u32 = (HEADS + 2u * KV_HEADS) * D;
+const Q_STRIDE: u32 = select(D, 2u * D, GATED);
+const WIDTH: u32 = HEADS * Q_STRIDE + 2u * KV_HEADS * D;
+
+fn base_of(t: u32, head: u32) -> u32 {
+  return t * WIDTH + min(head, HEADS) * Q_STRIDE + (max(head, HEADS) - HEADS) * D;
+}
 {% if before %}
 const ROW: u32 = (D + 3u) / 4u * 4u;
 {% endif %}
@@ -64,7 +69,7 @@ fn rotated(head: u32, base: u32, i: u32, position: u32) -> f32 {
 
 fn put(t: u32, head: u32, i: u32) {
   let position = state[0] + t;
-  let base = t * WIDTH + head * D;
+  let base = base_of(t, head);
   if (head < HEADS) {
     q[(t * HEADS + head) * D + i] = rotated(head, base, i, position);
     q[(t * HEADS + head) * D + i + 1u] = rotated(head, base, i + 1u, position);
@@ -88,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let head = group.x;
   let t = group.y;
   if (state[2] != 0u || (MANY && t >= state[1])) { return; }
-  normalise(head, t * WIDTH + head * D, tid);
+  normalise(head, base_of(t, head), tid);
   for (var i = 2u * tid; i < D; i += 128u) { put(t, head, i); }
 }
 {% else %}

@@ -26,6 +26,15 @@ class PrefixCache:
         positions, slack = self._ring
         return self._written <= positions or self._written - length <= slack + 1
 
+    unsettled = False  # what a burst wrote beyond `ids` does not matter
+
+    def slot_at(self, start):
+        """The saved state to load before going on at `start`: none is needed."""
+
+    def to_save(self, ids, start):
+        """{position: slot} of the states to save while `ids` are computed from `start` on."""
+        return {}
+
     def trim(self, length):
         """Positions from `length` on are about to be overwritten."""
         del self.ids[length:]

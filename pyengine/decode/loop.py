@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyengine.decode import state as st
 from pyengine.decode.cache import PrefixCache
+from pyengine.decode.snapshots import StateCache
 from pyengine.errors import EngineError
 
 BURST_SECONDS = 0.05  # what one burst should take, so that text streams smoothly and stop is prompt
@@ -75,7 +76,8 @@ class DecodeLoop:
         self._ring_size = plan.buffers[self._ring].nbytes // 4
         self._prefill_rows = sorted(int(name.removeprefix("prefill")) for name in plan.programs
                                     if name.startswith("prefill"))
-        self.cache = PrefixCache(model.ring)
+        recurrent = any(plan.saved)
+        self.cache = StateCache(len(plan.saved)) if recurrent else PrefixCache(model.ring)
         self.timing = Timing()
         Burst(burst, self._ring_size)  # a wrong setting is refused at load
 
@@ -102,19 +104,39 @@ class DecodeLoop:
             return "decode"
         return f"prefill{next(r for r in self._prefill_rows if r >= rows)}"
 
+    def _resume(self, ids):
+        """Goes back to the longest prefix of `ids` whose state is at hand.
+
+        -> (its length, {position: slot to save there})."""
+        start = self.cache.reusable(ids)
+        slot, saves = self.cache.slot_at(start), self.cache.to_save(ids, start)
+        self.cache.trim(start)
+        if slot is not None:
+            self._runner.copy([(copy, live) for live, copy in self._model.plan.saved[slot]])
+        return start, saves
+
+    def _chunks(self, start, end, saves):
+        """(first, behind the last) of each run of prefill rows; saves fall between two."""
+        most = max(self._prefill_rows, default=1)
+        stops = sorted({*saves, end} - {start})
+        for begin, stop in zip([start, *stops], stops):
+            for pos in range(begin, stop, most):
+                yield pos, min(pos + most, stop)
+
     async def _prefill(self, ids, cancel, tail=(), read=None):
         """Computes what of `ids` is not resident, a chunk a submit; the last submit ends with
         `tail` and `read`.
 
         -> the read bytes, or None when cancelled between chunks."""
-        start = self.cache.reusable(ids)
-        self.cache.trim(start)
-        self.timing.reused_tokens = start
-        most, data = max(self._prefill_rows, default=1), None
-        for pos in range(start, len(ids), most):
+        start, saves = self._resume(ids)
+        self.timing.reused_tokens, data = start, None
+        for pos, end in self._chunks(start, len(ids), saves):
             if cancel.cancelled:
                 return None
-            chunk, last = ids[pos:pos + most], pos + most >= len(ids)
+            if pos in saves:
+                self._runner.copy(self._model.plan.saved[saves[pos]])
+                self.cache.saved(saves[pos])
+            chunk, last = ids[pos:end], end == len(ids)
             self._runner.write(self._state, 0, struct.pack("<4I", pos, len(chunk), 0, 0))
             self._runner.write(self._tokens, 0, struct.pack(f"<{len(chunk)}I", *chunk))
             program = self._program_for(len(chunk))
@@ -236,3 +258,6 @@ class DecodeLoop:
         finally:
             for _, landing in flights:
                 await landing
+            if self.cache.unsettled:
+                word = await self._runner.read(self._state, 4 * st.POS, 4)
+                self.cache.settle(*struct.unpack("<I", word))

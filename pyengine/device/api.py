@@ -31,6 +31,9 @@ class Runner(Protocol):
         and one submit;
         -> the bytes of `read` = (buffer, offset, nbytes) afterwards, or None."""
 
+    def copy(self, pairs):
+        """Queues a copy of each whole buffer: [(from, to)], buffers of one size."""
+
     def submit(self, sequence, read=None):
         """As `run`, but where `ahead` > 1 the work is under way when this returns; -> an awaitable
         of what `run` gives, which must be awaited."""

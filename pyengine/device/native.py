@@ -243,6 +243,13 @@ class NativeRunner(Runner):
     def write(self, buffer, offset, data):
         self._queue.write_buffer(self._buffers[buffer], offset, data)
 
+    def copy(self, pairs):
+        encoder = self._device.create_command_encoder()
+        for source, target in pairs:
+            size = self.plan.buffers[source].nbytes
+            encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
+        self._queue.submit([encoder.finish()])
+
     def _encode(self, encoder, dispatches, timestamps=None):
         compute_pass = encoder.begin_compute_pass(timestamp_writes=timestamps)
         for pipeline, group, grid in dispatches:

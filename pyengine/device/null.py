@@ -8,7 +8,7 @@ class NullRunner(Runner):
 
     def __init__(self, plan, respond=None):
         self.plan = plan
-        self.writes, self.runs = [], []
+        self.writes, self.runs, self.copies = [], [], []
         self._respond = respond
         self.closed = False
 
@@ -21,6 +21,9 @@ class NullRunner(Runner):
 
     def write(self, buffer, offset, data):
         self.writes.append((self.plan.buffers[buffer].name, offset, bytes(data)))
+
+    def copy(self, pairs):
+        self.copies.append(tuple(pairs))
 
     async def run(self, sequence, read=None):
         self.runs.append(tuple(sequence))

@@ -55,6 +55,10 @@ class NumpyRunner(Runner):
     def write(self, buffer, offset, data):
         self._memory[buffer][offset:offset + len(data)] = np.frombuffer(data, np.uint8)
 
+    def copy(self, pairs):
+        for source, target in pairs:
+            self._memory[target][:] = self._memory[source]
+
     def _weight(self, operand):
         key = operand.buffer, operand.offset
         if key not in self._dense:

@@ -99,6 +99,9 @@ class WebRunner(Runner):
     def write(self, buffer, offset, data):
         self._handle.write(buffer, offset, to_js(data))
 
+    def copy(self, pairs):
+        self._handle.copy(to_js([index for pair in pairs for index in pair]))
+
     def _program_numbers(self):
         return {name: number for number, name in enumerate(self.plan.programs)}
 

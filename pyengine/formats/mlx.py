@@ -14,6 +14,9 @@ from pyengine.quant.kinds import GROUPS, WeightKind
 
 BITS = (4, 8)
 PREFIX = "language_model."
+# the gains that mlx-lm adds 1 to: not the delta net's own norm
+SHIFTED = (".input_layernorm.weight", ".post_attention_layernorm.weight", "model.norm.weight",
+           ".q_norm.weight", ".k_norm.weight")
 FLOATS = ("f16", "bf16", "f32")
 OPTIONS = ("bits", "group_size", "mode", "quant_method", "linear_class", "quantize_activations")
 
@@ -141,7 +144,7 @@ def _moved(ref, shifted):
     """A convolution (C, K, 1) as (C, 1, K), the same bytes; a gain with its mark."""
     if len(ref.shape) == 3 and ref.shape[2] == 1 and "conv" in ref.name:
         return replace(ref, shape=(ref.shape[0], 1, ref.shape[1]))
-    return replace(ref, shifted=shifted and len(ref.shape) == 1 and ref.name.endswith(".weight"))
+    return replace(ref, shifted=shifted and ref.name.endswith(SHIFTED))
 
 
 def _quantised(ref, named, quantization):

@@ -9,9 +9,9 @@ from pyengine.quant.kinds import WeightKind
 # bytes per element of the dtypes that are not weight kinds; f16x2 is two f16 in one u32 word
 ELEMENT_BYTES = {"f32": 4, "u32": 4, "f16x2": 2}
 
-# io: named buffers that programs share (tokens, state, logits, ring); state: model state (KV);
-# temp: arena
-ROLES = ("io", "weight", "state", "const", "temp")
+# io: named buffers that programs share (tokens, state, logits, ring); state: model state that can
+# be trimmed (KV); recurrent: model state that can only be extended; temp: arena
+ROLES = ("io", "weight", "state", "recurrent", "const", "temp")
 
 
 @dataclass(frozen=True)

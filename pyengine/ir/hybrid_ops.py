@@ -102,6 +102,23 @@ def norm_linear_conv(attrs, x, gain, weight, taps, ring, state):
     return (y,)
 
 
+# ---- gated attention ----------------------------------------------------------------------------
+
+def _infer_sigmoid_gate(attrs, o, qkv, state):
+    _want(o.shape[1] % attrs["head_dim"] == 0 and qkv.shape[1] >= 2 * o.shape[1],
+          f"sigmoid_gate: o {o.shape}, qkv {qkv.shape}, {attrs}")
+    return [(o.shape, "f32")]
+
+
+@register("sigmoid_gate", _infer_sigmoid_gate, ELEMENTWISE)
+def sigmoid_gate(attrs, o, qkv, state):
+    """o (T, heads * d) * sigmoid(gate); qkv's columns begin with q and gate, d each, head by
+    head."""
+    n, d = valid_rows(state, len(o)), attrs["head_dim"]
+    gate = qkv[:n, :2 * o.shape[1]].reshape(n, -1, 2, d)[:, :, 1]
+    return (_padded(o[:n] * _sigmoid(gate.reshape(n, -1)), len(o)),)
+
+
 # ---- the gated delta rule ------------------------------------------------------------------------
 
 def _sizes(attrs):

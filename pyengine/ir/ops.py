@@ -278,7 +278,8 @@ def _rotate(x, cos, sin):
 
 def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
-    _want(qkv.shape[1] == (heads + 2 * kv_heads) * d, f"rope_kv: qkv {qkv.shape} for {dict(attrs)}")
+    wide = (2 * heads if attrs.get("gate") else heads) + 2 * kv_heads
+    _want(qkv.shape[1] == wide * d, f"rope_kv: qkv {qkv.shape} for {dict(attrs)}")
     _want(k_cache.shape[::2] == (kv_heads, d), f"rope_kv: cache {k_cache.shape} for {dict(attrs)}")
     return [((qkv.shape[0], heads * d), "f32")]
 
@@ -318,8 +319,12 @@ def _infer_norm_rope_kv(attrs, qkv, gains, *rest):
 
 @register("norm_rope_kv", _infer_norm_rope_kv, REDUCTION, mutates=(4, 5))
 def norm_rope_kv(attrs, qkv, gains, *rest):
-    """rope_kv after an rmsnorm of each head of q (gain: row 0 of gains (2, d)) and of k (row 1)."""
+    """rope_kv after an rmsnorm of each head of q (gain: row 0 of gains (2, d)) and of k (row 1).
+    `gate`: behind each head of q lies one of the output's gate, which is left alone."""
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
+    if attrs.get("gate"):
+        q = qkv[:, :2 * heads * d].reshape(len(qkv), heads, 2, d)[:, :, 0]
+        qkv = np.concatenate([q.reshape(len(qkv), -1), qkv[:, 2 * heads * d:]], axis=1)
     q, k, v = np.split(qkv.reshape(len(qkv), -1, d), [heads, heads + kv_heads], axis=1)
     q, k = (rmsnorm(attrs, x, gain, None)[0] for x, gain in ((q, gains[0]), (k, gains[1])))
     return rope_kv(attrs, np.concatenate([q, k, v], axis=1).reshape(qkv.shape), *rest)

@@ -26,6 +26,7 @@ def _launch_rope_kv(node, values, caps):
         "CONTEXT": cache.shape[1],
         "RING": "window" in view.attrs,
         "FINE": fine.shape[0],
+        "GATED": bool(view.attrs.get("gate", False)),
     }
     if before == "norm":
         constants |= {"EPS": float(view.attrs["eps"]), "SHIFT": float(view.attrs.get("shift", 0.0))}

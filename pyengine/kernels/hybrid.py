@@ -62,6 +62,14 @@ def _launch_gated_norm(node, values, caps):
     return Launch({}, constants, (heads, o.shape[0], 1))
 
 
+def _launch_gate(node, values, caps):
+    view = NodeView(node, values)
+    o, qkv = view[0], view[1]
+    constants = {"MANY": o.shape[0] > 1, "WIDTH": o.shape[1], "QKV": qkv.shape[1],
+                 "D": view.attrs["head_dim"]}
+    return Launch({}, constants, (ceil_div(o.shape[1], 64), o.shape[0], 1))
+
+
 CONVS, STEPS = ("short_conv", "gated_conv"), ("delta_step", "delta_step_norm")
 HALF = (False, True)
 SPECS = (
@@ -71,5 +79,6 @@ SPECS = (
     KernelSpec("delta_chunks", "delta_chunks", _launch_chunks, ({},)),
     KernelSpec("delta_rows", "delta_rows", _launch_rows, variants(vec=(True, False), half=HALF)),
     KernelSpec("gated_norm", "gated_norm", _launch_gated_norm, ({},)),
+    KernelSpec("sigmoid_gate", "sigmoid_gate", _launch_gate, ({},)),
 )
 FUSIONS = (EPILOGUE,)

@@ -47,9 +47,10 @@ def fits_binding(name, nbytes, most):
 class Weights:
     """The weight buffers that a model's programs share. `kind_of(tensor, columns, is_embedding) ->
     WeightKind`; `check(tensor, shape)` raises when the checkpoint's tensor is missing or has
-    another shape; `most` bytes of one buffer, beyond which a matrix is cut by rows."""
+    another shape, or none of several; `most` bytes of one buffer, beyond which a matrix is cut by
+    rows."""
 
-    def __init__(self, kind_of, check=lambda tensor, shape: None, most=MOST_BYTES):
+    def __init__(self, kind_of, check=lambda tensor, *shapes: None, most=MOST_BYTES):
         self._kind_of = kind_of
         self._check = check
         self._most = most
@@ -92,6 +93,12 @@ class Weights:
         """A gain or bias: f32 whatever the file holds."""
         return self.vectors([(tensor, 1)], length)
 
+    def taps(self, tensor, channels, taps):
+        """A depthwise convolution's kernels (channels, 1, taps), as one vector."""
+        self._check(tensor, (channels, 1, taps), (channels, taps))
+        kind = self._kind_of(tensor, channels * taps, None)
+        return self._declare(kind, channels * taps, (Part(tensor, 0, 1),))
+
     def vectors(self, parts, columns):
         """`parts` [(tensor, rows)], vectors of rows * columns numbers, as rows of f32."""
         found, row0 = [], 0
@@ -117,11 +124,14 @@ class Weights:
 
 class Builder:
     """Builds the graph of one program of T = `rows` rows over a KV cache of `context` positions.
-    `slack`: rows of the longest program, which rings hold beyond their window."""
+    `slack`: rows of the longest program, which rings hold beyond their window. `apart` and
+    `matrix_state`: hybrid layers' projections one by one, and the dtype of a delta rule's state
+    (pyengine/flags.py)."""
 
     def __init__(self, name, rows, context, weights, kv="f16", max_binding=128 << 20, consts=None,
-                 slack=0):
+                 slack=0, apart=False, matrix_state="f32"):
         self.rows, self.context, self.kv, self.slack = rows, context, kv, slack
+        self.apart, self.matrix_state = apart, matrix_state
         self._weights, self._max_binding = weights, max_binding
         self.consts = {} if consts is None else consts  # name -> array of f32
         self.graph = Graph(name, rows)
@@ -156,6 +166,11 @@ class Builder:
         value = Value(name, (kv_heads, length, head_dim), dtype, "state")
         self._fits(name, value.nbytes)
         return self.graph.add(value).name
+
+    def recurrent(self, name, shape, matrix=False):
+        """State that can only be extended, f32; a `matrix` may be halved by a flag."""
+        dtype = self.matrix_state if matrix else "f32"
+        return self.graph.add(Value(name, shape, dtype, "recurrent")).name
 
     def const(self, name, shape, make):
         """A table computed on the host; `make()` -> array('f'), called once per model."""
@@ -215,23 +230,34 @@ class Builder:
         other."""
         return self._weight_value(self._weights.vectors(parts, columns))
 
+    def _vector_value(self, buffer):
+        value = Value(buffer.name, (buffer.columns,), "f32", "weight", buffer.name)
+        return self.graph.add(value).name
+
+    def vector(self, tensor, length):
+        """A weight (length,) in f32."""
+        return self._vector_value(self._weights.vector(tensor, length))
+
+    def taps(self, tensor, channels, taps):
+        """A depthwise convolution's kernels, (channels * taps,) in f32."""
+        return self._vector_value(self._weights.taps(tensor, channels, taps))
+
     def rmsnorm(self, x, tensor, eps, shift=0.0):
         """`shift`: what the family's norms add to their gains, 1 for Gemma."""
-        buffer = self._weights.vector(tensor, self.graph.values[x].shape[1])
-        gain = self.graph.add(
-            Value(buffer.name, (buffer.columns,), "f32", "weight", buffer.name)
-        ).name
+        gain = self.vector(tensor, self.graph.values[x].shape[1])
         return self.op("rmsnorm", x, gain, eps=eps, **({"shift": shift} if shift else {}))
 
-    def linear(self, x, *parts, embedding=False, into=None):
+    def linear(self, x, *parts, embedding=False, into=None, apart=False):
         """x (T, K) times the stacked rows of `parts` [(tensor, rows[, head_dim])] -> (T, sum of
         rows).
 
         One node per weight buffer, that is per run of equal kinds and per cut of a matrix that is
-        larger than a buffer may be; all write columns of one output."""
+        larger than a buffer may be; all write columns of one output. `apart`: one node per part."""
         columns = self.graph.values[x].shape[1]
         full = [(*part, 0) if len(part) == 2 else part for part in parts]
-        buffers = self._weights.matrix(full, columns, embedding)
+        stacks = [[part] for part in full] if apart else [full]
+        buffers = [buffer for stack in stacks
+                   for buffer in self._weights.matrix(stack, columns, embedding)]
         width = sum(buffer.rows for buffer in buffers)
         y, col = None, 0
         for buffer in buffers:

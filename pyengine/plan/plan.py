@@ -73,6 +73,7 @@ class Plan:
     programs: dict = field(default_factory=dict)   # name -> [Dispatch]
     uploads: list = field(default_factory=list)    # in file order
     consts: dict = field(default_factory=dict)     # buffer index -> array('f')
+    saved: list = field(default_factory=list)      # per slot [(recurrent buffer, its copy)]
 
     def buffer(self, name):
         """Index of the buffer called `name`."""

@@ -33,6 +33,7 @@ class _Scheduler:
         self.plan = Plan()
         self._buffers = {}
         self._pipelines = {}
+        self.recurrent = {}  # buffer name -> bytes
 
     def buffer(self, name, nbytes, part):
         """Index of the buffer, made or grown to hold `nbytes`."""
@@ -82,7 +83,9 @@ class _Scheduler:
         if value.role == "weight":
             index = self._buffers[value.buffer]
             return Operand(index, 0, nbytes, value)
-        part = {"state": "kv", "io": "state", "const": "weights"}[value.role]
+        part = {"state": "kv", "io": "state", "recurrent": "state", "const": "weights"}[value.role]
+        if value.role == "recurrent":
+            self.recurrent[value.name] = nbytes
         return Operand(self.buffer(value.name, nbytes, part), 0, nbytes, value)
 
     def _check(self, node, operands, pipeline):
@@ -111,6 +114,11 @@ class _Scheduler:
                         raise EngineError(
                             "E_INTERNAL", detail=f"{node.op}: {a.value.name} aliases {b.value.name}"
                         )
+
+    def copies(self, slot):
+        """[(buffer of recurrent state, its copy in `slot`)]."""
+        return [(self._buffers[name], self.buffer(f"saved.{slot}.{name}", nbytes, "state"))
+                for name, nbytes in self.recurrent.items()]
 
     # ---- weights ---------------------------------------------------------------------------------
 
@@ -170,11 +178,12 @@ def _check_row(tensor, row_bytes):
         )
 
 
-def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):
+def make_plan(graphs, weights, consts, caps, tensors=None, ring=64, slots=0):
     """Plan of `graphs` (verified, fused) over `weights` (a `Weights`), `consts` {name: array('f')}.
 
     `tensors` {name: TensorRef} gives the uploads; without it the plan can be inspected but not
-    loaded. Raises `E_OUT_OF_MEMORY` where a buffer or binding exceeds the device's limits."""
+    loaded. `slots`: copies of recurrent state that can be kept. Raises `E_OUT_OF_MEMORY` where a
+    buffer or binding exceeds the device's limits."""
     scheduler = _Scheduler(caps)
     for buffer in weights.buffers.values():
         scheduler.buffer(buffer.name, buffer.nbytes, "weights")
@@ -185,6 +194,7 @@ def make_plan(graphs, weights, consts, caps, tensors=None, ring=64):
     if tensors is not None:
         scheduler.uploads(weights, tensors)
     plan = scheduler.plan
+    plan.saved = [scheduler.copies(slot) for slot in range(slots)]
     plan.consts = {plan.buffer(name): data for name, data in consts.items()}
     for slot in range(SLOTS):
         scheduler.buffer(f"staging.{slot}", SLICE, "staging")

@@ -49,9 +49,16 @@ def norm_cases():
         yield Case("gated_norm", attrs, inputs, rows, n, pos)
 
 
+def gate_cases():
+    for (pos, n, rows), (heads, dim) in product(PLACES, ((1, 7), (3, 16), (2, 256))):
+        inputs = (("o", (rows, heads * dim), "f32"), ("qkv", (rows, 2 * heads * dim + 9), "f32"))
+        yield Case("sigmoid_gate", (("head_dim", dim),), inputs, rows, n, pos)
+
+
 def groups():
     found = {op: list(conv_cases(op)) for op in ("short_conv", "gated_conv")}
     found["gated_norm"] = list(norm_cases())
+    found["sigmoid_gate"] = list(gate_cases())
     found["delta_chunks"] = list(delta_cases("delta_chunks"))
     for op in ("delta_step", "delta_step_norm", "delta_rows"):
         found[f"{op}-f32"] = list(delta_cases(op))

@@ -120,8 +120,11 @@ def rope_cases(op, kv):
         attrs = (("head_dim", d), ("heads", heads), ("kv_heads", kv_heads), *ring)
         if op == "norm_rope_kv":
             attrs += (("eps", 1e-6), ("shift", float(heads % 2)))
+        wide = all_heads
+        if op == "norm_rope_kv" and (heads + d // 2) % 3 == 0:
+            attrs, wide = (*attrs, ("gate", True)), all_heads + heads
         for half in {d // 2, d // 4 if d % 4 == 0 else d // 2}:  # all dims or a part of them rotate
-            inputs = (("qkv", (rows, all_heads * d), "f32"), *extra,
+            inputs = (("qkv", (rows, wide * d), "f32"), *extra,
                       ("coarse", ((pos + n) // 64 + 1, half, 2), "f32"), ("fine", (64, half, 2), "f32"),
                       ("k_cache", cache, kv), ("v_cache", cache, kv))
             yield Case(op, attrs, inputs, rows, n, pos)

@@ -40,7 +40,8 @@ ROWS = tuple(map(Row, (
     "models-tiny/qwen2",
     "models-tiny/qwen3", "models-real-heads/qwen3",
     "models-tiny/gemma3", "models-real-heads/gemma3",
-)))
+    "models-tiny/lfm2", "models-real-heads/lfm2",
+))) + tuple(Row(f"{folder}/qwen3_5_text", (7, 6)) for folder in ("models-tiny", "models-real-heads"))
 
 
 class Recorder(NumpyRunner):

@@ -91,7 +91,8 @@ def test_a_turn_that_goes_back_gives_the_logits_of_a_fresh_one(golden):
         one._loop.cache.trim(0)
         first_logits(one, long)
         found = first_logits(one, long[:keep] + long[:83])
-        assert one.stats()["reused_tokens"] == (0 if ring and keep == 3 else keep)
+        anew = any(one.model.plan.saved) or ring and keep == 3  # no copy lies before the place
+        assert one.stats()["reused_tokens"] == (0 if anew else keep)
         one._loop.cache.trim(0)
         assert np.abs(found - first_logits(one, long[:keep] + long[:83])).max() < limit
 

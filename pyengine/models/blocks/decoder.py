@@ -13,15 +13,15 @@ class HeadNorms:
 
 
 def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale, *, norms=None, bias=False,
-              window=None, rotate=True, rope="rope"):
+              window=None, rotate=True, rope="rope", gate=False):
     """x (T, H) normalised -> (T, heads * head_dim), before the output projection.
 
     `norms`: HeadNorms. `bias`: q, k and v have one. `window`: positions a row sees at most.
-    `rotate` False: a layer without positions. `rope`: the name of `tables`, where a model has
-    several.
+    `rotate` False: a layer without positions. `gate`: q_proj makes q and a gate head by head, and
+    the output is times its sigmoid. `rope`: the name of `tables`, where a model has several.
     q and k name their head size, so that rows in llama.cpp's interleaved RoPE order are put back
     while loading."""
-    qkv = b.linear(x, (prefix + "q_proj.weight", heads * head_dim, head_dim),
+    qkv = b.linear(x, (prefix + "q_proj.weight", heads * head_dim * (2 if gate else 1), head_dim),
                    (prefix + "k_proj.weight", kv_heads * head_dim, head_dim),
                    (prefix + "v_proj.weight", kv_heads * head_dim))
     if window is not None and window >= b.context:
@@ -38,11 +38,14 @@ def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale, *, norms=N
         inputs.append(b.vectors(head_dim, (prefix + "q_proj.bias", heads),
                                 (prefix + "k_proj.bias", kv_heads),
                                 (prefix + "v_proj.bias", kv_heads)))
+    if gate:
+        before["gate"] = True
     if not rotate:
         before["rotate"] = False
     q = b.op(op, *inputs, *b.rope_tables(tables, rope), k_cache, v_cache, heads=heads,
              kv_heads=kv_heads, head_dim=head_dim, **before, **attrs)
-    return b.op("attention", q, k_cache, v_cache, scale=scale, **attrs)
+    out = b.op("attention", q, k_cache, v_cache, scale=scale, **attrs)
+    return b.op("sigmoid_gate", out, qkv, head_dim=head_dim) if gate else out
 
 
 def swiglu(b, x, prefix, width, hidden):

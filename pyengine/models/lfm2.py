@@ -1,0 +1,100 @@
+"""LFM2 and LFM2.5: short gated convolutions with a few layers of grouped-query attention. Layer by
+layer as in transformers' lfm2."""
+from dataclasses import dataclass
+
+from pyengine.formats.hf_config import require, rope_parameters
+from pyengine.models.blocks.config import Shape, expect, layer_types, optional, refuse, shape
+from pyengine.models.blocks.decoder import HeadNorms, attention
+from pyengine.models.blocks.hybrid import short_convolution
+from pyengine.models.blocks.rope import RopeTables
+
+MODEL_TYPES = ("lfm2",)
+GGUF_ARCHS = ("lfm2",)
+
+# tensors of published checkpoints that the graph does not read, each for a reason
+DROPPED = {r"lm_head\.weight": "a tied head is the embedding; an untied one is read"}
+CONV, FULL = "conv", "full_attention"
+MAX_TAPS = 8
+
+
+@dataclass(frozen=True)
+class Config(Shape):
+    """The fields that change the maths; none has a default. `kinds` by layer."""
+    rope: RopeTables
+    kinds: tuple
+    taps: int
+
+    @classmethod
+    def from_hf(cls, config):
+        """Raises `E_UNSUPPORTED_CONFIG` for a missing field or a variant whose maths differs."""
+        expect(config, conv_bias=False)
+        eps = require(config, "norm_eps", float)
+        width = optional(config, "block_ff_dim", 0) or require(config, "intermediate_size")
+        tied = config.get("tie_word_embeddings", config.get("tie_embedding", True))
+        found = shape({**config, "rms_norm_eps": eps, "intermediate_size": width,
+                       "tie_word_embeddings": tied})
+        found["width"] = _adjusted(config, width)
+        taps = require(config, "conv_L_cache")
+        if not 2 <= taps <= MAX_TAPS:
+            refuse("conv_L_cache", taps, f"2 to {MAX_TAPS}")
+        return cls(**found, rope=RopeTables(found["head_dim"], rope_parameters(config)),
+                   kinds=_kinds(config, found["layers"]), taps=taps)
+
+
+def _adjusted(config, width):
+    """The rows of w1: two thirds, times a factor, rounded up, where the config does not say that
+    its width is final."""
+    if not config.get("block_auto_adjust_ff_dim", True):
+        return width
+    width = int(2 * width / 3)
+    factor = config.get("block_ffn_dim_multiplier")
+    if factor is not None:
+        width = int(require(config, "block_ffn_dim_multiplier", float) * width)
+        to = require(config, "block_multiple_of")
+        width = -(-width // to) * to
+    return width
+
+
+def _kinds(config, layers):
+    full = config.get("full_attn_idxs")
+    if full is not None and not isinstance(full, list):
+        refuse("full_attn_idxs", str(full)[:80], "a list of layer numbers")
+    rule = None if full is None else lambda i: FULL if i in full else CONV
+    return layer_types(config, layers, (CONV, FULL), rule)
+
+
+def build(cfg, b):
+    """The graph of `b.rows` tokens: writes the logits of the last valid row to the io value
+    "logits"."""
+    x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden)
+    for i, kind in enumerate(cfg.kinds):
+        b.mark(f"hidden {i}", x)
+        layer = f"model.layers.{i}."
+        h = b.rmsnorm(x, layer + "operator_norm.weight", cfg.eps)
+        if kind == CONV:
+            h = short_convolution(b, h, layer + "conv.", cfg.hidden, cfg.taps)
+            out = layer + "conv.out_proj.weight"
+        else:
+            norms = HeadNorms(cfg.eps, names=("q_layernorm.weight", "k_layernorm.weight"))
+            h = attention(b, h, layer + "self_attn.", cfg.rope, cfg.heads, cfg.kv_heads,
+                          cfg.head_dim, cfg.head_dim ** -0.5, norms=norms)
+            out = layer + "self_attn.out_proj.weight"
+        x = b.op("add", x, b.linear(h, (out, cfg.hidden)))
+        h = b.rmsnorm(x, layer + "ffn_norm.weight", cfg.eps)
+        x = b.op("add", x, _feed_forward(cfg, b, h, layer + "feed_forward."))
+    return _head(cfg, b, x)
+
+
+def _feed_forward(cfg, b, x, prefix):
+    gate_up = b.linear(x, (prefix + "w1.weight", cfg.width), (prefix + "w3.weight", cfg.width))
+    return b.linear(b.op("silu_mul", gate_up), (prefix + "w2.weight", cfg.hidden))
+
+
+def _head(cfg, b, x):
+    """As the other families', but the final norm has a name of its own."""
+    if b.rows > 1:
+        x = b.op("take_last", x)
+    x = b.rmsnorm(x, "model.embedding_norm.weight", cfg.eps)
+    b.mark(f"hidden {cfg.layers}", x)
+    weight = "model.embed_tokens.weight" if cfg.tied else "lm_head.weight"
+    return b.linear(x, (weight, cfg.vocab), embedding=True, into=b.logits(cfg.vocab))
