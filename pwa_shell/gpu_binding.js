@@ -208,6 +208,7 @@ class Runner {
       const data = await ahead.shift();
       fill();
       const pieces = uploads[i][3];
+      this.#checkFinite(data, pieces);
       await this.#put(data, pieces, i % this.#header.staging.length);
       data.buffer.transfer?.(0); // frees the bytes now: the collector would let many slices pile up
       done += pieces.reduce((bytes, piece) => bytes + piece[4], 0);
@@ -217,6 +218,21 @@ class Runner {
     }
     await this.#device.queue.onSubmittedWorkDone();
     this.#checkLost();
+  }
+
+  /** Refuses infinite scales and those that are no numbers: every row they are in would be. */
+  #checkFinite(data, pieces) {
+    for (const { 3: start, 4: nbytes, 10: upload } of pieces) {
+      if (upload < 0) continue;
+      const [tensor, size, mask] = this.#header.finite[upload];
+      const view = new DataView(data.buffer, data.byteOffset + start, nbytes); // a copy would wait for the collector
+      for (let at = 0; at < nbytes; at += size) {
+        const bits = size === 2 ? view.getUint16(at, true) : view.getUint32(at, true);
+        if ((bits & mask) === mask) {
+          throw coded("E_UNSUPPORTED_TENSOR", { tensor, detail: "it has values that are infinite or no numbers" });
+        }
+      }
+    }
   }
 
   async #put(data, pieces, slot) {

@@ -3,9 +3,12 @@ replays programs."""
 from dataclasses import dataclass
 from typing import Protocol
 
+from pyengine.errors import EngineError
 from pyengine.kernels.spec import ceil_div
+from pyengine.lazy import np
 from pyengine.plan.plan import JOBS, SLICE
 
+NOT_FINITE = "it has values that are infinite or no numbers"  # gpu_binding.js says the same
 WORKGROUP = 64       # threads of a repack workgroup
 MAX_GRID = 65535
 
@@ -115,6 +118,17 @@ def reads(plan):
         group.append((begin, end, number, row, rows))
     flush()
     return found
+
+
+def check_finite(upload, raw):
+    """Raises `E_UNSUPPORTED_TENSOR` where `raw`, bytes of an upload, has scales or biases that are
+    infinite or not numbers: every row they are in would be."""
+    if upload.exponent is None:
+        return
+    size, mask = upload.exponent
+    bits = np.frombuffer(raw, "<u2" if size == 2 else "<u4")
+    if ((bits & mask) == mask).any():
+        raise EngineError("E_UNSUPPORTED_TENSOR", tensor=upload.tensor, detail=NOT_FINITE)
 
 
 def repack_grid(upload, rows):

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from pyengine import flags
-from pyengine.device.api import Runner, reads, repack_grid, upload_bytes
+from pyengine.device.api import Runner, check_finite, reads, repack_grid, upload_bytes
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
 from pyengine.plan.plan import JOB_STRIDE, SLOTS
@@ -224,8 +224,9 @@ class NativeRunner(Runner):
         dispatches = []
         for i, piece in enumerate(read.pieces):
             upload = self.plan.uploads[piece.upload]
+            data = memoryview(raw)[piece.start:piece.start + piece.rows * upload.row_bytes]
+            check_finite(upload, data)
             if upload.pipeline < 0:
-                data = raw[piece.start:piece.start + piece.rows * upload.row_bytes]
                 self.write(upload.buffer, (upload.row0 + piece.row) * upload.dst_row_bytes, data)
                 continue
             job = struct.pack("<4I", piece.row, piece.rows, upload.row0, piece.start)

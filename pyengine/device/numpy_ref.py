@@ -3,7 +3,7 @@ arena offsets."""
 import time
 
 from pyengine.decode import state as st
-from pyengine.device.api import Runner, upload_bytes
+from pyengine.device.api import Runner, check_finite, upload_bytes
 from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
@@ -35,6 +35,7 @@ class NumpyRunner(Runner):
             self.write(index, 0, data.tobytes())
         for upload in self.plan.uploads:
             raw = await files[upload.file].read(upload.offset, upload.rows * upload.row_bytes)
+            check_finite(upload, raw)
             self._put(upload, raw)
             done += len(raw)
             progress(done, total)

@@ -8,14 +8,15 @@ from pyengine.plan.plan import JOB_STRIDE, READBACKS, SLOTS
 
 def _upload_rows(plan, read):
     """Per piece: [pipeline, buffer, destination byte (direct) or 0, start, nbytes, row, rows, row0,
-    grid x, grid y]."""
+    grid x, grid y, number of an upload in "finite" or -1]."""
     rows = []
     for piece in read.pieces:
         u = plan.uploads[piece.upload]
         grid = repack_grid(u, piece.rows)
         destination = (u.row0 + piece.row) * u.dst_row_bytes
         rows.append([u.pipeline, u.buffer, destination, piece.start, piece.rows * u.row_bytes,
-                     piece.row, piece.rows, u.row0, grid[0], grid[1]])
+                     piece.row, piece.rows, u.row0, *grid[:2],
+                     piece.upload if u.exponent else -1])
     return rows
 
 
@@ -49,6 +50,9 @@ def header_json(plan):
         "pipelines": _pipeline_rows(plan.pipelines),
         "programs": _starts(plan, plan.programs),
         "uploads": [[r.file, r.offset, r.nbytes, _upload_rows(plan, r)] for r in reads(plan)],
+        # {upload number: [tensor, bytes of a number, mask of its exponent]}: must be finite
+        "finite": {i: [u.tensor[:120], *u.exponent]
+                   for i, u in enumerate(plan.uploads) if u.exponent},
         "staging": [plan.buffer(f"staging.{slot}") for slot in range(SLOTS)],
         "jobs": [plan.buffer(f"jobs.{slot}") for slot in range(SLOTS)],
         "readbacks": [plan.buffer(f"readback.{i}") for i in range(READBACKS)],

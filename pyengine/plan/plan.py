@@ -2,6 +2,8 @@
 `schedule.make_plan`."""
 from dataclasses import dataclass, field
 
+from pyengine.quant.kinds import WeightKind
+
 PARTS = ("weights", "kv", "state", "activations", "staging")
 SLICE = 4 << 20      # bytes of one staging slice while weights stream
 SLOTS = 4            # slices in flight
@@ -64,6 +66,15 @@ class Upload:
     columns: int
     head_dim: int
     part: str = "rows"
+
+    @property
+    def exponent(self):
+        """(bytes of a number, mask of its exponent's bits) of an MLX matrix's scales or biases; all
+        of these bits are set in an infinity or NaN. None for what is not checked."""
+        if self.part not in ("scales", "biases"):
+            return None
+        scale = WeightKind.parse(self.kind).scale
+        return {"f16": (2, 0x7C00), "bf16": (2, 0x7F80), "f32": (4, 0x7F800000)}[scale]
 
 
 @dataclass

@@ -10,10 +10,12 @@ import pytest
 
 from pyengine import engine as engine_module
 from pyengine import models
+from pyengine.compile import compile_model
 from pyengine.fit import fit
 from pyengine.formats import hf_config
 from pyengine.formats.checkpoint import open_checkpoint
 from pyengine.formats.source import BytesSource
+from pyengine.plan.export import header_json
 from tests.checkpoints import (
     close,
     config,
@@ -154,3 +156,31 @@ def test_shifted_gains_lose_their_one(on, scale):
                       for n, ref in source.tensors.items()}
     want = reference_logits(c, {n: a - 1 if n in gains else a for n, a in held.items()}, IDS)
     assert np.abs(logits(source, IDS, on, quant=None) - want).max() < 1e-4 * want.std()
+
+
+BROKEN = {"bf16": b"\x80\xff", "f16": b"\x01\x7c", "f32": b"\x00\x00\xc0\x7f"}
+
+
+@pytest.mark.parametrize("on", LIMITS)
+@pytest.mark.parametrize("part", ["scales", "biases"])
+@pytest.mark.parametrize("scale", BROKEN)
+def test_infinite_scales_are_refused(on, part, scale):
+    """One among many: minus infinity, and two NaN."""
+    c = config(num_hidden_layers=1)
+    c, data, _ = checkpoint_of(c, tensors(c), scale=scale)
+    name = "model.layers.0.mlp.up_proj." + part
+    dtype, shape, raw = data[name]
+    size = len(BROKEN[scale])
+    data[name] = dtype, shape, raw[:7 * size] + BROKEN[scale] + raw[8 * size:]
+    error = refused("E_UNSUPPORTED_TENSOR", lambda: engine(opened(c, data), on))
+    assert error.facts["tensor"] == name
+
+
+def test_the_browser_is_told_what_must_be_finite():
+    source, _, _ = made(scale="f16")
+    plan = compile_model(source.config, source.tensors, context=16).plan
+    header = json.loads(header_json(plan))
+    rows = [row for _, _, _, pieces in header["uploads"] for row in pieces]
+    told = {header["finite"][str(row[10])][0] for row in rows if row[10] >= 0}
+    assert told == {n for n in (p.tensor for p in plan.uploads) if n.endswith((".scales", ".biases"))}
+    assert {tuple(row[1:]) for row in header["finite"].values()} == {(2, 0x7C00)}
