@@ -72,6 +72,10 @@ def _smollm3_extra(read, config):
     return {"hidden_act": "silu", "no_rope_layer_interval": SMOLLM3_PATTERN}
 
 
+def _gemma_extra(read, config):
+    return {"hidden_activation": "gelu_pytorch_tanh"}
+
+
 def _gemma3_extra(read, config):
     heads, head_dim = config["num_attention_heads"], config["head_dim"]
     large = config["num_hidden_layers"] == GEMMA3_27B
@@ -92,6 +96,7 @@ ARCHS = {
     "smollm3": Arch("smollm3", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_smollm3_extra),
     "qwen2": Arch("qwen2", _LLAMA_LAYER, _TOP),
     "qwen3": Arch("qwen3", _QWEN3_LAYER, _TOP),
+    "gemma": Arch("gemma", _LLAMA_LAYER, _TOP, shifted=True, extra=_gemma_extra),
     "gemma3": Arch("gemma3_text", _GEMMA3_LAYER, _TOP, shifted=True, extra=_gemma3_extra),
 }
 _LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.([a-z0-9_]+)\.(weight|bias)")

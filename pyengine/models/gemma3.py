@@ -13,7 +13,7 @@ from pyengine.models.blocks.config import (
     shape,
     windows,
 )
-from pyengine.models.blocks.decoder import HeadNorms, attention, head
+from pyengine.models.blocks.decoder import HeadNorms, attention, geglu, head
 from pyengine.models.blocks.rope import RopeTables
 
 MODEL_TYPES = ("gemma3_text",)
@@ -84,14 +84,8 @@ def build(cfg, b):
         h = b.rmsnorm(h, layer + "post_attention_layernorm.weight", cfg.eps, SHIFT)
         x = b.op("add", x, h)
         h = b.rmsnorm(x, layer + "pre_feedforward_layernorm.weight", cfg.eps, SHIFT)
-        h = _mlp(b, h, layer + "mlp.", cfg)
+        h = geglu(b, h, layer + "mlp.", cfg.width, cfg.hidden)
         h = b.rmsnorm(h, layer + "post_feedforward_layernorm.weight", cfg.eps, SHIFT)
         x = b.op("add", x, h)
     return head(cfg, b, x, SHIFT)
 
-
-def _mlp(b, x, prefix, cfg):
-    gate_up = b.linear(x, (prefix + "gate_proj.weight", cfg.width),
-                       (prefix + "up_proj.weight", cfg.width))
-    gated = b.op("gelu_mul", gate_up, act="gelu_tanh")
-    return b.linear(gated, (prefix + "down_proj.weight", cfg.hidden))

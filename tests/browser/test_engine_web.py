@@ -13,9 +13,10 @@ from pyengine.engine import load
 from pyengine.formats.checkpoint import open_path
 from tests.browser import engine_in_page as in_page
 from tests.browser.engine_page import EnginePage
+from tests.models.families import ROWS
 
-MODELS = ("models-tiny/llama", "models-real-heads/llama")
-TINY = MODELS[0]
+MODELS = [row.path for row in ROWS]
+TINY = "models-tiny/llama"
 LOGITS = 2e-3   # of f32 sums in another order, over all layers
 NEAR_TIE = 1e-2
 CASES = (

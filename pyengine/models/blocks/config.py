@@ -31,10 +31,10 @@ def refuse(field, got, wanted):
 
 
 def expect(config, **wanted):
-    """Raises `E_UNSUPPORTED_CONFIG` where a field is there and is not the one value that a family
-    computes."""
+    """Raises `E_UNSUPPORTED_CONFIG` where a field is there, not null, and not the one value that a
+    family computes."""
     for field, value in wanted.items():
-        if config.get(field, value) != value:
+        if config.get(field) is not None and config[field] != value:
             refuse(field, config[field], value)
 
 

@@ -54,19 +54,27 @@ def swiglu(b, x, prefix, width, hidden):
     return b.linear(b.op("silu_mul", gate_up), (prefix + "down_proj.weight", hidden))
 
 
-def llama_layout(cfg, b, attend):
+def geglu(b, x, prefix, width, hidden):
+    """As swiglu with GELU's tanh form: Gemma's gate."""
+    gate_up = b.linear(x, (prefix + "gate_proj.weight", width), (prefix + "up_proj.weight", width))
+    gated = b.op("gelu_mul", gate_up, act="gelu_tanh")
+    return b.linear(gated, (prefix + "down_proj.weight", hidden))
+
+
+def llama_layout(cfg, b, attend, mlp=swiglu, scale=1.0, shift=0.0):
     """The graph of `b.rows` tokens where each layer is x += o_proj(attend(i, norm(x), prefix)),
-    then x += swiglu(norm(x)): writes the logits of the last valid row to the io value "logits"."""
-    x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden)
+    then x += mlp(norm(x)): writes the logits of the last valid row to the io value "logits".
+    `scale`: of the embeddings; `shift`: what the norms add to their gains."""
+    x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden, scale)
     for i in range(cfg.layers):
         b.mark(f"hidden {i}", x)
         layer = f"model.layers.{i}."
-        h = b.rmsnorm(x, layer + "input_layernorm.weight", cfg.eps)
+        h = b.rmsnorm(x, layer + "input_layernorm.weight", cfg.eps, shift)
         h = attend(i, h, layer + "self_attn.")
         x = b.op("add", x, b.linear(h, (layer + "self_attn.o_proj.weight", cfg.hidden)))
-        h = b.rmsnorm(x, layer + "post_attention_layernorm.weight", cfg.eps)
-        x = b.op("add", x, swiglu(b, h, layer + "mlp.", cfg.width, cfg.hidden))
-    return head(cfg, b, x)
+        h = b.rmsnorm(x, layer + "post_attention_layernorm.weight", cfg.eps, shift)
+        x = b.op("add", x, mlp(b, h, layer + "mlp.", cfg.width, cfg.hidden))
+    return head(cfg, b, x, shift)
 
 
 def head(cfg, b, x, shift=0.0):
