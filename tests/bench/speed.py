@@ -45,7 +45,9 @@ class Handler(SimpleHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
-        """A browser that is ended in the middle of a file is no news."""
+        """A browser gives up the ranges that a server without ranges sends whole: no news."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def options():
@@ -65,25 +67,31 @@ def options():
     return parser.parse_args()
 
 
-def main():
-    o = options()
+def measured(page, browser, seconds):
+    """What `page` (a path below /bench/ with its query) reports from `browser`, a command; None after `seconds`."""
     server = Server(("127.0.0.1", 0), Handler)
     server.answer, server.answered = None, threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/bench/{page}"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [part.format(profile=profile, url=url) for part in shlex.split(browser)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server.answered.wait(seconds)
+        process.terminate()
+        process.wait()
+    return server.answer
+
+
+def main():
+    o = options()
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
     query += "".join(f"&{name}={value}" for name in ("profile", "long", "context", "tune")
                      if (value := getattr(o, name)))
-    url = f"http://127.0.0.1:{server.server_address[1]}/bench/speed.html?{query}"
-    with tempfile.TemporaryDirectory() as profile:
-        command = [part.format(profile=profile, url=url) for part in shlex.split(o.browser)]
-        browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        server.answered.wait(o.seconds)
-        browser.terminate()
-        browser.wait()
-    print(json.dumps(server.answer, indent=1))
-    for report in (server.answer or {}).get("profiles", ()):
+    answer = measured(f"speed.html?{query}", o.browser, o.seconds)
+    print(json.dumps(answer, indent=1))
+    for report in (answer or {}).get("profiles", ()):
         print(table(report), file=sys.stderr)
-    return 0 if server.answer and "error" not in server.answer else 1
+    return 0 if answer and "error" not in answer else 1
 
 
 if __name__ == "__main__":
