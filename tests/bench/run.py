@@ -11,6 +11,7 @@ says nothing for too long is ended with the browser, and the next one starts in 
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -172,6 +173,7 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the browser is ended too
     kit = json.loads((KIT / "kit.json").read_text())
     pages = pages_of(o, kit)
     reasons = {name: absent(name, kit) for name in pages}

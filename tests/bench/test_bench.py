@@ -125,6 +125,20 @@ def test_the_browser_is_ended_with_all_its_processes(tmp_path):
     assert processes.session(leader) == []
 
 
+def test_a_run_that_is_ended_ends_its_browser(kit, tmp_path):
+    folder = kit(other="nothing")
+    command = [sys.executable, "-c", "import time; time.sleep(60)  # {url}"]
+    run = [sys.executable, "run.py", "--only", "jird", "--browser", shlex.join(command)]
+    started = subprocess.Popen(run, cwd=folder, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        kids = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        if kids:
+            break
+        processes.time.sleep(0.05)
+    started.terminate()
+    assert started.wait(20) == 143 and kids and not Path(f"/proc/{kids[0]}").exists()
+
+
 def test_quick_leaves_what_is_given(monkeypatch):
     monkeypatch.syspath_prepend(HERE)
     from tests.bench import run as runner
