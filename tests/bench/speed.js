@@ -57,6 +57,7 @@ async function measure() {
   const began = performance.now();
   const { createEngine } = await import("../jird.js");
   const options = {};
+  if (parameters.get("model")) options.model = new URL(parameters.get("model"), location.href).href;
   if (parameters.get("context")) options.context = Number(parameters.get("context"));
   if (parameters.get("tune")) options.tune = parameters.get("tune") === "on";
   const engine = await createEngine(options);

@@ -25,12 +25,14 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "applicat
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """`/bench/` is this folder, the rest is dist/; a POST is the page's answer."""
+    """`/bench/` is this folder, `/model/` that of --model, the rest is dist/; a POST is the page's answer."""
     extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
 
     def translate_path(self, path):
         path = path.split("?")[0].lstrip("/")
         inside = path.removeprefix("bench/")
+        if self.server.model and path.startswith("model/"):
+            return str(self.server.model / path.removeprefix("model/"))
         return str(Path(__file__).parent / inside if inside != path else ROOT / "dist" / path)
 
     def do_POST(self):
@@ -61,16 +63,18 @@ def options():
                         help="time each kernel instead, as a table on stderr and JSON")
     parser.add_argument("--long", metavar="N@C", help="instead decode N tokens from context C and compare with "
                         "fresh prefills, such as 2000@6000; give --context 8192")
+    parser.add_argument("--model", type=Path, help="folder of a checkpoint; else the site's own model")
     parser.add_argument("--context", type=int, help="positions of the KV cache")
     parser.add_argument("--tune", choices=("on", "off"), help="the autotuner; else the device decides")
     parser.add_argument("--seconds", type=int, default=900, help="give up after this long")
     return parser.parse_args()
 
 
-def measured(page, browser, seconds):
+def measured(page, browser, seconds, model=None):
     """What `page` (a path below /bench/ with its query) reports from `browser`, a command; None after `seconds`."""
     server = Server(("127.0.0.1", 0), Handler)
     server.answer, server.answered = None, threading.Event()
+    server.model = model and model.resolve()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/bench/{page}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -87,7 +91,8 @@ def main():
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
     query += "".join(f"&{name}={value}" for name in ("profile", "long", "context", "tune")
                      if (value := getattr(o, name)))
-    answer = measured(f"speed.html?{query}", o.browser, o.seconds)
+    query += "&model=../model/" if o.model else ""
+    answer = measured(f"speed.html?{query}", o.browser, o.seconds, o.model)
     print(json.dumps(answer, indent=1))
     for report in (answer or {}).get("profiles", ()):
         print(table(report), file=sys.stderr)
