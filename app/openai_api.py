@@ -5,11 +5,12 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from app import settings
+from app import logprobs, settings
 from pyengine.errors import EngineError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 16
+MAX_LOGPROBS = 20
 # Accepted and without effect here: bookkeeping of OpenAI's service.
 TOLERATED = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
 COMMON = {
@@ -30,6 +31,7 @@ CHAT = COMMON | {
     "tool_choice",
     "response_format",
     "logprobs",
+    "top_logprobs",
 }
 COMPLETION = COMMON | {"prompt", "echo", "best_of", "logprobs", "suffix"}
 STREAM_OPTIONS = {"include_usage", "continuous_usage_stats"}
@@ -38,7 +40,6 @@ ONLY = {
     "n": 1,
     "best_of": 1,
     "echo": False,
-    "logprobs": False,
     "suffix": "",
     "response_format": {"type": "text"},
 }
@@ -62,6 +63,11 @@ class Request:
     tools: list | None = None
     prompt: str | list | None = None  # text, or token ids
 
+    @property
+    def tells_ids(self):
+        """Whether the answer says more of its ids than their text."""
+        return self.return_token_ids or self.sampling.get("top_logprobs") is not None
+
 
 def bad(param, got, wanted):
     """E_BAD_REQUEST, with the value cut short."""
@@ -76,15 +82,36 @@ def parse_chat(body, generation_config=None):
         raise bad("tool_choice", body["tool_choice"], "'auto' or 'none'")
     messages = _messages(body.get("messages"))
     tools = _tools(body.get("tools")) if body.get("tool_choice") != "none" else None
-    return Request("chat", messages=messages, tools=tools, **_common(body, generation_config))
+    common = _common(body, generation_config)
+    common["sampling"]["top_logprobs"] = _chat_logprobs(body)
+    return Request("chat", messages=messages, tools=tools, **common)
 
 
 def parse_completion(body, generation_config=None):
     """A completion's body -> Request. Raises E_BAD_REQUEST naming the parameter."""
     _known(body, COMPLETION)
-    return Request(
-        "complete", prompt=_prompt(body.get("prompt")), **_common(body, generation_config)
-    )
+    common = _common(body, generation_config)
+    common["sampling"]["top_logprobs"] = _top_logprobs(body, "logprobs")
+    return Request("complete", prompt=_prompt(body.get("prompt")), **common)
+
+
+def _top_logprobs(body, name):
+    """How many likeliest tokens are asked for at each place; None: no log probabilities."""
+    top = body.get(name)
+    if top is not None and (
+        isinstance(top, bool) or not isinstance(top, int) or not 0 <= top <= MAX_LOGPROBS
+    ):
+        raise bad(name, top, f"an integer from 0 to {MAX_LOGPROBS}")
+    return top
+
+
+def _chat_logprobs(body):
+    top = _top_logprobs(body, "top_logprobs")
+    if not _flag(body, "logprobs"):
+        if top:
+            raise bad("top_logprobs", top, "logprobs: true beside it")
+        return None
+    return top or 0
 
 
 def _known(body, known):
@@ -257,10 +284,12 @@ def _logit_bias(bias):
 
 class Responder:
     """Builds the responses of one request; `created` in Unix seconds, the same id and model in
-    each."""
+    each. `token_bytes(id) -> bytes` names tokens where log probabilities are asked for."""
 
-    def __init__(self, request, model, clock=time.time, new_id=lambda: secrets.token_hex(12)):
-        self.request, self.model = request, model
+    def __init__(self, request, model, clock=time.time, new_id=lambda: secrets.token_hex(12),
+                 token_bytes=None):
+        self.request, self.model, self._token_bytes = request, model, token_bytes
+        self._characters = 0  # of the tokens that had their log probabilities told
         self.chat = request.kind == "chat"
         self.id = ("chatcmpl-" if self.chat else "cmpl-") + new_id()
         self.created = int(clock())
@@ -284,15 +313,25 @@ class Responder:
             return dict(choice, text=text)
         return dict(choice, delta={"content": text} if delta is None else delta)
 
+    def _logprobs(self, found):
+        if found is None:
+            return None
+        if self.chat:
+            return logprobs.chat(found, self._token_bytes)
+        told = logprobs.completion(found, self._token_bytes, self._characters)
+        self._characters += sum(map(len, told["tokens"]))
+        return told
+
     def opening(self):
         """The first chunk of a chat stream, which names the role; completions have none."""
         if not self.chat:
             return None
         return self._envelope([self._choice("", None, {"role": "assistant", "content": ""})], True)
 
-    def chunk(self, text, so_far=None, ids=()):
-        """A chunk with new text; its ids, and the usage so far, where the request asks for them."""
-        choice = self._choice(text, None)
+    def chunk(self, text, so_far=None, ids=(), found=None):
+        """A chunk with new text; its ids, their log probabilities `found`, and the usage so far,
+        where the request asks for them."""
+        choice = dict(self._choice(text, None), logprobs=self._logprobs(found))
         if self.request.return_token_ids:
             choice["token_ids"] = list(ids)
         chunk = self._envelope([choice], True)
@@ -309,9 +348,10 @@ class Responder:
             return [last]
         return [last, dict(self._envelope([], True), usage=usage)]
 
-    def whole(self, text, finish_reason, usage, timings, ids=()):
+    def whole(self, text, finish_reason, usage, timings, ids=(), found=None):
         """The response of a request that does not stream."""
-        choice = {"index": 0, "finish_reason": finish_reason, "logprobs": None}
+        told = self._logprobs(found)
+        choice = {"index": 0, "finish_reason": finish_reason, "logprobs": told}
         if self.chat:
             choice["message"] = {"role": "assistant", "content": text}
         else:

@@ -19,6 +19,7 @@ class Outcome:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     timings: dict = field(default_factory=dict)
+    logprobs: list | None = None  # of each id, where asked for
 
 
 def sampling_params(sampling):
@@ -60,6 +61,7 @@ class IdsPiece:
 
     ids: list
     finish_reason: str | None
+    logprobs: list | None = None
     text: str = ""
 
 
@@ -155,6 +157,8 @@ class Session:
             if first is None and piece.ids:
                 first, first_count = self._clock(), len(piece.ids)
             outcome.ids.extend(piece.ids)
+            if piece.logprobs is not None:
+                outcome.logprobs = (outcome.logprobs or []) + piece.logprobs
             outcome.text += piece.text
             outcome.finish_reason = piece.finish_reason or outcome.finish_reason
             yield piece
@@ -179,7 +183,7 @@ class Session:
 
     async def _id_pieces(self, ids, params, options):
         async for batch in self.engine.generate_ids(ids, params, **options):
-            yield IdsPiece(batch.ids, batch.finish_reason)
+            yield IdsPiece(batch.ids, batch.finish_reason, batch.logprobs)
 
     def _timings(self, start, first, first_count, outcome):
         """ttft_ms from the request to its first token; rates in tokens per second, None where not

@@ -231,16 +231,18 @@ class Worker:
         )
 
     async def _generate(self, call, session, request, token):
-        respond = openai_api.Responder(request, session.model)
+        token_bytes = session.tokenizer.token_bytes if session.tokenizer else None
+        respond = openai_api.Responder(request, session.model, token_bytes=token_bytes)
         outcome = Outcome(finish_reason="cancel" if token.cancelled else None)
         opened = False
         if not token.cancelled:
             try:
                 async for piece in session.generate(request, token, outcome):
-                    if request.stream and (piece.text or request.return_token_ids and piece.ids):
+                    if request.stream and (piece.text or request.tells_ids and piece.ids):
                         opened = opened or self._open(call, respond)
                         so_far = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
-                        self._post(call.id, "chunk", respond.chunk(piece.text, so_far, piece.ids))
+                        self._post(call.id, "chunk", respond.chunk(
+                            piece.text, so_far, piece.ids, piece.logprobs))
             except EngineError as error:
                 if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
                     # its buffers are gone or must go: the next load starts afresh
@@ -249,7 +251,8 @@ class Worker:
         usage = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
         if not request.stream:
             whole = respond.whole(
-                outcome.text, outcome.finish_reason, usage, outcome.timings, outcome.ids
+                outcome.text, outcome.finish_reason, usage, outcome.timings, outcome.ids,
+                outcome.logprobs,
             )
             self._post(call.id, "result", whole)
             return

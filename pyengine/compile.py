@@ -9,6 +9,7 @@ from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
 from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.graph import Value
+from pyengine.ir.logprob_ops import ENTRY
 from pyengine.ir.ops import OPS
 from pyengine.ir.verify import verify
 from pyengine.kernels.spec import Caps
@@ -126,6 +127,25 @@ def _sampling_graphs(vocab, caps):
             picks = b.op("sample_pick", logits, scratch)
             b.op("sample_finish", logits, picks, scratch, ring, b.tokens, counts)
         b.graph.outputs = (ring,)
+        graphs.append(verify(b.graph))
+    return graphs + _logprob_graphs(vocab, caps)
+
+
+def _logprob_graphs(vocab, caps):
+    """What runs before and after a tail where log probabilities are asked for."""
+    graphs = []
+    for name in ("logprob_top", "logprob_take"):
+        b = Builder(name, 1, 0, None, max_binding=caps.max_binding)
+        raw = b.graph.add(Value("logprob_raw", (1, vocab), "f32", "io")).name
+        shape = (sample_ops.partials(vocab), ENTRY)
+        tops = b.graph.add(Value("logprob_tops", shape, "u32", "io")).name
+        if name == "logprob_top":
+            b.op(name, b.logits(vocab), raw, tops)
+            b.graph.outputs = (raw, tops)
+        else:
+            ring = Value("logprob_ring", (RING, ENTRY), "u32", "io")
+            b.graph.outputs = (b.graph.add(ring).name,)
+            b.op(name, raw, tops, b.tokens, ring.name)
         graphs.append(verify(b.graph))
     return graphs
 

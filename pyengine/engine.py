@@ -18,10 +18,11 @@ PASSES_PER_SUBMIT = 1
 @dataclass
 class Piece:
     """Newly streamed text, the ids behind it, and why the generation ended (None while it goes
-    on)."""
+    on). `logprobs`: a `Logprob` of each id where they were asked for."""
     text: str
     ids: list
     finish_reason: str | None = None
+    logprobs: list | None = None
 
 
 def _report(on_progress, stage):
@@ -142,7 +143,8 @@ class Engine:
                 text = stream.push(batch.ids[:-1] if ended else batch.ids).text
                 if batch.finish_reason:
                     text += stream.finish()
-                yield Piece(text, batch.ids, "stop" if stream.stopped else batch.finish_reason)
+                reason = "stop" if stream.stopped else batch.finish_reason
+                yield Piece(text, batch.ids, reason, batch.logprobs)
                 if stream.stopped:
                     return
 

@@ -5,8 +5,7 @@
 @group(0) @binding(1) var<storage, read> state: array<u32>;
 @group(0) @binding(2) var<storage, read_write> picks: array<u32>;
 {% include "common/sample.wgsl" %}
-var<workgroup> scores: array<f32, THREADS>;
-var<workgroup> ids: array<u32, THREADS>;
+{% include "common/sample_best.wgsl" %}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
@@ -18,18 +17,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let x = clean(logits[i]);
     if (x > score) { score = x; id = i; }
   }
-  scores[tid] = score;
-  ids[tid] = id;
-  workgroupBarrier();
-  for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
-    if (tid < stride && better(scores[tid + stride], ids[tid + stride], scores[tid], ids[tid])) {
-      scores[tid] = scores[tid + stride];
-      ids[tid] = ids[tid + stride];
-    }
-    workgroupBarrier();
-  }
+  let best = best_of_all(tid, score, id);
   if (tid == 0u) {
-    picks[2u * group.x] = bitcast<u32>(scores[0]);
-    picks[2u * group.x + 1u] = ids[0];
+    picks[2u * group.x] = bitcast<u32>(best.score);
+    picks[2u * group.x + 1u] = best.id;
   }
 }

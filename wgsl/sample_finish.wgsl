@@ -15,11 +15,10 @@
 {% include "common/sample_filter.wgsl" %}
 {% include "common/sample_noise.wgsl" %}
 {% include "common/sample_finish.wgsl" %}
+{% include "common/sample_best.wgsl" %}
 const SLICE: u32 = (CHUNK + THREADS - 1u) / THREADS;
 var<workgroup> stopped: u32;
 var<workgroup> staged: array<u32, 5u * PARTIALS>;
-var<workgroup> scores: array<f32, THREADS>;
-var<workgroup> ids: array<u32, THREADS>;
 
 struct Split { score: f32, id: u32, chunk: u32, left: u32 }
 
@@ -78,18 +77,9 @@ fn main(@builtin(local_invocation_index) tid: u32) {
       rank += 1u;
     }
   }
-  scores[tid] = score;
-  ids[tid] = id;
-  workgroupBarrier();
-  for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
-    if (tid < stride && better(scores[tid + stride], ids[tid + stride], scores[tid], ids[tid])) {
-      scores[tid] = scores[tid + stride];
-      ids[tid] = ids[tid + stride];
-    }
-    workgroupBarrier();
-  }
+  let best = best_of_all(tid, score, id);
   if (tid == 0u) {
-    let chosen = ids[0];
+    let chosen = best.id;
     finish(chosen);
     if ((counts[chosen] & 0xffffu) != 0xffffu) { counts[chosen] += 1u; }
   }

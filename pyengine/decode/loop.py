@@ -4,6 +4,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from pyengine.decode import logprobs
 from pyengine.decode import state as st
 from pyengine.decode.cache import PrefixCache
 from pyengine.decode.snapshots import StateCache
@@ -25,9 +26,10 @@ class CancelToken:
 @dataclass
 class Batch:
     """Ids that one burst produced; `finish_reason` is "stop", "length", "cancel" or None while it
-    goes on."""
+    goes on. `logprobs`: a `Logprob` of each id where they were asked for."""
     ids: list
     finish_reason: str | None = None
+    logprobs: list | None = None
 
 
 @dataclass
@@ -62,6 +64,29 @@ class Burst:
         if self._auto and seconds > 0:
             fitting = int(BURST_SECONDS * steps / seconds)
             self._steps = max(1, min(self._most, fitting, 2 * self._steps))
+
+
+class Tail:
+    """What follows the model in every step, and how its results are read back: `words` u32 a step
+    from `buffer`."""
+
+    def __init__(self, params, plan):
+        self.top = params.top_logprobs
+        sampling = "sample" if params.needs_sampler else "greedy"
+        self.programs, self._buffer, self._words = (sampling,), plan.buffer("ring"), 1
+        if self.top is not None:
+            self.programs = ("logprob_top", sampling, "logprob_take")
+            self._buffer, self._words = plan.buffer("logprob_ring"), logprobs.ENTRY
+
+    def read(self, steps):
+        return self._buffer, 0, 4 * self._words * steps
+
+    def batch(self, data, steps):
+        """The `Batch` of a burst's bytes."""
+        if self.top is None:
+            return Batch(list(struct.unpack(f"<{steps}I", data)))
+        found = logprobs.unpack(data, steps, self.top)
+        return Batch([one.id for one in found], None, found)
 
 
 class DecodeLoop:
@@ -151,19 +176,19 @@ class DecodeLoop:
         self._runner.write(self._state, 4 * st.STEP, bytes(4))
         self.cache.begin(steps)
         self.timing.submits += 1
-        read = (self._ring, 0, 4 * steps)
-        return steps, self._runner.submit([(("decode", tail), steps)], read)
+        sequence = [(("decode", *tail.programs), steps)]
+        return steps, self._runner.submit(sequence, tail.read(steps))
 
-    async def _land(self, flight, last, stop_ids):
-        """Waits for a burst that followed id `last`; -> its ids, up to and with a stop id."""
+    async def _land(self, flight, last, tail, stop_ids):
+        """Waits for a burst that followed id `last`; -> its Batch, up to and with a stop id."""
         steps, landing = flight
         started = time.perf_counter()
         data = await landing
         self.timing.waited += time.perf_counter() - started
-        ids = list(struct.unpack(f"<{steps}I", data))
-        end = next((i + 1 for i, token in enumerate(ids) if token in stop_ids), steps)
-        self.cache.extend([last, *ids][:end])
-        return ids[:end]
+        batch = tail.batch(data, steps)
+        end = next((i + 1 for i, token in enumerate(batch.ids) if token in stop_ids), steps)
+        self.cache.extend([last, *batch.ids][:end])
+        return Batch(batch.ids[:end], None, batch.logprobs and batch.logprobs[:end])
 
     # ---- generation ------------------------------------------------------------------------------
 
@@ -213,27 +238,28 @@ class DecodeLoop:
             raise
 
     async def _batches(self, ids, params, left, stop_ids, cancel):
-        tail = "sample" if params.needs_sampler else "greedy"
+        tail = Tail(params, self._model.plan)
         burst = Burst(self._burst_setting, self._ring_size)
         timing = self.timing = Timing(prompt_tokens=len(ids))
         started = time.perf_counter()
         self._write_sampling(params, sorted(stop_ids), ids)
-        data = await self._prefill(ids, cancel, (tail,), (self._ring, 0, 4))
+        data = await self._prefill(ids, cancel, tail.programs, tail.read(1))
         timing.prefill = time.perf_counter() - started
-        new = [] if data is None else list(struct.unpack("<I", data))
+        new = Batch([]) if data is None else tail.batch(data, 1)
         bursts = self._bursts(new, burst, left - 1, tail, stop_ids)
         async with aclosing(bursts):
             while True:
-                left -= len(new)
-                reason = ("cancel" if cancel.cancelled else "stop" if new and new[-1] in stop_ids
-                          else "length" if left <= 0 else None)
-                yield Batch(new, reason)
-                if reason:
+                left -= len(new.ids)
+                stopped = bool(new.ids) and new.ids[-1] in stop_ids
+                new.finish_reason = ("cancel" if cancel.cancelled else "stop" if stopped
+                                     else "length" if left <= 0 else None)
+                yield new
+                if new.finish_reason:
                     return
                 new = await anext(bursts)
 
     async def _bursts(self, new, burst, left, tail, stop_ids):
-        """Yields the ids of burst after burst, `left` in all.
+        """Yields the `Batch` of burst after burst, `left` ids in all.
 
         While bursts are quick, the next is begun before one is read: the device computes while the
         host encodes. What a stop, a cancel or a stop string leaves under way is waited for and
@@ -246,12 +272,12 @@ class DecodeLoop:
                     flights.append(self._launch(burst.steps(left), tail))
                     left -= flights[-1][0]
                 steps = flights[0][0]
-                new = await self._land(flights.pop(0), new[-1], stop_ids)
+                new = await self._land(flights.pop(0), new.ids[-1], tail, stop_ids)
                 seconds = time.perf_counter() - began
                 burst.took(steps, seconds)
                 ahead = self._runner.ahead if seconds < 2 * BURST_SECONDS else 1
                 timing.decode += seconds
-                timing.decoded += len(new)
+                timing.decoded += len(new.ids)
                 timing.decode_submits += 1
                 timing.python += seconds - (timing.waited - waited)
                 yield new

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass, replace
 from numbers import Real
 
+from pyengine.decode.logprobs import MOST as MOST_LOGPROBS
 from pyengine.decode.state import MIN_TEMPERATURE
 from pyengine.errors import EngineError
 
@@ -40,8 +41,9 @@ class SamplingParams:
     `temperature` scales them (0, and anything below 1e-4, is plain argmax), then `top_k` (0 is
     off), `top_p` (on what top-k kept, renormalised; the smallest prefix that reaches it, at least
     one id) and `min_p` (relative to the likeliest id) drop ids. `seed` None means "draw one":
-    `with_seed()`. `logit_bias` is a mapping or pairs of id and value, kept as sorted pairs. Raises
-    `E_BAD_REQUEST` with the parameter, what it got and what it wants.
+    `with_seed()`. `logit_bias` is a mapping or pairs of id and value, kept as sorted pairs.
+    `top_logprobs` (None: none at all) asks for each id's log probability and those of so many
+    likeliest ids. Raises `E_BAD_REQUEST` with the parameter, what it got and what it wants.
     """
     temperature: float = 1.0
     top_k: int = 0
@@ -52,6 +54,7 @@ class SamplingParams:
     presence_penalty: float = 0.0
     seed: int | None = None
     logit_bias: tuple = ()
+    top_logprobs: int | None = None
 
     def __post_init__(self):
         for name, (lowest, highest, wanted) in _FLOATS.items():
@@ -63,6 +66,8 @@ class SamplingParams:
             _refuse("top_k", self.top_k, "an integer from 0 (off) to 2147483647")
         if self.seed is not None and not _is_int(self.seed, 0, 2 ** 32 - 1):
             _refuse("seed", self.seed, "an integer from 0 to 4294967295, or none")
+        if self.top_logprobs is not None and not _is_int(self.top_logprobs, 0, MOST_LOGPROBS):
+            _refuse("top_logprobs", self.top_logprobs, f"an integer from 0 to {MOST_LOGPROBS}")
         object.__setattr__(self, "logit_bias", _bias_pairs(self.logit_bias))
 
     @property

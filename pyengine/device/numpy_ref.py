@@ -91,9 +91,9 @@ class NumpyRunner(Runner):
 
     def _replay(self, dispatches):
         for dispatch in dispatches:
-            if self._stopped():
-                return
             node = dispatch.node
+            if self._stopped() and not OPS[node.op].always:
+                continue
             arrays = [self._array(operand) for operand in dispatch.operands]
             results = OPS[node.op].reference(dict(node.attrs), *arrays[:len(node.inputs)])
             for array, result in zip(arrays[len(node.inputs):], results, strict=True):

@@ -30,23 +30,25 @@ REDUCTION = Tolerance(2e-5, 2e-5, "f32 sums of up to some thousand terms in anot
 @dataclass(frozen=True)
 class OpSpec:
     """`infer(attrs, *values) -> [(shape, dtype)]`; `reference(attrs, *arrays) -> tuple of output
-    arrays`; `mutates`: indices of the inputs that the op writes in place."""
+    arrays`; `mutates`: indices of the inputs that the op writes in place; `always`: it runs in the
+    rest of a burst that stopped, too."""
     name: str
     infer: Callable
     reference: Callable
     tolerance: Tolerance
     mutates: tuple = ()
+    always: bool = False
 
 
 OPS = {}
 
 
-def register(name, infer, tolerance, mutates=()):
+def register(name, infer, tolerance, mutates=(), always=False):
     """Decorator: the decorated function is the op's reference."""
     def add(reference):
         if name in OPS:
             raise EngineError("E_INTERNAL", detail=f"op {name} is registered twice")
-        OPS[name] = OpSpec(name, infer, reference, tolerance, mutates)
+        OPS[name] = OpSpec(name, infer, reference, tolerance, mutates, always)
         return reference
     return add
 

@@ -1,4 +1,6 @@
-"""Sampling: two dispatches when greedy, six with noise, filters and penalties."""
+"""Sampling: two dispatches when greedy, six with noise, filters and penalties; two more where log
+probabilities are asked for."""
+from pyengine.ir.logprob_ops import KEEP
 from pyengine.ir.sample_ops import SCRATCH, partials
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView
 
@@ -16,10 +18,14 @@ def _launch(op):
             constants["SCRATCH"] = SCRATCH
         if op == "sample_finish":
             constants["RING"] = view[3].shape[0]
+        if op.startswith("logprob_"):
+            constants["KEEP"] = KEEP
+        if op == "logprob_take":
+            return Launch({}, {**constants, "RING": view[3].shape[0]}, (1, 1, 1))
         return Launch({}, constants, (1 if op == "sample_finish" else partials(vocab), 1, 1))
     return launch
 
 
 SPECS = tuple(KernelSpec(op, op, _launch(op), ({},)) for op in (
     "sample_argmax", "sample_take", "sample_prepare", "sample_hist", "sample_topk", "sample_topp",
-    "sample_pick", "sample_finish"))
+    "sample_pick", "sample_finish", "logprob_top", "logprob_take"))

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from app.catalog import ModelEntry
 from app.session import Session
+from pyengine.decode.logprobs import Logprob
 from pyengine.errors import EngineError
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]
@@ -19,6 +20,7 @@ class Piece:
     text: str
     ids: list
     finish_reason: str | None = None
+    logprobs: list | None = None
 
 
 class FakeEngine:
@@ -51,7 +53,9 @@ class FakeEngine:
                     return
                 if i == self.fail_at:
                     raise self.error
-                yield Piece(word + " ", [i])
+                top = params.top_logprobs
+                told = None if top is None else [Logprob(i, -0.5, ((i, -0.5), (i + 1, -1.5))[:top])]
+                yield Piece(word + " ", [i], None, told)
             yield Piece("", [], "length" if max_tokens < len(WORDS) else "stop")
         finally:
             self.running -= 1
@@ -83,6 +87,9 @@ class FakeTokenizer:
 
     def id_to_token(self, i):
         return chr(i)
+
+    def token_bytes(self, i):
+        return chr(i).encode()
 
     def eos_ids(self, generation_config=None):
         return [2]

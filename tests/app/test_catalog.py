@@ -102,7 +102,7 @@ def test_the_reference_device_is_only_taken_by_name():
 def test_the_registry_describes_every_sampling_parameter():
     from pyengine.decode.sampling import SamplingParams
 
-    fields = set(SamplingParams.__dataclass_fields__) - {"logit_bias"}
+    fields = set(SamplingParams.__dataclass_fields__) - {"logit_bias", "top_logprobs"}
     assert set(settings.SAMPLING) == fields
     for row in settings.as_json():
         assert row["help"] and row["type"] in ("int", "float")

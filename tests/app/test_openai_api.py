@@ -44,7 +44,8 @@ BAD_COMMON = [
     ({"model": 5}, "model"),
     ({"return_token_ids": 1}, "return_token_ids"),
     ({"wibble": 1}, "wibble"),
-    ({"logprobs": True}, "logprobs"),
+    ({"logprobs": "yes"}, "logprobs"),
+    ({"logprobs": 21}, "logprobs"),
 ]
 BAD_MESSAGES = [
     (None, "messages"),

@@ -1,6 +1,7 @@
 """The decode loop on devices that compute: the text does not depend on the burst, on what ran
 before, nor, up to a close draw, on the device."""
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyengine.decode.sampler import draw
 from pyengine.decode.sampling import SamplingParams
 from tests.checkpoints import (
     GREEDY,
+    batches,
     close,
     engine,
     first_logits,
@@ -113,3 +115,36 @@ def test_devices_agree_up_to_the_first_close_draw(engines, oracle, params):
             break
         assert token == want.id, i
     assert i >= 5, "the texts must be compared over more than a few ids"
+
+
+@pytest.mark.parametrize("params", [GREEDY, SAMPLED, PENALISED],
+                         ids=["greedy", "sampled", "penalised"])
+def test_logprobs_are_of_the_model_s_own_logits(engines, params):
+    """Of each id, whatever the burst, with the same text as without; a stop id has its own."""
+    asked = replace(params, top_logprobs=4)
+    want, _ = generated(engines[1][4], IDS, params, max_tokens=LENGTH)
+    stops = (want[20],)
+    found = []
+    for one in engines[1].values():
+        made = asyncio.run(batches(one, IDS, asked, max_tokens=LENGTH, stop_ids=stops))
+        told = [entry for batch in made for entry in batch.logprobs]
+        assert [entry.id for entry in told] == [i for batch in made for i in batch.ids]
+        found.append(told)
+    told = found[0]
+    assert [e.id for e in told] == want[:want.index(stops[0]) + 1] and made[-1].finish_reason == "stop"
+    for other in found[1:]:
+        assert [(e.id, [i for i, _ in e.top]) for e in other] == [
+            (e.id, [i for i, _ in e.top]) for e in told]
+        assert np.allclose([e.logprob for e in other], [e.logprob for e in told], atol=1e-4)
+    for at in (0, 7, len(told) - 1):
+        x = first_logits(engines[1][4], IDS + want[:at]).astype(np.float64)
+        logs = x - x.max() - np.log(np.exp(x - x.max()).sum())
+        assert abs(told[at].logprob - logs[told[at].id]) < 1e-3
+        assert told[at].top[0][0] == logs.argmax() and len(told[at].top) == 4
+
+
+def test_without_logprobs_nothing_more_runs(engines):
+    plan = engines[1][4].model.plan
+    assert plan.dispatches("logprob_top", "logprob_take") == 2
+    made = asyncio.run(batches(engines[1][4], IDS, GREEDY, max_tokens=3))
+    assert all(batch.logprobs is None for batch in made)

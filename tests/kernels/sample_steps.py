@@ -7,6 +7,7 @@ from pyengine.decode import state as st
 from pyengine.decode.sampler import draw
 from pyengine.decode.sampling import SamplingParams
 from pyengine.ir.graph import Node, Value
+from pyengine.ir.logprob_ops import ENTRY
 from pyengine.ir.ops import OPS
 from pyengine.ir.sample_ops import SCRATCH, partials
 from pyengine.kernels import sample
@@ -27,6 +28,11 @@ SAMPLED = (
     ("sample_topp", ("logits", "scratch", "state"), ()),
     ("sample_pick", ("logits", "scratch", "state"), ("picks5",)),
     ("sample_finish", ("logits", "picks5", "scratch", "ring", "tokens", "counts", "state"), ()),
+)
+LOGPROBS = (
+    ("logprob_top", ("logits", "raw", "logtops", "state"), ()),
+    *GREEDY,
+    ("logprob_take", ("raw", "logtops", "tokens", "log_ring", "state"), ()),
 )
 KINDS = ("normal", "even", "steps", "huge", "masked")
 CASES = (
@@ -121,11 +127,14 @@ def shapes(vocab):
         "scratch": (SCRATCH,),
         "picks2": (partials(vocab), 2),
         "picks5": (partials(vocab), 5),
+        "raw": (1, vocab),
+        "logtops": (partials(vocab), ENTRY),
+        "log_ring": (RING, ENTRY),
     }
 
 
 def dtype(name):
-    return np.float32 if name in ("logits", "bias", "tops") else np.uint32
+    return np.float32 if name in ("logits", "bias", "tops", "raw") else np.uint32
 
 
 class Reference:
@@ -165,7 +174,7 @@ class Gpu:
             for name, shape in self.shapes.items()
         }
         self.steps = {
-            op: self._prepare(op, inputs + outputs) for op, inputs, outputs in GREEDY + SAMPLED
+            op: self._prepare(op, inputs + outputs) for op, inputs, outputs in SAMPLED + LOGPROBS
         }
 
     def _prepare(self, op, operands):

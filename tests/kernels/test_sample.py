@@ -8,6 +8,7 @@ from pyengine.decode import state as st
 from pyengine.decode.sampler import draw
 from pyengine.decode.sampling import SamplingParams
 from pyengine.ir import sample_ops
+from pyengine.ir.logprob_ops import KEEP
 from pyengine.kernels import sample
 from pyengine.kernels.source import wgsl
 from pyengine.kernels.spec import Launch
@@ -165,6 +166,7 @@ def shaders():
             "PARTIALS": sample_ops.partials(vocab),
             "RING": RING,
             "SCRATCH": sample_ops.SCRATCH,
+            "KEEP": KEEP,
         }
         for spec in sample.SPECS:
             found[f"{spec.op} {vocab}"] = wgsl(spec.stem, Launch({}, constants, (1, 1, 1)))
