@@ -158,7 +158,9 @@ def test_rows_follow_the_device():
     tiny = {row["id"]: row["fit"]["verdict"] for row in catalog.rows(budget=10**8)}
     assert set(tiny.values()) == {"no"}
     least = {row["id"]: row["fit"] for row in catalog.rows(Caps(), 4 * 10**9)}
-    assert "GPU binding" in least["smollm2-1.7b-instruct"]["reason"]
+    assert least["smollm2-1.7b-instruct"]["verdict"] == "fits"  # matrices are cut, caches are not
+    small = {row["id"]: row["fit"] for row in catalog.rows(Caps(max_binding=2**23), 4 * 10**9)}
+    assert "GPU binding" in small["smollm2-1.7b-instruct"]["reason"]
     small = catalog.rows(context=83)[0]["fit"]
     assert (
         small["context"] == 83

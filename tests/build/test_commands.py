@@ -21,7 +21,7 @@ def test_test_arguments_go_to_pytest_as_they_are():
 
 
 @pytest.mark.parametrize("argv,said", [
-    ([], "COMMAND"), (["bench"], "invalid choice"), (["serve", "--port", "70000"], "0 to 65535"),
+    ([], "COMMAND"), (["polish"], "invalid choice"), (["serve", "--port", "70000"], "0 to 65535"),
     (["serve", "--port", "x"], "invalid"), (["build", "extra"], "unrecognized")])
 def test_wrong_arguments_are_told(argv, said, capsys):
     with pytest.raises(SystemExit) as caught:
