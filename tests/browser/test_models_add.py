@@ -112,6 +112,7 @@ def test_a_gguf_is_chosen(models, tmp_path):
     expect(models.get("confirm")).to_contain_text("which stays where it is")
 
 
+@pytest.mark.long
 def test_a_folder_is_chosen(models, tmp_path):
     folder = tmp_path / "tiny-llama"
     folder.mkdir()

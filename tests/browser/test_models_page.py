@@ -70,6 +70,7 @@ def test_download_pause_reload_resume_check_repair_delete(models):
     expect(models.get("stored").locator("li")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_delete_can_be_refused_and_cancel_deletes_what_came(models):
     downloaded(models).press("remove")
     models.page.keyboard.press("Escape")
@@ -129,6 +130,7 @@ def test_a_full_storage_offers_what_to_free(models):
     models.state("complete")
 
 
+@pytest.mark.long
 def test_what_others_keep_is_listed_and_cleared(models):
     models.open_models()
     expect(models.get("foreign")).to_be_hidden()
@@ -157,6 +159,7 @@ def test_what_others_keep_is_listed_and_cleared(models):
     assert kept == [["jird-shell-x"], ["jird-chats"]]
 
 
+@pytest.mark.long
 def test_the_meter_and_whether_it_is_kept(models):
     downloaded(models)
     text = models.get("meter-text").inner_text()
@@ -168,6 +171,7 @@ def test_the_meter_and_whether_it_is_kept(models):
     expect(kept).to_contain_text(re.compile("did not agree|until you delete it"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", [True, False])
 def test_the_answer_to_persist_is_shown_as_it_is(models, answer):
     said = str(answer).lower()

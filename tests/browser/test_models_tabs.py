@@ -55,6 +55,7 @@ def test_two_tabs_one_download(both):
         tab.state("offered")
 
 
+@pytest.mark.long
 def test_the_other_tab_hears_of_checks_and_imports(both):
     one, two = both
     one.press("download")
@@ -66,6 +67,7 @@ def test_the_other_tab_hears_of_checks_and_imports(both):
     one.state("complete", id="local:mine")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "scheme"), [((390, 844), "light"), ((820, 1180), "dark")])
 def test_it_fits_phones_and_tablets(browser, models_url, model_site, size, scheme):
     """No sideways scrolling, targets of 44 px, headings in order, nothing under the edge."""
@@ -99,6 +101,7 @@ def test_it_fits_phones_and_tablets(browser, models_url, model_site, size, schem
     kit.check()
 
 
+@pytest.mark.long
 def test_it_is_reached_and_left_by_keys(models):
     models.open_models()
     assert models.page.title() == "Models – Jird"
@@ -121,6 +124,7 @@ def test_it_is_reached_and_left_by_keys(models):
     assert models.page.evaluate(focused) == "complete", "the row keeps the focus"
 
 
+@pytest.mark.long
 def test_nothing_is_left_running_when_it_is_left(models):
     models.page.add_init_script(WORKERS)
     models.open_models()
@@ -143,6 +147,7 @@ def test_nothing_is_left_running_when_it_is_left(models):
     models.state("complete")
 
 
+@pytest.mark.long
 def test_memory_is_said_plainly(models):
     """A browser that refuses every store: it works, and says what that means."""
     models.page.add_init_script("""globalThis.Worker = class extends globalThis.Worker {
