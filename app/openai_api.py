@@ -1,16 +1,17 @@
-"""OpenAI request bodies in, OpenAI responses out: checks every parameter, never touches a model."""
+"""OpenAI request bodies -> Requests: checks every parameter, never touches a model. The answers are
+`app/responses.py`."""
 
 import math
 import secrets
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from app import logprobs, settings
+from app import settings
 from pyengine.errors import EngineError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_STOPS = 16
 MAX_LOGPROBS = 20
+MAX_CHOICES = 16
 # Accepted and without effect here: bookkeeping of OpenAI's service.
 TOLERATED = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
 COMMON = {
@@ -37,8 +38,6 @@ COMPLETION = COMMON | {"prompt", "echo", "best_of", "logprobs", "suffix"}
 STREAM_OPTIONS = {"include_usage", "continuous_usage_stats"}
 # Parameters that have one legal value for now.
 ONLY = {
-    "n": 1,
-    "best_of": 1,
     "echo": False,
     "suffix": "",
     "response_format": {"type": "text"},
@@ -59,6 +58,7 @@ class Request:
     continuous_usage: bool  # usage so far on every chunk
     return_token_ids: bool  # as vLLM has it: `token_ids` beside the text
     model: str | None
+    n: int = 1  # choices, one after the other; choice i has the seed plus i
     messages: list | None = None
     tools: list | None = None
     prompt: str | list | None = None  # text, or token ids
@@ -67,6 +67,11 @@ class Request:
     def tells_ids(self):
         """Whether the answer says more of its ids than their text."""
         return self.return_token_ids or self.sampling.get("top_logprobs") is not None
+
+    def choices(self):
+        """One request for each choice. Those after the first find the prompt computed."""
+        for i in range(self.n):
+            yield replace(self, sampling={**self.sampling, "seed": self.sampling["seed"] + i})
 
 
 def bad(param, got, wanted):
@@ -92,6 +97,8 @@ def parse_completion(body, generation_config=None):
     _known(body, COMPLETION)
     common = _common(body, generation_config)
     common["sampling"]["top_logprobs"] = _top_logprobs(body, "logprobs")
+    if body.get("best_of") not in (None, common["n"]) or isinstance(body.get("best_of"), bool):
+        raise bad("best_of", body["best_of"], f"{common['n']}, the value of n, or nothing")
     return Request("complete", prompt=_prompt(body.get("prompt")), **common)
 
 
@@ -157,7 +164,15 @@ def _common(body, generation_config):
         "continuous_usage": _flag(options or {}, "continuous_usage_stats"),
         "return_token_ids": _flag(body, "return_token_ids"),
         "model": model,
+        "n": _count(body),
     }
+
+
+def _count(body):
+    n = 1 if body.get("n") is None else body["n"]
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MAX_CHOICES:
+        raise bad("n", n, f"an integer from 1 to {MAX_CHOICES}")
+    return n
 
 
 def _flag(body, name):
@@ -280,91 +295,3 @@ def _logit_bias(bias):
             raise bad(f"logit_bias[{key}]", value, wanted)
         tidy[int(key)] = float(value)
     return tidy
-
-
-class Responder:
-    """Builds the responses of one request; `created` in Unix seconds, the same id and model in
-    each. `token_bytes(id) -> bytes` names tokens where log probabilities are asked for."""
-
-    def __init__(self, request, model, clock=time.time, new_id=lambda: secrets.token_hex(12),
-                 token_bytes=None):
-        self.request, self.model, self._token_bytes = request, model, token_bytes
-        self._characters = 0  # of the tokens that had their log probabilities told
-        self.chat = request.kind == "chat"
-        self.id = ("chatcmpl-" if self.chat else "cmpl-") + new_id()
-        self.created = int(clock())
-
-    def _envelope(self, choices, chunk):
-        if self.chat:
-            kind = "chat.completion.chunk" if chunk else "chat.completion"
-        else:
-            kind = "text_completion"
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
-
-    def _choice(self, text, finish_reason, delta=None):
-        choice = {"index": 0, "finish_reason": finish_reason, "logprobs": None}
-        if not self.chat:
-            return dict(choice, text=text)
-        return dict(choice, delta={"content": text} if delta is None else delta)
-
-    def _logprobs(self, found):
-        if found is None:
-            return None
-        if self.chat:
-            return logprobs.chat(found, self._token_bytes)
-        told = logprobs.completion(found, self._token_bytes, self._characters)
-        self._characters += sum(map(len, told["tokens"]))
-        return told
-
-    def opening(self):
-        """The first chunk of a chat stream, which names the role; completions have none."""
-        if not self.chat:
-            return None
-        return self._envelope([self._choice("", None, {"role": "assistant", "content": ""})], True)
-
-    def chunk(self, text, so_far=None, ids=(), found=None):
-        """A chunk with new text; its ids, their log probabilities `found`, and the usage so far,
-        where the request asks for them."""
-        choice = dict(self._choice(text, None), logprobs=self._logprobs(found))
-        if self.request.return_token_ids:
-            choice["token_ids"] = list(ids)
-        chunk = self._envelope([choice], True)
-        return dict(chunk, usage=so_far) if self.request.continuous_usage else chunk
-
-    def closing(self, finish_reason, usage, timings):
-        """The last chunks: the finish reason with our `timings`, then the usage when it was asked
-        for."""
-        last = self._envelope([self._choice("", finish_reason, {})], True)
-        last["timings"] = timings
-        if self.request.continuous_usage:
-            last["usage"] = usage
-        if not self.request.include_usage:
-            return [last]
-        return [last, dict(self._envelope([], True), usage=usage)]
-
-    def whole(self, text, finish_reason, usage, timings, ids=(), found=None):
-        """The response of a request that does not stream."""
-        told = self._logprobs(found)
-        choice = {"index": 0, "finish_reason": finish_reason, "logprobs": told}
-        if self.chat:
-            choice["message"] = {"role": "assistant", "content": text}
-        else:
-            choice["text"] = text
-        if self.request.return_token_ids:
-            choice["token_ids"] = list(ids)
-        return dict(self._envelope([choice], False), usage=usage, timings=timings)
-
-
-def usage(prompt_tokens, completion_tokens):
-    """OpenAI's usage block."""
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-    }

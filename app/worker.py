@@ -16,7 +16,7 @@ import json
 import sys
 import traceback
 
-from app import catalog, openai_api, protocol, settings
+from app import catalog, openai_api, protocol, responses, settings
 from app.loader import BrowserLoader, Progress
 from app.session import Outcome
 from pyengine.decode.loop import CancelToken
@@ -226,43 +226,48 @@ class Worker:
             return session
         if request.model in self._loader.entries or not catalog.is_plain(request.model):
             raise EngineError("E_BUSY", what="The engine", owner=f"the model {session.model}")
-        raise openai_api.bad(
-            "model", request.model, f"'{session.model}', the loaded model, or nothing"
-        )
+        raise EngineError("E_UNKNOWN_MODEL", model=settings.shown(request.model),
+                          loaded=repr(session.model))
 
     async def _generate(self, call, session, request, token):
         token_bytes = session.tokenizer.token_bytes if session.tokenizer else None
-        respond = openai_api.Responder(request, session.model, token_bytes=token_bytes)
-        outcome = Outcome(finish_reason="cancel" if token.cancelled else None)
-        opened = False
-        if not token.cancelled:
+        respond = responses.Responder(request, session.model, token_bytes=token_bytes)
+        outcomes = []
+        for index, choice in enumerate(request.choices()):
+            outcomes.append(Outcome(finish_reason="cancel" if token.cancelled else None))
             try:
-                async for piece in session.generate(request, token, outcome):
-                    if request.stream and (piece.text or request.tells_ids and piece.ids):
-                        opened = opened or self._open(call, respond)
-                        so_far = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
-                        self._post(call.id, "chunk", respond.chunk(
-                            piece.text, so_far, piece.ids, piece.logprobs))
+                await self._choose(call, session, choice, token, respond, index, outcomes)
             except EngineError as error:
                 if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
                     # its buffers are gone or must go: the next load starts afresh
                     await self._close()
                 raise
-        usage = openai_api.usage(outcome.prompt_tokens, len(outcome.ids))
+            if token.cancelled:
+                break
         if not request.stream:
-            whole = respond.whole(
-                outcome.text, outcome.finish_reason, usage, outcome.timings, outcome.ids,
-                outcome.logprobs,
-            )
-            self._post(call.id, "result", whole)
+            self._post(call.id, "result", respond.whole(outcomes))
             return
-        opened = opened or self._open(call, respond)
-        for chunk in respond.closing(outcome.finish_reason, usage, outcome.timings):
+        for chunk in respond.ending(responses.total(outcomes)):
             self._post(call.id, "chunk", chunk)
         self._post(call.id, "result", {})
 
-    def _open(self, call, respond):
-        opening = respond.opening()
+    async def _choose(self, call, session, request, token, respond, index, outcomes):
+        """Generates one choice into the last of `outcomes`, posting its chunks where it streams."""
+        outcome, opened = outcomes[-1], False
+        if not token.cancelled:
+            async for piece in session.generate(request, token, outcome):
+                if request.stream and (piece.text or request.tells_ids and piece.ids):
+                    opened = opened or self._open(call, respond, index)
+                    self._post(call.id, "chunk", respond.chunk(
+                        piece.text, responses.total(outcomes), piece.ids, piece.logprobs))
+        if request.stream:
+            opened = opened or self._open(call, respond, index)
+            so_far = responses.total(outcomes)
+            last = respond.closing(outcome.finish_reason, so_far, outcome.timings)
+            self._post(call.id, "chunk", last)
+
+    def _open(self, call, respond, index):
+        opening = respond.opening(index)
         if opening is not None:
             self._post(call.id, "chunk", opening)
         return True

@@ -122,6 +122,10 @@ MESSAGES = {
         "Parameter '{param}' is {got}; wanted {wanted}.",
         "Correct the request and send it again.",
     ),
+    "E_UNKNOWN_MODEL": (
+        "The model {model} is not loaded here; {loaded} is.",
+        "Ask for the loaded model, or load this one first (createEngine or the Models page).",
+    ),
     "E_BAD_TEMPLATE": (
         "The model's chat template failed: {detail}.",
         "Use plain completions, or another checkpoint.",

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from app import openai_api
+from app import openai_api, responses
+from app.session import Outcome
 from app.worker import Worker
 from pyengine.decode.logprobs import Logprob
 from pyengine.errors import EngineError
@@ -51,19 +52,19 @@ def test_what_is_refused(parse, fields, param):
 
 
 def test_a_chat_s_shape():
-    respond = openai_api.Responder(chat(logprobs=True), "m", token_bytes=token_bytes)
-    told = respond.whole("ab", "stop", {}, {}, found=FOUND)["choices"][0]["logprobs"]
+    respond = responses.Responder(chat(logprobs=True), "m", token_bytes=token_bytes)
+    told = respond.whole([Outcome("ab", logprobs=FOUND)])["choices"][0]["logprobs"]
     assert told == {"content": [
         {"token": "a", "logprob": -0.25, "bytes": [97], "top_logprobs": [
             {"token": "a", "logprob": -0.25, "bytes": [97]},
             {"token": "\ufffd", "logprob": -2.0, "bytes": [195]}]},
         {"token": "b", "logprob": -1.5, "bytes": [98], "top_logprobs": []},
     ]}
-    assert respond.whole("ab", "stop", {}, {})["choices"][0]["logprobs"] is None
+    assert respond.whole([Outcome("ab")])["choices"][0]["logprobs"] is None
 
 
 def test_a_completion_s_shape_over_two_chunks():
-    respond = openai_api.Responder(completion(logprobs=2), "m", token_bytes=token_bytes)
+    respond = responses.Responder(completion(logprobs=2), "m", token_bytes=token_bytes)
     told = [respond.chunk("a", None, [one.id], [one])["choices"][0]["logprobs"] for one in FOUND]
     assert told[0] == {"tokens": ["a"], "token_logprobs": [-0.25], "text_offset": [0],
                        "top_logprobs": [{"a": -0.25, "\ufffd": -2.0}]}
@@ -71,7 +72,7 @@ def test_a_completion_s_shape_over_two_chunks():
 
 
 def test_without_a_tokenizer_ids_name_themselves():
-    respond = openai_api.Responder(completion(logprobs=1), "m")
+    respond = responses.Responder(completion(logprobs=1), "m")
     told = respond.chunk("", None, [97], FOUND[:1])["choices"][0]["logprobs"]
     assert told["tokens"] == ["token_id:97"]
 

@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +17,7 @@ BAD_COMMON = [
     ({"max_tokens": 1.5}, "max_tokens"),
     ({"max_tokens": True}, "max_tokens"),
     ({"max_tokens": -7}, "max_tokens"),
-    ({"n": 2}, "n"),
+    ({"n": 0}, "n"),
     ({"n": True}, "n"),
     ({"top_p": 0}, "top_p"),
     ({"top_p": 1.01}, "top_p"),
@@ -168,50 +167,11 @@ def test_a_megabyte_of_text_is_a_legal_prompt():
     assert len(openai_api.parse_completion({"prompt": "x" * (1 << 20)}).prompt) == 1 << 20
 
 
-def responder(kind, **fields):
-    request = SimpleNamespace(
-        kind=kind, include_usage=True, continuous_usage=False, return_token_ids=False
-    )
-    vars(request).update(fields)
-    return openai_api.Responder(request, "m", clock=lambda: 1700000000.9, new_id=lambda: "7")
-
-
-def test_chat_stream_shapes():
-    r = responder("chat")
-    usage = openai_api.usage(3, 2)
-    chunks = [r.opening(), r.chunk("a"), *r.closing("stop", usage, {"tokens": 2})]
-    assert all(
-        c["object"] == "chat.completion.chunk" and c["id"] == "chatcmpl-7" and c["model"] == "m"
-        for c in chunks
-    )
-    assert all(c["created"] == 1700000000 for c in chunks)
-    assert [c["choices"][0]["delta"] if c["choices"] else None for c in chunks] == [
-        {"role": "assistant", "content": ""},
-        {"content": "a"},
-        {},
-        None,
-    ]
-    assert [c["choices"][0]["finish_reason"] for c in chunks[:3]] == [None, None, "stop"]
-    assert chunks[2]["timings"] == {"tokens": 2} and chunks[3]["usage"]["total_tokens"] == 5
-
-
-def test_usage_goes_where_it_was_asked_for():
-    assert len(responder("chat", include_usage=False).closing("stop", {}, {})) == 1
-    assert "usage" not in responder("chat").chunk("a", {"total_tokens": 1})
-    each = responder("chat", continuous_usage=True)
-    assert each.chunk("a", {"total_tokens": 1})["usage"] == {"total_tokens": 1}
-    assert each.closing("stop", {"total_tokens": 2}, {})[0]["usage"] == {"total_tokens": 2}
-
-
-def test_whole_responses():
-    chat = responder("chat").whole("hi", "length", openai_api.usage(1, 1), {})
-    assert chat["object"] == "chat.completion" and chat["usage"]["total_tokens"] == 2
-    assert chat["choices"][0]["message"] == {"role": "assistant", "content": "hi"}
-    text = responder("complete").whole("hi", "stop", openai_api.usage(1, 1), {})
-    assert (
-        text["object"] == "text_completion"
-        and text["choices"][0]["text"] == "hi"
-        and text["id"] == "cmpl-7"
-    )
-    assert responder("complete").opening() is None
-    assert responder("complete").chunk("x")["choices"][0]["text"] == "x"
+def test_choices_take_the_seeds_that_follow():
+    request = openai_api.parse_completion({"prompt": "x", "n": 3, "best_of": 3, "seed": 7})
+    assert [choice.sampling["seed"] for choice in request.choices()] == [7, 8, 9]
+    assert openai_api.parse_chat({"messages": USER}).n == 1
+    for body in ({"n": 2, "best_of": 1}, {"best_of": 2}, {"best_of": True}):
+        assert refused(openai_api.parse_completion, {"prompt": "x", **body}) == "best_of"
+    for n in (0, 17, 1.5, True, "2"):
+        assert refused(openai_api.parse_chat, {"messages": USER, "n": n}) == "n"

@@ -240,7 +240,7 @@ def test_requests_name_the_loaded_model_or_none():
         await worker.handle(message("a", "chat", {**CHAT, "model": "m"}))
         assert parts.of("a", "result")
         await worker.handle(message("b", "chat", {**CHAT, "model": "gpt-4"}))
-        assert code(parts, "b") == "E_BAD_REQUEST"
+        assert code(parts, "b") == "E_UNKNOWN_MODEL"
         await worker.handle(message("c", "chat", {**CHAT, "model": "other"}))
         assert code(parts, "c") == "E_BUSY"
 
