@@ -172,7 +172,8 @@ def compare_table(result):
 
 def limits_of(result):
     """Figures of the limits page, or None."""
-    return result["results"].get("limits", {}).get("figures")
+    page = result["results"].get("limits", {})
+    return None if "failed" in page else page.get("figures")
 
 
 def limit_ms(limits, nbytes, dispatches):
@@ -184,7 +185,8 @@ def limits_text(result):
     """The limits, and Jird's decoding beside them."""
     limits = limits_of(result)
     if not limits:
-        return "The limits page gave no figures."
+        failed = result["results"].get("limits", {}).get("failed", "no answer")
+        return f"The limits page gave no figures: {failed}."
     rows = [
         ["a dependent dispatch", number(limits["dispatch_us"], " us")],
         ["encoding a dispatch", number(limits["encode_us"], " us")],
