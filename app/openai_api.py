@@ -28,6 +28,7 @@ COMMON = {
 CHAT = COMMON | {
     "messages",
     "max_completion_tokens",
+    "continue_final_message",
     "tools",
     "tool_choice",
     "response_format",
@@ -61,6 +62,7 @@ class Request:
     n: int = 1  # choices, one after the other; choice i has the seed plus i
     messages: list | None = None
     tools: list | None = None
+    resume: bool = False  # the last message is an answer to write on from
     prompt: str | list | None = None  # text, or token ids
 
     @property
@@ -89,7 +91,18 @@ def parse_chat(body, generation_config=None):
     tools = _tools(body.get("tools")) if body.get("tool_choice") != "none" else None
     common = _common(body, generation_config)
     common["sampling"]["top_logprobs"] = _chat_logprobs(body)
-    return Request("chat", messages=messages, tools=tools, **common)
+    resume = _resume(body, messages)
+    return Request("chat", messages=messages, tools=tools, resume=resume, **common)
+
+
+def _resume(body, messages):
+    """Whether the last message is an answer to write on from."""
+    resume = _flag(body, "continue_final_message")
+    if resume and (len(messages) < 2 or messages[-1]["role"] != "assistant"
+                   or not messages[-1]["content"]):
+        wanted = "false, unless an assistant's message with text is the last of several"
+        raise bad("continue_final_message", True, wanted)
+    return resume
 
 
 def parse_completion(body, generation_config=None):

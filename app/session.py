@@ -131,9 +131,10 @@ class Session:
         self._need_tokenizer()
         if self._template is None:
             self._template = await self._make_template(self.checkpoint)
-        return self._template.render(
-            request.messages, tools=request.tools, add_generation_prompt=True
-        )
+        messages = request.messages[:-1] if request.resume else request.messages
+        text = self._template.render(messages, tools=request.tools, add_generation_prompt=True)
+        # after the prompt that began it, an answer goes on exactly where it was left
+        return text + request.messages[-1]["content"] if request.resume else text
 
     def _need_tokenizer(self):
         if self.tokenizer is None:
@@ -176,7 +177,7 @@ class Session:
     def _pieces(self, ids, params, request, stop_ids, cancel):
         options = {"max_tokens": request.max_tokens, "stop_ids": stop_ids, "cancel": cancel}
         if self.tokenizer is not None:
-            continues = request.kind == "complete"
+            continues = request.kind == "complete" or request.resume
             return self.engine.generate(ids, params, stop=request.stop, continues=continues,
                                         **options)
         return self._id_pieces(ids, params, options)

@@ -79,6 +79,15 @@ def test_bad_messages_are_named(messages, param):
     assert refused(openai_api.parse_chat, {"messages": messages}) == param
 
 
+@pytest.mark.parametrize("messages", [USER, [{"role": "assistant", "content": "I"}],
+                                      [*USER, {"role": "assistant", "content": ""}]])
+def test_only_an_answer_with_text_can_be_continued(messages):
+    body = {"messages": messages, "continue_final_message": True}
+    assert refused(openai_api.parse_chat, body) == "continue_final_message"
+    wrong = {"messages": USER, "continue_final_message": "yes"}
+    assert refused(openai_api.parse_chat, wrong) == "continue_final_message"
+
+
 @pytest.mark.parametrize("prompt", [None, "", [], [""], ["a", "b"], [1, -1], [True], [1.5], 7, {}])
 def test_bad_prompts_are_refused(prompt):
     assert refused(openai_api.parse_completion, {"prompt": prompt}) == "prompt"

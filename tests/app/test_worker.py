@@ -54,6 +54,23 @@ def test_load_then_chat_and_complete():
     asyncio.run(run())
 
 
+def test_an_answer_is_continued_from_its_text():
+    async def run():
+        engine = FakeEngine()
+        worker, parts = await loaded(engine=engine)
+        begun = {"role": "assistant", "content": "one tw"}
+        body = {"messages": [*CHAT["messages"], begun], "continue_final_message": True}
+        await worker.handle(message("a", "chat", body))
+        await worker.handle(message("b", "chat", CHAT))
+        assert parts.of("a", "result")
+        (going_on, plain) = engine.calls
+        # what the model reads is the prompt that began the answer, and then the answer itself
+        assert bytes(going_on.ids) == bytes(plain.ids) + b"one tw"
+        assert going_on.continues is True and plain.continues is False
+
+    asyncio.run(run())
+
+
 def test_streams_are_chunks_and_an_empty_result():
     async def run():
         worker, parts = await loaded()

@@ -75,6 +75,13 @@ class ChatPage:
     def wait_end(self):
         self.page.locator("html:not([data-busy])").wait_for(state="attached")
 
+    def chat_action(self, name, row=None):
+        """An entry of the menu of a row in the list of chats; the first row's by default."""
+        row = row or self.get("chat-list").locator("li").first
+        row.hover()
+        row.get_by_role("button").click()
+        self.page.get_by_role("menuitem", name=name).click()
+
     def answer(self):
         """Text of the last answer, without buttons."""
         return self.get("message-assistant").last.locator(".md").inner_text()

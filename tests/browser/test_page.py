@@ -194,15 +194,12 @@ def test_reload_in_the_middle_of_an_answer_keeps_what_there_was(chat):
 def test_delete_can_be_undone_until_it_cannot(chat):
     chat.open(pieces=["Kept."])
     chat.ask("Keep me")
-    row = chat.get("chat-list").locator("li").first
-    row.hover()
-    row.get_by_role("button").click()
+    chat.chat_action("Delete chat")
     expect(chat.get("chat-list").locator("li")).to_have_count(0)
     expect(chat.get("message-user")).to_have_count(0)
     chat.page.get_by_role("button", name="Undo").click()
     expect(chat.get("message-assistant")).to_contain_text("Kept.")
-    row.hover()
-    row.get_by_role("button").click()
+    chat.chat_action("Delete chat")
     expect(chat.get("chat-list").locator("li")).to_have_count(0)
     chat.page.reload()
     expect(chat.get("start")).to_be_attached()
@@ -213,9 +210,7 @@ def test_delete_while_answering_stops_it_for_good(chat):
     chat.open(pieces=[f"w{i} " for i in range(400)], perSecond=60)
     chat.ask("go", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('w9')")
-    row = chat.get("chat-list").locator("li").first
-    row.hover()
-    row.get_by_role("button").click()
+    chat.chat_action("Delete chat")
     chat.wait_end()
     chat.page.wait_for_timeout(1200)
     chat.page.reload()

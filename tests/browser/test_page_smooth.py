@@ -139,9 +139,7 @@ def test_twenty_chats_leak_no_listeners_timers_or_nodes(chat):
     def rounds(count):
         for i in range(count):
             chat.ask(f"chat {i}")
-            row = chat.get("chat-list").locator("li").first
-            row.hover()
-            row.get_by_role("button").click()
+            chat.chat_action("Delete chat")
             chat.page.locator("#messages:empty").wait_for(state="attached")
         chat.page.wait_for_timeout(700)
         session.send("HeapProfiler.collectGarbage")

@@ -4,34 +4,30 @@
  */
 import { Announcer } from "./announcer.js";
 import { ChatView } from "./chat_view.js";
-import { pathTo, titleOf } from "./chat_store.js";
+import { searchChats } from "./chat_search.js";
 import { Composer } from "./composer.js";
-import { byId, newId } from "./dom.js";
+import { Conversation } from "./conversation.js";
+import { byId } from "./dom.js";
 import { forgetStarted, startedBefore } from "./engine_session.js";
-import { Generation } from "./generation.js";
+import { openMenu } from "./menu.js";
 import { chooseModel, DEFAULT_MODEL } from "./model_info.js";
 import { ModelsPlace } from "./model_page/place.js";
+import { splitThought } from "./reasoning.js";
+import { requestSettings } from "./settings_registry.js";
+import { SettingsStore } from "./settings_store.js";
 import { Sidebar } from "./sidebar.js";
 import { StartView } from "./start_view.js";
 import { t } from "./strings.js";
 import { toast } from "./toast.js";
 
 /** @typedef {import("./chat_store.js").Chat} Chat */
-/** @typedef {import("./chat_store.js").Message} Message */
 
 /** The key of the draft that belongs to no chat yet. */
 const NEW = "new";
 
 export class App {
-  /** @type {Chat|null} the open chat; null is a new one that nobody has written to */
-  chat = null;
-  /** @type {Message[]} all messages of the open chat, those of other branches included */
-  messages = [];
   /** @type {Chat[]} */
   chats = [];
-  /** @type {{run: Generation, chat: Chat}|null} the answer that runs, maybe in another chat */
-  running = null;
-  #deleted = new Set();
   #opening = 0;
   #opened = false;
 
@@ -44,10 +40,16 @@ export class App {
     Object.assign(this, { session, store, model });
     this.announcer = new Announcer();
     this.composer = new Composer();
-    this.sidebar = new Sidebar();
+    this.sidebar = new Sidebar((words, found, signal) => searchChats(store, words, found, signal));
     this.start = new StartView(model);
     const parts = { scroller: byId("scroller"), list: byId("messages"), jump: byId("jump") };
-    this.view = new ChatView(parts, { onRetry: (id) => this.retry(id), onNote: toast });
+    this.settings = new SettingsStore();
+    this.talk = new Conversation(session, store, (chat) => this.#request(chat));
+    this.view = new ChatView(parts, {
+      act: (action, id, button) => this.#act(action, id, button),
+      note: toast,
+      place: (message) => this.talk.place(message),
+    });
     this.models = new ModelsPlace({
       use: (row) => this.useModel(row),
       deleted: (id) => this.#modelDeleted(id),
@@ -64,21 +66,34 @@ export class App {
   async begin() {
     this.chats = await this.store.listChats();
     await this.route();
-    if (!this.store.persistent) toast(t("notKept"));
+    if (!this.store.persistent) toast(t(this.store.newer ? "keptByNewer" : "notKept"));
     if ((await this.session.check()) && startedBefore()) this.load();
   }
 
+  get chat() {
+    return this.talk.chat;
+  }
+
+  get running() {
+    return this.talk.running;
+  }
+
   #connect() {
+    const { composer, sidebar, talk } = this;
     this.session.on("state", () => this.render());
     this.session.on("progress", (progress) => this.start.note(progress));
     this.start.on("start", () => this.load());
-    this.start.on("example", (text) => this.send(text));
-    this.composer.on("send", (text) => this.send(text));
-    this.composer.on("stop", () => this.stop());
-    this.composer.on("draft", () => this.#keepDraft());
-    this.sidebar.on("open", (id) => this.go(id));
-    this.sidebar.on("new", () => this.go(null));
-    this.sidebar.on("delete", (id) => this.deleteChat(id));
+    this.start.on("example", (text) => talk.send(text));
+    composer.on("send", ({ text, files }) => talk.send(text, files));
+    composer.on("stop", () => this.stop());
+    composer.on("draft", () => this.#keepDraft());
+    composer.on("note", toast);
+    byId("add").addEventListener("click", () => this.#addMenu());
+    sidebar.on("open", (id) => this.go(id));
+    sidebar.on("new", () => this.go(null));
+    sidebar.on("menu", ({ id, button }) => this.#chatMenu(id, button));
+    sidebar.on("rename", ({ id, title }) => this.renameChat(id, title));
+    this.#connectTalk();
     addEventListener("popstate", () => this.route());
     addEventListener("pagehide", () => {
       this.running?.run.save();
@@ -86,8 +101,30 @@ export class App {
     });
   }
 
+  #connectTalk() {
+    const { talk } = this;
+    talk.on("begin", (run) => this.#began(run));
+    talk.on("end", (run) => {
+      this.announcer.progress(splitThought(run.message.text).answer, true);
+      this.render();
+    });
+    talk.on("path", () => {
+      this.view.change(talk.path, null);
+      this.render();
+    });
+    talk.on("unsaved", () => toast(t("saveFailed")));
+    this.store.on("change", (change) => this.#changedElsewhere(change));
+  }
+
   #keepDraft() {
-    this.store.setDraft(this.chat?.id ?? NEW, this.composer.text).catch(() => {});
+    const { text, files } = this.composer;
+    this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
+  }
+
+  /** @param {Chat} chat @returns {{model: string, system: string, params: any}} */
+  #request(chat) {
+    const chosen = requestSettings(chat.settings ?? {}, this.settings.all, this.model);
+    return { model: this.model.id, ...chosen };
   }
 
   load() {
@@ -150,121 +187,120 @@ export class App {
     const ticket = ++this.#opening;
     if (ticket > 1) this.#keepDraft();
     const [messages, draft] = await Promise.all([
-      chat ? this.store.listMessages(chat.id) : [],
+      this.talk.read(chat),
       this.store.getDraft(chat?.id ?? NEW),
     ]);
     if (ticket !== this.#opening) return; // the person has gone on to another chat
-    this.chat = chat;
-    this.messages = messages.map((message) => this.#current(message));
-    this.view.show(this.#path(), this.running?.run ?? null);
+    const answering = chat && this.running?.chat.id === chat.id;
+    this.talk.show(answering ? this.running.chat : chat, messages);
+    this.view.show(this.talk.path, this.running?.run ?? null);
     const early = ticket === 1 ? this.composer.text : ""; // typed while the page was still loading
-    this.composer.setText(early || draft);
+    this.composer.set(early || draft.text, draft.files);
     this.#opened = true;
     this.render();
     if (!this.models.shown) this.composer.focus();
   }
 
-  /**
-   * The stored form of a message, or the one that is being written right now.
-   * @param {Message} message
-   */
-  #current(message) {
-    if (message.id === this.running?.run.message.id) return this.running.run.message;
-    if (message.state !== "streaming") return message;
-    return { ...message, state: "stopped", finish: "interrupted" };
-  }
-
-  #path() {
-    return this.chat ? pathTo(this.messages, this.chat.leaf) : [];
-  }
-
-  /** @param {string} text */
-  async send(typed) {
-    if (this.running) return;
-    const text = typed.toWellFormed?.() ?? typed; // half a pasted emoji would spoil the whole chat
-    const now = Date.now();
-    if (!this.chat) {
-      this.chat = { id: newId(), title: titleOf(text), created: now, updated: now, leaf: null };
-      this.chats.unshift(this.chat);
-      history.replaceState(null, "", `#chat=${this.chat.id}`);
-    }
-    const question = this.#message("user", text, this.chat.leaf, "done");
-    this.view.add(question);
-    this.#answer(question);
-  }
-
-  /** Answer again the question that this answer belongs to. @param {string} id */
-  async retry(id) {
-    const old = this.messages.find((message) => message.id === id);
-    const question = this.messages.find((message) => message.id === old?.parent);
-    if (this.running || !question) return;
-    const path = this.#path();
-    for (const message of path.slice(path.indexOf(question) + 1)) this.view.remove(message.id);
-    if (!old.text) {
-      this.messages = this.messages.filter((message) => message !== old);
-      this.store.deleteMessage(old.id).catch(() => {});
-    }
-    this.#answer(question);
-  }
-
-  /** @returns {Message} added to the open chat */
-  #message(role, text, parent, state) {
-    const last = this.messages.at(-1)?.created ?? 0; // the order is by time, so two never share one
-    const created = Math.max(Date.now(), last + 1);
-    const message = { id: newId(), chat: this.chat.id, parent, role, text, created, state };
-    this.messages.push(message);
-    this.chat.leaf = message.id;
-    return message;
-  }
-
-  /** @param {Message} question */
-  #answer(question) {
+  /** An answer begins, in the chat that is open. */
+  #began(run) {
     const { chat } = this;
-    const history = pathTo(this.messages, question.id)
-      .filter((message) => message.text)
-      .map(({ role, text }) => ({ role, content: text }));
-    const answer = this.#message("assistant", "", question.id, "streaming");
-    chat.updated = Date.now();
-    this.chats.sort((a, b) => b.updated - a.updated);
-    const run = new Generation(this.session, this.model, answer, history, () =>
-      this.#save(chat, [answer]),
-    );
-    this.running = { run, chat };
+    if (!this.chats.some(({ id }) => id === chat.id)) {
+      this.chats.unshift(chat);
+      history.replaceState(null, "", `#chat=${chat.id}`);
+    }
+    this.chats = [chat, ...this.chats.filter(({ id }) => id !== chat.id)];
     this.announcer.begin();
-    run.on("text", () => this.announcer.progress(answer.text));
-    run.on("end", () => this.#ended(run));
-    this.view.add(answer, run);
-    this.#save(chat, [question, answer]);
+    run.on("text", () => this.announcer.progress(splitThought(run.message.text).answer));
+    if (this.view.view(run.message.id)) this.view.follow(run);
+    this.view.change(this.talk.path, run);
     this.render();
-    run.run();
   }
 
-  #ended(run) {
-    this.announcer.progress(run.message.text, true);
-    this.running = null;
+  /** Another tab wrote to a chat. @param {{chat: string, gone: boolean}} change */
+  async #changedElsewhere({ chat: id, gone }) {
+    if (gone) this.talk.drop(id);
+    else this.talk.restore(id);
+    const { running } = this;
+    const stored = await this.store.listChats();
+    this.chats = stored.map((chat) => (chat.id === running?.chat.id ? running.chat : chat));
+    const chat = this.chats.find((other) => other.id === this.chat?.id) ?? null;
+    if (this.chat && !chat && gone) return this.go(null);
+    if (chat && running?.chat.id !== chat.id) this.talk.chat = chat;
+    if (this.chat?.id === id && running?.chat.id !== id && chat) {
+      const messages = await this.talk.read(chat);
+      if (this.chat?.id !== id || this.running?.chat.id === id) return;
+      this.talk.show(chat, messages);
+      this.view.change(this.talk.path, null);
+    }
     this.render();
+  }
+
+  /** What a button under a message asks for. */
+  #act(action, id, button) {
+    const { talk } = this;
+    if (action === "retry") talk.regenerate(id);
+    else if (action === "resume") talk.resume(id);
+    else if (action === "select") this.#select(id, button);
+    else if (action === "edit") this.view.view(id)?.edit((text) => talk.edit(id, text));
+    else if (action === "more") this.#messageMenu(id, button);
+  }
+
+  #select(id, button) {
+    const back = button.getAttribute("aria-label");
+    this.talk.select(button.dataset.to);
+    const view = this.view.view(button.dataset.to);
+    const same = view?.node.querySelector(`[data-action=select][aria-label="${back}"]`);
+    /** @type {HTMLElement} */ (same?.disabled ? view.node.querySelector("[data-action=select]:enabled")
+      : same)?.focus();
+  }
+
+  #messageMenu(id, button) {
+    const branch = async () => {
+      const chat = await this.talk.branch(id);
+      this.chats.unshift(chat);
+      await this.go(chat.id);
+      toast(t("branched"));
+    };
+    const remove = async () => {
+      const undo = await this.talk.remove(id);
+      toast(t("messageDeleted"), { label: t("undo"), run: undo });
+    };
+    openMenu(button, [
+      { label: t("branchChat"), icon: "branch", run: branch },
+      { label: t("deleteMessage"), icon: "trash", bad: true, run: remove },
+    ]);
+  }
+
+  #addMenu() {
+    openMenu(byId("add"), [
+      { label: t("attach"), icon: "file", run: () => this.composer.picker.click() },
+    ]);
+  }
+
+  #chatMenu(id, button) {
+    openMenu(button, [
+      { label: t("rename"), icon: "edit", run: () => this.sidebar.rename(id) },
+      { label: t("deleteChat"), icon: "trash", bad: true, run: () => this.deleteChat(id) },
+    ]);
   }
 
   /** @returns {boolean} whether something was running */
   stop() {
-    this.running?.run.stop();
-    return Boolean(this.running);
+    return this.talk.stop();
   }
 
-  /** @param {Chat} chat @param {Message[]} messages */
-  async #save(chat, messages) {
-    if (this.#deleted.has(chat.id)) return;
-    try {
-      await this.store.save(chat, messages);
-    } catch {
-      toast(t("saveFailed"));
-    }
+  /** @param {string} id @param {string} title */
+  async renameChat(id, title) {
+    const chat = this.chats.find((other) => other.id === id);
+    if (!chat || !title.trim() || title === chat.title) return this.render();
+    chat.title = title.trim();
+    await this.talk.save(chat);
+    this.render();
   }
 
   /** @param {string} id */
   async deleteChat(id) {
-    if (this.running?.chat.id === id) this.running.run.stop();
-    this.#deleted.add(id);
+    this.talk.drop(id);
     const removed = await this.store.deleteChat(id);
     this.chats = this.chats.filter((chat) => chat.id !== id);
     if (this.chat?.id === id) await this.go(null);
@@ -272,10 +308,10 @@ export class App {
     toast(t("deleted"), { label: t("undo"), run: () => this.#undelete(removed) });
   }
 
-  /** @param {{chat: Chat, messages: Message[]}} removed */
+  /** @param {{chat: Chat, messages: any[]}} removed */
   async #undelete({ chat, messages }) {
-    this.#deleted.delete(chat.id);
-    await this.#save(chat, messages);
+    this.talk.restore(chat.id);
+    await this.talk.save(chat, messages);
     this.chats = [...this.chats, chat].sort((a, b) => b.updated - a.updated);
     await this.go(chat.id);
   }
@@ -302,7 +338,7 @@ export class App {
 
   #renderStatus() {
     const { state } = this.session;
-    const elsewhere = this.running && this.running.chat !== this.chat;
+    const elsewhere = this.running && this.running.chat.id !== this.chat?.id;
     const busy = this.running && state === "ready";
     const shown = busy ? "busy" : state;
     const texts = {

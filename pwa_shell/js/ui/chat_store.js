@@ -1,14 +1,29 @@
 /**
- * Chats in IndexedDB. Messages form a tree (`parent`), and a chat points at the leaf that is shown
- * (`leaf`), so that alternatives of an answer can be kept without a new format.
- * @typedef {{id: string, title: string, created: number, updated: number, leaf: string|null}} Chat
- * @typedef {{tokens: number|null, ttft_ms: number|null, tps: number|null}} Stats
+ * Chats in IndexedDB. Messages form a tree (chat_tree.js), and a chat points at the leaf that is
+ * shown. What one tab writes the others hear of.
+ * @typedef {{id: string, title: string, created: number, updated: number, leaf: string|null,
+ *   settings?: Record<string, any>}} Chat
+ * @typedef {{tokens: number|null, ttft_ms: number|null, tps: number|null, prefill_tps?:
+ *   number|null, prompt_tokens?: number|null, think_ms?: number|null}} Stats
+ * @typedef {{name: string, text: string, bytes: number}} TextFile
  * @typedef {{id: string, chat: string, parent: string|null, role: "user"|"assistant", text: string,
  *   created: number, state: "streaming"|"done"|"stopped"|"error", finish?: string|null, stats?:
- *   Stats|null, problem?: import("./problem.js").Problem|null}} Message
+ *   Stats|null, problem?: import("./problem.js").Problem|null, files?: TextFile[]}} Message
  */
+import { Emitter } from "./dom.js";
+import { MemoryStore } from "./memory_store.js";
 
 const NAME = "jird-chats";
+const BATCH = 400;
+
+/** Change every record of a store. @param {IDBObjectStore} store @param {(row: any) => any} fn */
+function rewrite(store, fn) {
+  store.openCursor().onsuccess = ({ target }) => {
+    if (!target.result) return;
+    target.result.update(fn(target.result.value));
+    target.result.continue();
+  };
+}
 
 /**
  * Step i brings a database of version i to version i + 1. Steps are only ever added: a person's
@@ -20,6 +35,11 @@ export const MIGRATIONS = [
     db.createObjectStore("chats", { keyPath: "id" });
     db.createObjectStore("messages", { keyPath: "id" }).createIndex("chat", "chat");
     db.createObjectStore("drafts", { keyPath: "chat" });
+  },
+  // Settings per chat; files beside a draft's text.
+  (_, tx) => {
+    rewrite(tx.objectStore("chats"), (chat) => ({ settings: {}, ...chat }));
+    rewrite(tx.objectStore("drafts"), (draft) => ({ files: [], ...draft }));
   },
 ];
 
@@ -56,24 +76,33 @@ export function openDatabase(name = NAME, migrations = MIGRATIONS) {
 
 /**
  * @returns {Promise<ChatStore|MemoryStore>} a store in memory where the browser keeps no data
- *   (private windows); `persistent` says which
+ *   (private windows) or a later version of the app wrote it; `persistent` and `newer` say so
  */
 export async function openChatStore() {
   try {
     const db = await openDatabase();
     db.onversionchange = () => db.close(); // a newer page in another tab must be able to migrate
     return new ChatStore(db);
-  } catch {
-    return new MemoryStore();
+  } catch (error) {
+    return new MemoryStore(error?.name === "VersionError");
   }
 }
 
-export class ChatStore {
+/** Emits `change` ({chat: id, gone: boolean}) for what another tab wrote. */
+export class ChatStore extends Emitter {
   persistent = true;
+  newer = false;
+  #channel = globalThis.BroadcastChannel ? new BroadcastChannel(NAME) : null;
 
   /** @param {IDBDatabase} db */
   constructor(db) {
+    super();
     this.db = db;
+    if (this.#channel) this.#channel.onmessage = ({ data }) => this.emit("change", data);
+  }
+
+  #tell(chat, gone = false) {
+    this.#channel?.postMessage({ chat, gone });
   }
 
   /** @returns {Promise<Chat[]>} newest first */
@@ -88,16 +117,36 @@ export class ChatStore {
     return (await settled(index.getAll(id))).sort((a, b) => a.created - b.created);
   }
 
+  /** All messages, some hundreds at a time. @returns {AsyncGenerator<Message[]>} */
+  async *everyMessage() {
+    for (let range = null; ; ) {
+      const store = this.db.transaction("messages").objectStore("messages");
+      const rows = await settled(store.getAll(range, BATCH));
+      if (rows.length) yield rows;
+      if (rows.length < BATCH) return;
+      range = IDBKeyRange.lowerBound(rows.at(-1).id, true);
+    }
+  }
+
   /**
    * Save a chat and some of its messages in one transaction.
    * @param {Chat} chat
    * @param {Message[]} [messages]
    */
   async save(chat, messages = []) {
+    await this.saveAll([{ chat, messages }]);
+  }
+
+  /** Many chats, all or none. @param {{chat: Chat, messages: Message[]}[]} parts */
+  async saveAll(parts) {
     const tx = this.db.transaction(["chats", "messages"], "readwrite");
-    tx.objectStore("chats").put({ ...chat });
-    for (const message of messages) tx.objectStore("messages").put({ ...message });
+    const stores = [tx.objectStore("chats"), tx.objectStore("messages")];
+    for (const { chat, messages } of parts) {
+      stores[0].put({ ...chat });
+      for (const message of messages) stores[1].put({ ...message });
+    }
     await committed(tx);
+    for (const { chat } of parts.slice(0, 1)) this.#tell(chat.id);
   }
 
   /**
@@ -112,105 +161,33 @@ export class ChatStore {
     tx.objectStore("drafts").delete(id);
     for (const message of messages) tx.objectStore("messages").delete(message.id);
     await committed(tx);
+    this.#tell(id, true);
     return { chat, messages };
   }
 
-  /** @param {string} id */
-  async deleteMessage(id) {
-    const tx = this.db.transaction("messages", "readwrite");
-    tx.objectStore("messages").delete(id);
+  /** @param {Chat} chat as it is without them @param {string[]} ids */
+  async deleteMessages(chat, ids) {
+    const tx = this.db.transaction(["chats", "messages"], "readwrite");
+    tx.objectStore("chats").put({ ...chat });
+    for (const id of ids) tx.objectStore("messages").delete(id);
     await committed(tx);
+    this.#tell(chat.id);
   }
 
   /**
    * @param {string} chat chat id, or "new" for the chat that does not exist yet
-   * @returns {Promise<string>}
+   * @returns {Promise<{text: string, files: TextFile[]}>}
    */
   async getDraft(chat) {
-    return (
-      (await settled(this.db.transaction("drafts").objectStore("drafts").get(chat)))?.text ?? ""
-    );
+    const row = await settled(this.db.transaction("drafts").objectStore("drafts").get(chat));
+    return { text: row?.text ?? "", files: row?.files ?? [] };
   }
 
-  /** @param {string} chat @param {string} text */
-  async setDraft(chat, text) {
+  /** @param {string} chat @param {string} text @param {TextFile[]} [files] */
+  async setDraft(chat, text, files = []) {
     const tx = this.db.transaction("drafts", "readwrite");
-    if (text) tx.objectStore("drafts").put({ chat, text });
+    if (text || files.length) tx.objectStore("drafts").put({ chat, text, files });
     else tx.objectStore("drafts").delete(chat);
     await committed(tx);
   }
-}
-
-/** The same, for a browser that keeps nothing. */
-export class MemoryStore {
-  persistent = false;
-  #chats = new Map();
-  #messages = new Map();
-  #drafts = new Map();
-
-  async listChats() {
-    return [...this.#chats.values()].sort((a, b) => b.updated - a.updated);
-  }
-
-  async listMessages(id) {
-    return [...this.#messages.values()]
-      .filter((m) => m.chat === id)
-      .sort((a, b) => a.created - b.created);
-  }
-
-  async save(chat, messages = []) {
-    this.#chats.set(chat.id, { ...chat });
-    for (const message of messages) this.#messages.set(message.id, { ...message });
-  }
-
-  async deleteChat(id) {
-    const removed = { chat: this.#chats.get(id), messages: await this.listMessages(id) };
-    this.#chats.delete(id);
-    this.#drafts.delete(id);
-    for (const message of removed.messages) this.#messages.delete(message.id);
-    return removed;
-  }
-
-  async deleteMessage(id) {
-    this.#messages.delete(id);
-  }
-
-  async getDraft(chat) {
-    return this.#drafts.get(chat) ?? "";
-  }
-
-  async setDraft(chat, text) {
-    if (text) this.#drafts.set(chat, text);
-    else this.#drafts.delete(chat);
-  }
-}
-
-/**
- * The messages from the first one to a leaf.
- * @param {Message[]} messages
- * @param {string|null} leaf
- * @returns {Message[]}
- */
-export function pathTo(messages, leaf) {
-  const byId = new Map(messages.map((message) => [message.id, message]));
-  const path = [];
-  for (let at = leaf && byId.get(leaf); at; at = at.parent && byId.get(at.parent)) path.unshift(at);
-  return path;
-}
-
-/** @param {string} text the first message @returns {string} its first line, cut at a word */
-export function titleOf(text) {
-  const line = text
-    .trim()
-    .split("\n")[0]
-    .replace(/[#*_`>]/g, "")
-    .trim();
-  const chars = [...line]; // by code point: a cut must not split an emoji
-  if (chars.length <= 60) return line;
-  return (
-    chars
-      .slice(0, 60)
-      .join("")
-      .replace(/\s+\S*$/, "") + "…"
-  );
 }

@@ -5,26 +5,30 @@
 import { copyText } from "./dom.js";
 import { IdleQueue } from "./idle_queue.js";
 import { MessageView } from "./message_view.js";
+import { MessageWindow } from "./message_window.js";
+import { splitThought } from "./reasoning.js";
 import { t } from "./strings.js";
 
 /** How near to the end, in CSS px, counts as being at the end. */
 const NEAR = 48;
 
 export class ChatView {
-  /** @type {Map<string, MessageView>} */
-  #views = new Map();
   #queue = new IdleQueue();
   #sticks = true;
   #lastTop = 0;
   #frame = 0;
+  #generation = null;
 
   /**
    * @param {{scroller: HTMLElement, list: HTMLElement, jump: HTMLElement}} parts
-   * @param {{onRetry: (id: string) => void, onNote: (text: string) => void}} actions
+   * @param {{act: (action: string, id: string, button: HTMLElement) => void, note: (text: string)
+   *   => void, place: (message: any) => {index: number, all: any[]}}} actions
    */
   constructor({ scroller, list, jump }, actions) {
     Object.assign(this, { scroller, list, jump, actions });
-    this.context = { queue: this.#queue, onRendered: (inFrame) => this.#followEnd(inFrame) };
+    const onRendered = (inFrame) => this.#followEnd(inFrame);
+    this.context = { queue: this.#queue, onRendered, place: actions.place };
+    this.window = new MessageWindow(scroller, list, (m) => this.#make(m), () => this.#followEnd());
     scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
     jump.addEventListener("click", () => this.jumpToEnd(true));
     list.addEventListener("click", (event) => this.#act(event));
@@ -34,32 +38,41 @@ export class ChatView {
   /**
    * Show a chat. Long ones are rendered in slices, the newest message first.
    * @param {import("./chat_store.js").Message[]} messages
-   * @param {import("./generation.js").Generation|null} generation the one that runs in this chat
+   * @param {import("./generation.js").Generation|null} generation the one that runs
    */
   show(messages, generation) {
     this.#queue.clear();
-    for (const view of this.#views.values()) view.destroy();
-    this.#views.clear();
-    for (const message of messages) this.#insert(message, generation);
-    const settled = [...this.#views.values()].filter((view) => !view.generation).reverse();
-    for (const view of settled) this.#queue.add(view.render());
+    this.#generation = generation;
+    this.window.set([]);
+    this.#sticks = true;
+    this.window.set(messages);
     this.#queue.slice(); // the newest message is there without a flash
     this.jumpToEnd();
   }
 
   /**
-   * @param {import("./chat_store.js").Message} message
+   * Show another path of the same chat; what is on both stays as it is.
+   * @param {import("./chat_store.js").Message[]} messages
    * @param {import("./generation.js").Generation|null} generation
    */
-  add(message, generation = null) {
-    this.#insert(message, generation);
+  change(messages, generation) {
+    this.#generation = generation;
+    this.window.set(messages);
+    for (const view of this.window.views.values()) if (!view.generation) view.renderFoot();
+    this.#queue.slice();
+    if (generation) this.jumpToEnd();
+  }
+
+  /** An answer begins that is shown already. @param {any} generation */
+  follow(generation) {
+    this.#generation = generation;
+    this.window.views.get(generation.message.id)?.follow(generation);
     this.jumpToEnd();
   }
 
   /** @param {string} id */
-  remove(id) {
-    this.#views.get(id)?.destroy();
-    this.#views.delete(id);
+  view(id) {
+    return this.window.views.get(id);
   }
 
   /** @param {boolean} [smooth] */
@@ -67,18 +80,24 @@ export class ChatView {
     this.#sticks = true;
     this.jump.hidden = true;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (this.window.windowed) {
+      this.window.letGo();
+      this.window.update(true);
+    }
+    const gentle = smooth && !calm && !this.window.windowed;
     this.scroller.scrollTo({
       top: this.scroller.scrollHeight,
-      behavior: smooth && !calm ? "smooth" : "instant",
+      behavior: gentle ? "smooth" : "instant",
     });
     this.#lastTop = this.scroller.scrollTop;
   }
 
-  #insert(message, generation) {
+  #make(message) {
     const view = new MessageView(message, this.context);
-    this.#views.set(message.id, view);
-    this.list.append(view.node);
-    if (generation?.message === message) view.follow(generation);
+    const running = this.#generation;
+    if (running?.message === message && running.phase !== "ended") view.follow(running);
+    else this.#queue.add(view.render(), { front: true });
+    return view;
   }
 
   /** Reading a height forces layout, so at most once a frame. @param {boolean} [inFrame] */
@@ -103,6 +122,13 @@ export class ChatView {
     else if (scrollTop < this.#lastTop - 1) this.#sticks = false;
     this.#lastTop = scrollTop;
     this.jump.hidden = atEnd || this.#sticks;
+    if (this.#sticks) {
+      if (this.window.windowed && atEnd) this.window.update(true);
+    } else {
+      this.window.noteScroll();
+      this.#queue.slice();
+      this.#lastTop = this.scroller.scrollTop;
+    }
   }
 
   #act(event) {
@@ -110,16 +136,17 @@ export class ChatView {
     const id = button?.closest("article")?.dataset.id;
     if (!id) return;
     const { action } = button.dataset;
-    if (action === "retry") this.actions.onRetry(id);
-    else if (action === "copy-message") this.#copy(button, this.#views.get(id)?.message.text ?? "");
-    else if (action === "copy-code") {
+    if (action === "copy-message") {
+      const { role, text } = this.view(id).message;
+      this.#copy(button, role === "user" ? text : splitThought(text).answer || text);
+    } else if (action === "copy-code") {
       const code = button.closest(".code").querySelector("code").textContent;
       this.#copy(button, code.replace(/\n$/, ""));
-    }
+    } else this.actions.act(action, id, button);
   }
 
   async #copy(button, text) {
-    if (!(await copyText(text))) return this.actions.onNote(t("copyFailed"));
+    if (!(await copyText(text))) return this.actions.note(t("copyFailed"));
     const label = button.querySelector("span");
     const use = button.querySelector("use");
     use.setAttribute("href", "#i-check");

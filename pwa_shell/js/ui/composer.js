@@ -1,13 +1,17 @@
 /**
- * The box where a person writes: grows with the text, sends on Enter, turns into Stop while an
- * answer runs.
+ * The box where a person writes: grows with the text, takes text files, sends on Enter, turns into
+ * Stop while an answer runs.
  */
+import { LONG_PASTE, pastedFile, readTextFile } from "./attachments.js";
 import { Emitter, byId } from "./dom.js";
+import { fileChips } from "./file_chips.js";
 
 const DRAFT_AFTER_MS = 400;
 
-/** Emits `send` (string), `stop` and `draft` (string). */
+/** Emits `send` ({text, files}), `stop`, `draft` and `note` (why a file was refused). */
 export class Composer extends Emitter {
+  /** @type {import("./chat_store.js").TextFile[]} */
+  files = [];
   #timer = 0;
   #busy = false;
 
@@ -15,6 +19,7 @@ export class Composer extends Emitter {
     super();
     this.form = /** @type {HTMLFormElement} */ (byId("composer"));
     this.area = /** @type {HTMLTextAreaElement} */ (byId("prompt"));
+    this.picker = /** @type {HTMLInputElement} */ (byId("file-picker"));
     this.send = byId("send");
     this.stop = byId("stop");
     this.form.addEventListener("submit", (event) => {
@@ -25,17 +30,66 @@ export class Composer extends Emitter {
     this.area.addEventListener("keydown", (event) => this.#key(event));
     this.area.addEventListener("input", () => this.#input());
     this.form.addEventListener("click", (event) => event.target === this.form && this.area.focus());
+    this.#takeFiles();
   }
 
-  /** @param {string} text */
-  setText(text) {
+  #takeFiles() {
+    const main = byId("main");
+    this.picker.addEventListener("change", () => {
+      this.addFiles([...this.picker.files]);
+      this.picker.value = "";
+    });
+    this.area.addEventListener("paste", (event) => this.#paste(event));
+    main.addEventListener("dragover", (event) => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
+    main.addEventListener("drop", (event) => {
+      const files = [...(event.dataTransfer?.files ?? [])];
+      const elsewhere = /** @type {Element} */ (event.target).closest?.("#models");
+      if (!files.length || elsewhere || event.defaultPrevented) return;
+      event.preventDefault();
+      this.addFiles(files);
+    });
+  }
+
+  /** @param {string} text @param {import("./chat_store.js").TextFile[]} [files] */
+  set(text, files = []) {
     clearTimeout(this.#timer);
     this.area.value = text;
-    this.#fit();
+    this.#setFiles(files);
   }
 
   get text() {
     return this.area.value;
+  }
+
+  /** Put text where the caret is. @param {string} text */
+  insert(text) {
+    this.area.focus();
+    this.area.setRangeText(text, this.area.selectionStart, this.area.selectionEnd, "end");
+    this.#input();
+  }
+
+  /** @param {File[]} files */
+  async addFiles(files) {
+    for (const file of files) {
+      const { file: read, refused } = await readTextFile(file);
+      if (refused) this.emit("note", refused);
+      else this.#setFiles([...this.files, read]);
+    }
+    this.emit("draft");
+    this.focus();
+  }
+
+  #setFiles(files) {
+    this.files = files;
+    const remove = (file) => {
+      this.#setFiles(this.files.filter((other) => other !== file));
+      this.emit("draft");
+      this.area.focus();
+    };
+    byId("attached").replaceChildren(...[fileChips(files, remove)].filter(Boolean));
+    this.#fit();
   }
 
   /** @param {boolean} busy an answer is running */
@@ -71,23 +125,34 @@ export class Composer extends Emitter {
     this.#submit();
   }
 
+  #paste(event) {
+    const files = [...(event.clipboardData?.files ?? [])];
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (text.length > LONG_PASTE) this.#setFiles([...this.files, pastedFile(text, this.files)]);
+    else if (files.length && !text) this.addFiles(files);
+    else return;
+    event.preventDefault();
+    this.emit("draft");
+  }
+
   #submit() {
     const text = this.area.value.trim();
-    if (!text || this.#busy) return;
-    this.setText("");
-    this.emit("draft", "");
-    this.emit("send", text);
+    const { files } = this;
+    if ((!text && !files.length) || this.#busy) return;
+    this.set("");
+    this.emit("draft");
+    this.emit("send", { text, files });
   }
 
   #input() {
     this.#fit();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.emit("draft", this.area.value), DRAFT_AFTER_MS);
+    this.#timer = setTimeout(() => this.emit("draft"), DRAFT_AFTER_MS);
   }
 
   /** `field-sizing: content` does this in CSS where it exists. */
   #fit() {
-    this.send.toggleAttribute("disabled", !this.area.value.trim());
+    this.send.toggleAttribute("disabled", !this.area.value.trim() && !this.files.length);
     if (CSS.supports("field-sizing", "content")) return;
     this.area.style.height = "auto";
     this.area.style.height = `${this.area.scrollHeight}px`;

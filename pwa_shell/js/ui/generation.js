@@ -1,11 +1,11 @@
 /**
  * One answer: waits for the engine, reads its stream into a message, measures, and saves at most
- * once a second, so that a reload loses no more than that.
+ * twice a second, so that a reload loses no more than that.
  */
 import { Emitter } from "./dom.js";
 import { isAbort, toProblem } from "./problem.js";
 
-const SAVE_EVERY_MS = 1000;
+const SAVE_EVERY_MS = 500;
 
 /** Emits `text` while the answer grows and `end` once. */
 export class Generation extends Emitter {
@@ -15,19 +15,24 @@ export class Generation extends Emitter {
   #lastAt = 0;
   #tokens = null;
   #firstTokens = 1;
+  #before = 0;
+  #prompt = null;
+  #thinking = null;
 
   /**
    * @param {import("./engine_session.js").EngineSession} session
-   * @param {{sampling: object, maxTokens: number}} model
-   * @param {import("./chat_store.js").Message} message receives the answer
-   * @param {{role: string, content: string}[]} history
+   * @param {import("./chat_store.js").Message} message receives the answer; text that it has
+   *   already is continued
+   * @param {Record<string, any>} body the request: model, messages, parameters
    * @param {() => Promise<void>} save writes the message
    */
-  constructor(session, model, message, history, save) {
+  constructor(session, message, body, save) {
     super();
-    Object.assign(this, { session, model, message, history });
+    Object.assign(this, { session, message, body });
     this.save = save;
     this.phase = "waiting";
+    this.#before = message.text ? (message.stats?.tokens ?? 0) : 0;
+    this.#thinking = message.stats?.think_ms ?? null;
   }
 
   /** Stop at once and keep what is there; the engine is told to stop, but is not waited for. */
@@ -62,13 +67,11 @@ export class Generation extends Emitter {
     const { signal } = this.#abort;
     const begun = performance.now();
     const body = {
-      model: this.model.id,
-      messages: this.history,
+      ...this.body,
       stream: true,
-      max_tokens: this.model.maxTokens,
       stream_options: { include_usage: true, continuous_usage_stats: true },
-      ...this.model.sampling,
     };
+    if (this.message.text) body.continue_final_message = true;
     const create = Promise.resolve(engine.chat.completions.create(body, { signal }));
     const stream = await Promise.race([create, aborted]);
     const chunks = stream[Symbol.asyncIterator]();
@@ -85,6 +88,9 @@ export class Generation extends Emitter {
     const choice = chunk.choices?.[0];
     const piece = choice?.delta?.content ?? "";
     if (chunk.usage?.completion_tokens !== undefined) this.#tokens = chunk.usage.completion_tokens;
+    if (chunk.usage?.prompt_tokens) this.#prompt = chunk.usage.prompt_tokens;
+    if (chunk.timings && this.message.stats)
+      this.message.stats.prefill_tps = chunk.timings.prefill_tps ?? null;
     if (choice?.finish_reason) this.message.finish = choice.finish_reason;
     if (!piece) return;
     this.phase = "streaming";
@@ -99,7 +105,7 @@ export class Generation extends Emitter {
 
   /**
    * Time to first token is from the request to the first text; the rate is over the tokens after
-   * that.
+   * that. The tokens of a text that is continued count as part of the answer, not of its prompt.
    */
   #measure(begun) {
     this.#lastAt = performance.now();
@@ -110,7 +116,15 @@ export class Generation extends Emitter {
     const seconds = (this.#lastAt - this.#firstAt) / 1000;
     const after = (this.#tokens ?? 0) - this.#firstTokens;
     const tps = after > 0 && seconds > 0 ? after / seconds : null;
-    this.message.stats = { tokens: this.#tokens, ttft_ms: this.#firstAt - begun, tps };
+    const tokens = this.#tokens === null ? null : this.#tokens + this.#before;
+    this.#thinking ??= this.message.text.includes("</think>") ? this.#lastAt - begun : null;
+    this.message.stats = {
+      tokens,
+      ttft_ms: this.#firstAt - begun,
+      tps,
+      prompt_tokens: this.#prompt === null ? null : this.#prompt - this.#before,
+      think_ms: this.#thinking,
+    };
   }
 
   /** An engine that sends no usage still knows its own rate. */

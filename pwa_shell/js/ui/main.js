@@ -3,6 +3,7 @@ import { App } from "./app.js";
 import { openChatStore } from "./chat_store.js";
 import { EngineSession } from "./engine_session.js";
 import "./install_guide.js"; // hears of the browser's offer to install, which may come early
+import { closeMenu } from "./menu.js";
 import { chosenModel } from "./model_info.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { setUpThemeButton } from "./theme.js";
@@ -15,8 +16,9 @@ const store = await openChatStore();
 const app = new App(new EngineSession(model), store, model);
 listenForShortcuts({
   "new-chat": () => void app.go(null),
+  search: () => app.sidebar.find(),
   sidebar: () => app.sidebar.toggle(),
-  stop: () => app.sidebar.close() || app.stop() || app.leaveModels(),
+  stop: () => closeMenu() || app.sidebar.close() || app.stop() || app.leaveModels(),
 });
 await app.begin();
 const { DiagnosticsPanel } = await import("./diagnostics.js"); // nor is this

@@ -1,32 +1,42 @@
 /** One message on the page. A person's text is shown as it was typed; an answer is markdown. */
-import { h, icon, iconButton } from "./dom.js";
-import { formatRate, formatSeconds } from "./format.js";
+import { h } from "./dom.js";
+import { editBox } from "./edit_box.js";
+import { fileChips } from "./file_chips.js";
 import { highlightIn } from "./highlight.js";
-
 import { MarkdownStream, renderDocument } from "./markdown_stream.js";
+import { footRow, problemBox } from "./message_foot.js";
+import { splitThought } from "./reasoning.js";
 import { t } from "./strings.js";
+import { ThoughtView } from "./thought_view.js";
 
 /** @typedef {import("./chat_store.js").Message} Message */
 
 /** After a render that took long, leave the thread free for this many times as long. */
 const REST = 3;
+/** A longer question is cut on the page; the model reads it whole. */
+const SHOWN_CHARS = 20_000;
 
 export class MessageView {
   #stream = null;
   #frame = 0;
   #notBefore = 0;
+  #shown = "";
+  #gone = false;
 
   /**
    * @param {Message} message
-   * @param {{queue: import("./idle_queue.js").IdleQueue, onRendered: (inFrame?: boolean) => void}}
-   *   context
+   * @param {{queue: import("./idle_queue.js").IdleQueue, onRendered: (inFrame?: boolean) => void,
+   *   place: (message: Message) => {index: number, all: Message[]}}} context
    */
   constructor(message, context) {
     this.message = message;
     this.context = context;
     const user = message.role === "user";
+    /** Whether the node has its full height. */
+    this.ready = user;
     this.body = h("div", { class: user ? "bubble" : "md", dir: "auto" });
     this.foot = h("div", { class: "message-foot" });
+    this.thought = user ? null : new ThoughtView();
     this.node = h(
       "article",
       {
@@ -35,22 +45,41 @@ export class MessageView {
         "data-id": message.id,
       },
       h("h2", { class: "offscreen", text: t(user ? "you" : "assistant") }),
+      user ? fileChips(message.files ?? []) : this.thought.node,
       this.body,
       this.foot,
     );
-    if (user) this.body.textContent = message.text;
-    this.#renderFoot();
+    if (user) this.#showQuestion();
+    this.renderFoot();
+  }
+
+  #showQuestion() {
+    const { text } = this.message;
+    this.body.textContent = text.slice(0, SHOWN_CHARS);
+    if (text.length > SHOWN_CHARS) this.body.append(h("em", { text: ` ${t("cutHere")}` }));
+    this.body.hidden = !text;
   }
 
   /** Render a finished answer in slices. @returns {Generator<void>} */
   *render() {
-    if (this.message.role === "user") return;
+    if (this.message.role === "user" || this.#gone) return;
     this.body.replaceChildren();
     const onBlock = (node) => {
       highlightIn(node, this.context.queue);
       this.context.onRendered();
     };
-    yield* renderDocument(this.message.text, this.body, onBlock);
+    const { thought, answer } = splitThought(this.message.text);
+    this.thought.update(thought, false, this.message.stats?.think_ms);
+    for (const _ of renderDocument(answer, this.body, onBlock)) {
+      yield;
+      if (this.#gone) return;
+    }
+    this.#settle();
+  }
+
+  #settle() {
+    this.ready = true;
+    this.node.style.minHeight = "";
   }
 
   /**
@@ -59,9 +88,11 @@ export class MessageView {
    */
   follow(generation) {
     this.generation = generation;
-    this.#stream = new MarkdownStream(this.body, (node) => highlightIn(node, this.context.queue));
+    this.#startStream();
+    this.#settle();
     this.node.classList.add("streaming");
     this.node.setAttribute("aria-busy", "true");
+    this.renderFoot();
     const drop = [
       generation.on("text", () => this.#schedule()),
       generation.on("end", () => this.#finish()),
@@ -71,8 +102,15 @@ export class MessageView {
     if (this.message.text) this.#schedule();
   }
 
+  #startStream() {
+    this.body.replaceChildren();
+    this.#shown = "";
+    this.#stream = new MarkdownStream(this.body, (node) => highlightIn(node, this.context.queue));
+  }
+
   /** The view leaves the page: forget the generation, which goes on without it. */
   destroy() {
+    this.#gone = true;
     this.unfollow?.();
     cancelAnimationFrame(this.#frame);
     this.node.remove();
@@ -86,11 +124,21 @@ export class MessageView {
       if (now < this.#notBefore) return this.#schedule();
       const begun = performance.now();
       this.#showPhase();
-      if (this.message.text) this.#stream.update(this.message.text);
+      this.#showText();
       this.context.onRendered(true);
       const cost = performance.now() - begun;
       this.#notBefore = cost > 4 ? now + cost * REST : 0;
     });
+  }
+
+  #showText() {
+    const { text, stats } = this.message;
+    const { thought, answer, open } = splitThought(text);
+    this.thought.update(thought, open, stats?.think_ms);
+    // What looked like an answer turned out to be the thought before it.
+    if (!answer.startsWith(this.#shown)) this.#startStream();
+    if (answer) this.#stream.update(answer);
+    this.#shown = answer;
   }
 
   #finish() {
@@ -98,20 +146,22 @@ export class MessageView {
     this.#frame = 0;
     this.unfollow();
     this.generation = null;
-    this.#stream.update(this.message.text);
+    this.#showText();
+    const { thought, open } = splitThought(this.message.text);
+    if (open) this.thought.update(thought, false); // stopped in the middle of it
     this.#stream.finish();
     this.#stream = null;
     this.waiting?.remove();
     this.node.classList.remove("streaming");
     this.node.removeAttribute("aria-busy");
-    this.#renderFoot();
+    this.renderFoot();
     this.context.onRendered();
   }
 
   /** Before the first token: what is being waited for. */
   #showPhase() {
     const { phase } = this.generation;
-    if (this.message.text || phase === "ended") {
+    if (phase === "streaming" || phase === "ended") {
       this.waiting?.remove();
       this.waiting = null;
       return;
@@ -123,72 +173,30 @@ export class MessageView {
       h("span"),
     );
     this.waiting.lastElementChild.textContent = t(phase === "waiting" ? "waiting" : "reading");
-    if (!this.waiting.isConnected) this.body.before(this.waiting);
+    if (!this.waiting.isConnected) this.foot.before(this.waiting);
   }
 
-  #renderFoot() {
+  renderFoot() {
     const { message } = this;
     this.foot.replaceChildren();
     if (message.state === "streaming") return;
     if (message.problem) this.foot.append(problemBox(message.problem, true));
-    const row = h("div", { class: "message-actions" });
-    if (message.text)
-      row.append(
-        iconButton("copy", t("copyMessage"), { class: "ghost", "data-action": "copy-message" }),
-      );
-    if (message.role === "assistant") {
-      if (!message.problem)
-        row.append(
-          iconButton("retry", t("retry"), { class: "ghost retry", "data-action": "retry" }),
-        );
-      row.append(h("span", { class: "stats", "data-testid": "stats", text: statsText(message) }));
-    }
-    this.foot.append(row);
+    this.foot.append(footRow(message, this.context.place(message)));
   }
-}
 
-/**
- * @param {Message} message
- * @returns {string} e.g. "42 tok/s · 0.31 s to first token · 128 tokens"
- */
-export function statsText(message) {
-  const { stats, state, finish, text } = message;
-  const parts = [];
-  if (stats?.tps) parts.push(formatRate(stats.tps));
-  if (stats?.ttft_ms) parts.push(`${formatSeconds(stats.ttft_ms / 1000)} ${t("firstToken")}`);
-  if (stats?.tokens) parts.push(`${stats.tokens} ${t(stats.tokens === 1 ? "token" : "tokens")}`);
-  if (state === "stopped") parts.unshift(t(finish === "interrupted" ? "interrupted" : "stopped"));
-  else if (finish === "length") parts.unshift(t("length"));
-  else if (state === "done" && !text) parts.unshift(t("empty"));
-  // No-break spaces: a narrow line breaks between the parts.
-  return parts.map((part) => part.replaceAll(" ", "\u00a0")).join(" · ");
-}
-
-/**
- * An error as a person should see it: what happened, what to do, and the code for a report.
- * @param {import("./problem.js").Problem} problem
- * @param {boolean} retry whether a button to try again makes sense
- * @returns {HTMLElement}
- */
-export function problemBox(problem, retry) {
-  const button = retry
-    ? h("button", {
-        type: "button",
-        class: "button small",
-        "data-action": "retry",
-        text: t("retry"),
-      })
-    : null;
-  return h(
-    "div",
-    { class: "problem", role: "alert", "data-testid": "error" },
-    icon("alert"),
-    h(
-      "div",
-      { class: "problem-text" },
-      h("p", { class: "problem-what", text: problem.message }),
-      h("p", { text: problem.nextStep }),
-      h("p", { class: "problem-foot" }, h("code", { text: problem.code }), button),
-    ),
-  );
+  /** Turn the question into a box to write in. @param {(text: string) => void} send */
+  edit(send) {
+    if (this.editor) return;
+    this.editor = editBox(this.message.text, (text) => {
+      this.editor.remove();
+      this.editor = null;
+      this.body.hidden = !this.message.text;
+      this.foot.hidden = false;
+      if (text === null) this.foot.querySelector("[data-action=edit]")?.focus();
+      else send(text);
+    });
+    this.body.hidden = this.foot.hidden = true;
+    this.body.after(this.editor);
+    this.editor.begin();
+  }
 }

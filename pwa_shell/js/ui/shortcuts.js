@@ -8,6 +8,7 @@
 /** @type {Shortcut[]} */
 export const SHORTCUTS = [
   { keys: "mod+shift+o", action: "new-chat" },
+  { keys: "mod+k", action: "search" },
   { keys: "mod+b", action: "sidebar" },
   { keys: "escape", action: "stop" },
 ];

@@ -4,7 +4,7 @@
  */
 import { Emitter, byId, h, icon } from "./dom.js";
 import { formatBytes, formatEta, formatSeconds } from "./format.js";
-import { problemBox } from "./message_view.js";
+import { problemBox } from "./message_foot.js";
 import { ProgressMeter } from "./progress_meter.js";
 import { EXAMPLES } from "./strings.js";
 

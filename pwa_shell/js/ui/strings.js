@@ -1,8 +1,10 @@
+import { CHAT_TEXTS } from "./strings_chat.js";
 import { MODEL_TEXTS } from "./strings_models.js";
 
 /** Every text the page shows, by key: the one place a translation would replace. */
 const TEXTS = {
   ...MODEL_TEXTS,
+  ...CHAT_TEXTS,
   appName: "Jird",
   tagline: "Private AI. Runs in this tab, nothing leaves your device.",
   code: "code",

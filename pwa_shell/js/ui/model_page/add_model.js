@@ -1,7 +1,7 @@
 /** Add a model: by its hub name or address, looked up before any download, or from own files. */
 import { Emitter, h } from "../dom.js";
 import { formatBytes } from "../format.js";
-import { problemBox } from "../message_view.js";
+import { problemBox } from "../message_foot.js";
 import { isAbort, toProblem } from "../problem.js";
 import { t } from "../strings.js";
 import { AccessForm } from "./access_form.js";

@@ -3,7 +3,7 @@ import { chooseImport } from "../../storage/candidates.js";
 import { confirmed } from "../confirm.js";
 import { Emitter, byId, h, icon } from "../dom.js";
 import { formatBytes } from "../format.js";
-import { problemBox } from "../message_view.js";
+import { problemBox } from "../message_foot.js";
 import { toProblem } from "../problem.js";
 import { t } from "../strings.js";
 import { toast } from "../toast.js";

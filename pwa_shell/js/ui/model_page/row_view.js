@@ -1,7 +1,7 @@
 /** One model on the Models page; it is changed in place, so that focus and scroll stay. */
 import { h, icon } from "../dom.js";
 import { formatBytes } from "../format.js";
-import { problemBox } from "../message_view.js";
+import { problemBox } from "../message_foot.js";
 import { t } from "../strings.js";
 import { checkText, factsText, fitText, progressText, stateText } from "./texts.js";
 
