@@ -57,7 +57,7 @@ def test_load_then_chat_and_complete():
 def test_an_answer_is_continued_from_its_text():
     async def run():
         engine = FakeEngine()
-        worker, parts = await loaded(engine=engine)
+        worker, parts = await loaded(make=lambda: engine)
         begun = {"role": "assistant", "content": "one tw"}
         body = {"messages": [*CHAT["messages"], begun], "continue_final_message": True}
         await worker.handle(message("a", "chat", body))
