@@ -5,17 +5,20 @@
  *     const { rows, budget } = await catalog({ context });
  *     const answer = await engine.chat.completions.create({ messages });
  *     for await (const chunk of await engine.completions.create({ prompt, stream: true })) ...
- *     await engine.stats(); await engine.unload();
+ *     await engine.models.list(); await engine.stats(); await engine.unload();
+ *     const baseURL = await apiURL(); // for OpenAI's own client or fetch; see js/api/relay.js
  *
  * `model` is an id of the catalogue or of what this browser stores, a hub's `org/name`,
  * `org/name@revision`, `org/name:file.gguf`, or a URL (js/storage/hub.js). `token` is for private
  * repositories of the hub (default: the one that js/hub_token.js keeps), `hub` another hub's address;
  * `device: "reference"` computes without a GPU, slowly: for tests and tiny models.
  *
- * Requests and responses have OpenAI's shapes; failures are JirdErrors {code, message, next_step,
- * facts}. An AbortSignal may be given in the body or as `create(body, { signal })`; an aborted call
+ * Requests and responses have OpenAI's shapes (docs/api.md); failures are JirdErrors {code, message,
+ * next_step, facts} with OpenAI's {status, type, param, error}. An AbortSignal may be given in the body or as `create(body, { signal })`; an aborted call
  * rejects with the signal's reason, an aborted stream just ends.
  */
+import { checkBody } from "./js/api/routes.js";
+import { apiAddress, ApiServer } from "./js/api/server.js";
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
 import { readToken } from "./js/hub_token.js";
@@ -24,13 +27,14 @@ import { platformOf } from "./js/platform.js";
 export { JirdError };
 
 const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub", "tune"];
+const CREATED = 1735689600; // 2025-01-01: OpenAI's shape wants a time, and a file has none
 const CATALOG_STAYS_MS = 60_000; // a load often follows, and Python need not start again for it
 
 /**
  * `createEngine` for one worker script and one app `scope`; the app's own is below, tests make
  * theirs.
  */
-export function makeCreateEngine(hub) {
+export function makeCreateEngine(hub, server = null) {
   return async function createEngine(given) {
     const { model, onProgress, signal, ...options } = given ?? {};
     checkSignal(signal);
@@ -45,7 +49,7 @@ export function makeCreateEngine(hub) {
       }
     }
     const load = { token: readToken(), device: askedDevice(), ...options, model: absolute(model) };
-    const engine = new Engine(hub, load, onProgress);
+    const engine = new Engine(hub, load, onProgress, server);
     await engine.open(signal);
     return engine;
   };
@@ -98,14 +102,16 @@ function checkSignal(signal) {
 }
 
 class Engine {
-  #hub; #load; #ending = new AbortController(); #info = null; #onLoadEvent;
+  #hub; #load; #server; #ending = new AbortController(); #info = null; #onLoadEvent;
 
-  constructor(hub, load, onProgress) {
+  constructor(hub, load, onProgress, server) {
     this.#hub = hub;
     this.#load = load;
+    this.#server = server;
     this.#onLoadEvent = (name, data) => name === "progress" && onProgress?.(data);
     this.chat = { completions: { create: (body, options) => this.#create("chat", body, options) } };
     this.completions = { create: (body, options) => this.#create("complete", body, options) };
+    this.models = { list: () => this.#models(), retrieve: (id) => this.#retrieve(id) };
   }
 
   /** The loaded model's id. */
@@ -119,15 +125,36 @@ class Engine {
   }
 
   /** Loads the model, or shares the one that is loaded; `createEngine` calls it. */
-  async open(signal) {
+  open(signal) {
+    this.loaded = this.#open(signal);
+    this.#server?.add(this);
+    return this.loaded;
+  }
+
+  async #open(signal) {
     this.#hub.use();
     try {
       this.#info = await this.#loaded(signal);
     } catch (error) {
+      this.#server?.remove(this);
       this.#ending.abort(error);
       await this.#hub.drop();
       throw error;
     }
+  }
+
+  async #models() {
+    this.#ending.signal.throwIfAborted();
+    const { model: id, context } = this.info;
+    const row = { id, object: "model", created: CREATED, owned_by: "jird", context_length: context };
+    return { object: "list", data: [row] };
+  }
+
+  async #retrieve(id) {
+    const { data: [row] } = await this.#models();
+    if (id === row.id) return row;
+    const model = JSON.stringify(id)?.slice(0, 80) ?? String(id);
+    throw jirdError("E_UNKNOWN_MODEL", { model, loaded: JSON.stringify(row.id) });
   }
 
   /**
@@ -157,6 +184,7 @@ class Engine {
   /** Ends this engine's requests; the last engine's end unloads the model. Idempotent. */
   async unload() {
     if (this.#ending.signal.aborted) return;
+    this.#server?.remove(this);
     this.#ending.abort(new DOMException("The engine was unloaded.", "AbortError"));
     await this.#hub.drop();
   }
@@ -179,7 +207,7 @@ class Engine {
     checkSignal(signal);
     signal?.throwIfAborted();
     this.#ending.signal.throwIfAborted();
-    const { signal: _, ...params } = body ?? {};
+    const { signal: _, ...params } = checkBody(body);
     params.model = absolute(params.model ?? this.model);
     if (params.stream !== true) return this.#request(method, params, { signal });
     const stream = new ChatStream();
@@ -260,11 +288,15 @@ function anySignal(signals) {
 const here = new URL("./", import.meta.url);
 
 const hub = new Hub(new URL("./engine_worker.js", here), here.pathname);
+const server = new ApiServer(here, globalThis.navigator?.serviceWorker);
 
 /** A client of the one engine of this origin's app. */
-export const createEngine = makeCreateEngine(hub);
+export const createEngine = makeCreateEngine(hub, server);
 
 /** What can be loaded, and whether it fits this device. */
 export const catalog = makeCatalog(hub);
 
-if (typeof window !== "undefined") window.jird = { createEngine, catalog, JirdError };
+/** `baseURL` for OpenAI's client in any page of the app: resolves when it answers this page. */
+export const apiURL = (options) => apiAddress(here, options);
+
+if (typeof window !== "undefined") window.jird = { createEngine, catalog, apiURL, JirdError };

@@ -1,16 +1,28 @@
 /**
  * The service worker: keeps the versioned shell, Pyodide and its wheels, so that the page starts
  * without a network. The build bundles this file and puts the list of files, each with its SHA-256,
- * in the place of `self.__WB_MANIFEST`. Models are not in it: the storage Worker keeps those.
+ * in the place of `self.__WB_MANIFEST`. Models are not in it: the storage Worker keeps those. It
+ * also answers the API's addresses under `v1/`, through a page that has an engine.
  */
 import { setCacheNameDetails } from "workbox-core/setCacheNameDetails.js";
 import { PrecacheController } from "workbox-precaching/PrecacheController.js";
 import { PrecacheRoute } from "workbox-precaching/PrecacheRoute.js";
 import { registerRoute } from "workbox-routing/registerRoute.js";
+import { CLAIM } from "./js/api/protocol.js";
+import { ApiRelay } from "./js/api/relay.js";
 
 const PREFIX = "jird-shell";
 const AT_ONCE = 6;
 const { scope } = self.registration;
+
+const api = (self.jirdApi = new ApiRelay(scope, self.clients)); // on self for leak tests
+
+// Before Workbox's listener, which begins with its first route: none of this is ever kept.
+self.addEventListener("fetch", (event) => {
+  if (!api.covers(event.request.url)) return;
+  event.stopImmediatePropagation();
+  event.respondWith(api.respond(event));
+});
 
 setCacheNameDetails({ prefix: PREFIX, precache: "v1", suffix: scope });
 
@@ -46,8 +58,11 @@ self.addEventListener("activate", (event) => {
 });
 
 // A new version waits until the page says so: see js/ui/updates.js.
-self.addEventListener("message", ({ data }) => {
+self.addEventListener("message", (event) => {
+  const { data } = event;
   if (data?.type === "SKIP_WAITING") self.skipWaiting();
+  else if (data?.type === CLAIM) event.waitUntil(self.clients.claim());
+  else if (data) api.heard(data);
 });
 
 /**

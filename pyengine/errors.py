@@ -126,6 +126,18 @@ MESSAGES = {
         "The model {model} is not loaded here; {loaded} is.",
         "Ask for the loaded model, or load this one first (createEngine or the Models page).",
     ),
+    "E_NO_ENGINE": (
+        "No open page of {app} has a model loaded.",
+        "Open it in a tab and start a model, or call createEngine in a page; then ask again.",
+    ),
+    "E_NO_ROUTE": (
+        "{method} {path} is not part of the API.",
+        "Use GET v1/models, POST v1/chat/completions or POST v1/completions.",
+    ),
+    "E_TOO_LARGE": (
+        "The request's body is larger than {limit} bytes.",
+        "Send less: no context holds that much.",
+    ),
     "E_BAD_TEMPLATE": (
         "The model's chat template failed: {detail}.",
         "Use plain completions, or another checkpoint.",

@@ -82,10 +82,11 @@ def test(arguments):
     """Get browsers and drivers, build the site, run pytest; returns its exit status."""
     browsers.ensure()
     build()
-    try:
-        node.ensure_modules(settings.TINT)
-    except BuildError as error:  # its tests say that they are skipped
-        step(f"no WGSL compiler for the tests: {error.what}")
+    for folder, what in ((settings.TINT, "WGSL compiler"), (settings.OPENAI, "OpenAI client")):
+        try:
+            node.ensure_modules(folder)
+        except BuildError as error:  # its tests say that they are skipped
+            step(f"no {what} for the tests: {error.what}")
     env = os.environ | browsers.lavapipe_environment() | {"JIRD_DIST_READY": "1"}
     command = [sys.executable, "-m", "pytest", *arguments]
     step("pytest " + " ".join(arguments))

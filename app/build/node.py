@@ -94,12 +94,13 @@ def vendor():
     return folder
 
 
-def bundle(node, entry, target, *options):
-    """One ES module from an entry's source text, with esbuild; its later options win."""
+def bundle(node, entry, target, *options, folder=settings.SHELL):
+    """One ES module from an entry's source text, with esbuild; its later options win. Imports are
+    found from `folder`."""
     command = [node, str(MODULES / "esbuild/bin/esbuild"), "--bundle", "--minify", "--format=esm",
                "--platform=browser", "--target=es2022", "--charset=utf8", "--legal-comments=eof",
                "--log-level=warning", f"--outfile={target}", *options]
-    done = subprocess.run(command, input=entry, cwd=settings.SHELL, capture_output=True, text=True,
+    done = subprocess.run(command, input=entry, cwd=folder, capture_output=True, text=True,
                           encoding="utf-8")
     if done.returncode:
         raise BuildError(f"esbuild could not bundle {target.name}: {done.stderr.strip()[-500:]}",

@@ -25,8 +25,23 @@ export const MESSAGES = {
     "Check the connection and the address, and try again."],
   "E_BAD_REQUEST": ["Parameter '{param}' is {got}; wanted {wanted}.",
     "Correct the request and send it again."],
+  "E_NO_ENGINE": ["No open page of {app} has a model loaded.",
+    "Open it in a tab and start a model, or call createEngine in a page; then ask again."],
+  "E_NO_ROUTE": ["{method} {path} is not part of the API.",
+    "Use GET v1/models, POST v1/chat/completions or POST v1/completions."],
+  "E_TOO_LARGE": ["The request's body is larger than {limit} bytes.",
+    "Send less: no context holds that much."],
+  "E_UNKNOWN_MODEL": ["The model {model} is not loaded here; {loaded} is.",
+    "Ask for the loaded model, or load this one first (createEngine or the Models page)."],
   "E_INTERNAL": ["Something failed inside Jird: {detail}.",
     "Reload the page; report it if it repeats."],
+};
+
+/** HTTP status of the codes that are about the request or can be waited for; others are 500. */
+const STATUS = {
+  E_BAD_REQUEST: 400, E_CONTEXT_FULL: 400, E_NO_TOKENIZER: 400, E_BAD_TEMPLATE: 400,
+  E_UNKNOWN_MODEL: 404, E_NO_ROUTE: 404, E_BUSY: 409, E_TOO_LARGE: 413, E_NO_ENGINE: 503,
+  E_DEVICE_LOST: 503,
 };
 
 /**
@@ -40,6 +55,27 @@ export class JirdError extends Error {
     this.code = code;
     this.next_step = next_step;
     this.facts = facts ?? {};
+  }
+
+  /** The HTTP status that OpenAI's API would answer with. */
+  get status() {
+    return this.facts.status ?? STATUS[this.code] ?? 500;
+  }
+
+  /** OpenAI's class of errors. */
+  get type() {
+    return this.status < 500 ? "invalid_request_error" : "server_error";
+  }
+
+  /** The parameter that is wrong, or null. */
+  get param() {
+    return this.facts.param ?? (this.code === "E_UNKNOWN_MODEL" ? "model" : null);
+  }
+
+  /** OpenAI's `error` object; `next_step` is ours. */
+  get error() {
+    const { message, type, param, code, next_step } = this;
+    return { message, type, param, code, next_step };
   }
 
   /** The form that crosses between threads and tabs. */
