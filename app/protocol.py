@@ -15,7 +15,8 @@ STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 
 # method: its closed set of params, or None where the body is checked elsewhere (OpenAI's)
 PARAMS = {
-    "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune"},
+    "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune",
+             "apart", "delta_state"},
     "chat": None,
     "complete": None,
     "stats": set(),

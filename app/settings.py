@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from pyengine.errors import EngineError
+from pyengine.flags import Hybrid
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def load_tune(params):
 
 
 def load_options(params):
-    """{quant, kv, context, burst}: those of `params` that are given, checked. Raises
+    """{quant, kv, context, burst, hybrid}: those of `params` that are given, checked. Raises
     E_BAD_REQUEST."""
     chosen = {}
     for name, legal in (("quant", QUANTS), ("kv", KV)):
@@ -181,6 +182,8 @@ def load_options(params):
         chosen["context"] = CONTEXT.check(params["context"])
     if params.get("burst") is not None:
         chosen["burst"] = "auto" if params["burst"] == "auto" else BURST.check(params["burst"])
+    if params.get("apart") is not None or params.get("delta_state") is not None:
+        chosen["hybrid"] = Hybrid.of(params.get("apart"), params.get("delta_state"))
     return chosen
 
 

@@ -28,6 +28,7 @@ export { JirdError };
 
 const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub", "tune"];
 const CREATED = 1735689600; // 2025-01-01: OpenAI's shape wants a time, and a file has none
+const ADDRESS_OPTIONS = ["device", "apart", "delta_state"];
 const CATALOG_STAYS_MS = 60_000; // a load often follows, and Python need not start again for it
 
 /**
@@ -48,16 +49,17 @@ export function makeCreateEngine(hub, server = null) {
         throw jirdError("E_BAD_REQUEST", { param: name, got: "given", wanted });
       }
     }
-    const load = { token: readToken(), device: askedDevice(), ...options, model: absolute(model) };
+    const load = { token: readToken(), ...askedOptions(), ...options, model: absolute(model) };
     const engine = new Engine(hub, load, onProgress, server);
     await engine.open(signal);
     return engine;
   };
 }
 
-/** The device that the page's address asks for (pyengine/flags.py), or undefined. */
-function askedDevice() {
-  return new URLSearchParams(globalThis.location?.search).get("device") ?? undefined;
+/** What the page's address asks for: the knobs of pyengine/flags.py. */
+function askedOptions() {
+  const given = new URLSearchParams(globalThis.location?.search);
+  return Object.fromEntries([...given].filter(([name]) => ADDRESS_OPTIONS.includes(name)));
 }
 
 /**

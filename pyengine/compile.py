@@ -212,15 +212,16 @@ class _StandIn:
 
 def compile_model(
         config, tensors=None, *, quant=None, context=None, kv="f16", caps=None, fused=True,
-        encodings=None):
+        encodings=None, hybrid=None):
     """Plans a model from its Hugging Face config and, for loading, its {name: TensorRef}.
 
     Without tensors `encodings` {"matrix", "embedding"} (the latter of the head too) says what the
     file will hold; else the config's dtype does.
     `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model
-    wrote it. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`,
-    `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
-    caps = caps or Caps()
+    wrote it; `hybrid`: a `flags.Hybrid`. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`,
+    `E_UNSUPPORTED_TENSOR`, `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`,
+    `E_OUT_OF_MEMORY`."""
+    caps, hybrid = caps or Caps(), hybrid or flags.HYBRID
     quant = quant or default_quant(config, tensors)
     if kv not in ("f16", "f32"):
         raise EngineError("E_BAD_REQUEST", param="kv", got=kv, wanted="f16 or f32")
@@ -234,9 +235,9 @@ def compile_model(
     consts, graphs, slack = {}, [], max(rows_of, default=1)
     for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in rows_of]:
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack,
-                    apart="stack" in flags.HYBRID_APART, matrix_state=flags.DELTA_STATE)
+                    apart="stack" in hybrid.apart, matrix_state=hybrid.delta_state)
         b.graph.outputs = (family.build(cfg, b),)
-        graphs.append(_optimise(verify(b.graph), caps) if fused else verify(b.graph))
+        graphs.append(_optimise(verify(b.graph), caps, hybrid) if fused else verify(b.graph))
         if missing:
             more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
             raise EngineError("E_MISSING_TENSOR", missing=", ".join(missing[:8]) + more)
@@ -258,14 +259,14 @@ def _ring(graph, context, slack):
     return min(((n, slack) for n in lengths if n < context), default=None)
 
 
-def _optimise(graph, caps):
+def _optimise(graph, caps, hybrid):
     """The passes, each followed by `verify`."""
     cut = split_attention(graph, lambda node: split_attrs(node, graph.values, caps))
-    apart = flags.HYBRID_APART
 
     def supported(node, g):
         return kernels.supported(node, g, caps)
 
-    fusions = [f for f in kernels.FUSIONS if not (f is kernels.hybrid.EPILOGUE and "norm" in apart)]
+    left = (kernels.hybrid.EPILOGUE,) if "norm" in hybrid.apart else ()
+    fusions = [f for f in kernels.FUSIONS if f not in left]
     fused = verify(fuse(verify(cut), fusions, supported, lambda node: OPS[node.op].mutates))
-    return fused if "conv" in apart else verify(fold_conv(fused, supported))
+    return fused if "conv" in hybrid.apart else verify(fold_conv(fused, supported))

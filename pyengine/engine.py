@@ -40,11 +40,12 @@ async def _tuned(runner, model, caps, cache, identity):
 
 
 async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
-               burst="auto", on_progress=None, warm=True, tuning_cache=None, laps=None):
+               burst="auto", on_progress=None, warm=True, tuning_cache=None, laps=None,
+               hybrid=None):
     """Plans the checkpoint for the device, compiles, uploads, tunes, warms up; -> Engine.
 
     `tuning_cache` (a `tune.TuningCache`) turns the autotuner on: its choices are followed, and what
-    it has not yet is measured and kept.
+    it has not yet is measured and kept. `hybrid`: see `flags.Hybrid`.
 
     `on_progress(stage, done, total)` with stages "compile" (pipelines), "upload" (bytes of the
     files) and "warmup" (dispatches, unless `warm` is False). `laps` (a `Laps`, begun by the caller)
@@ -54,9 +55,8 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
     laps, caps = laps or Laps(), device.caps
     if tuning_cache is not None:
         caps = replace(caps, tuning=await recall(tuning_cache, device.identity))
-    model = compile_model(
-        checkpoint.config, checkpoint.tensors, quant=quant, context=context, kv=kv, caps=caps
-    )
+    model = compile_model(checkpoint.config, checkpoint.tensors, quant=quant, context=context,
+                          kv=kv, caps=caps, hybrid=hybrid)
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:
         loop = DecodeLoop(runner, model, burst)

@@ -1,16 +1,49 @@
 """Every debug knob, one line each. Nothing else in the engine reads the environment."""
 import os
+from dataclasses import dataclass
+
+from pyengine.errors import EngineError
 
 # substring of the native adapter's name to prefer
 NATIVE_ADAPTER = os.environ.get("JIRD_ADAPTER", "")
 DUMP_WGSL = os.environ.get("JIRD_DUMP_WGSL", "")  # folder: write each compiled shader there
-# parts of hybrid layers' decoding to leave apart, with commas, for measuring what each is worth:
-#   norm   the delta rule's per-head norm and silu(z)
-#   conv   the convolution behind the projection
-#   stack  the projections of one input, a matrix each
-HYBRID_APART = os.environ.get("JIRD_HYBRID_APART", "").split(",")
-DELTA_STATE = os.environ.get("JIRD_DELTA_STATE", "f32")  # or f16x2: the delta rule's state, halved
+
+# parts of hybrid layers' decoding that can be left apart, for measuring what each is worth
+APART = {
+    "norm": "the delta rule's per-head norm and silu(z)",
+    "conv": "the convolution behind the projection",
+    "stack": "the projections of one input, a matrix each",
+}
+DELTA_STATES = ("f32", "f16x2")
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """How hybrid layers are built: which of APART are left apart, and the dtype of a delta rule's
+    state, which f16x2 halves."""
+    apart: tuple = ()
+    delta_state: str = "f32"
+
+    @classmethod
+    def of(cls, apart=None, delta_state=None):
+        """From a list with commas and a name, None or "" for the defaults. Raises
+        `E_BAD_REQUEST`."""
+        parts = tuple(str(apart).split(",")) if apart else ()
+        for part in parts:
+            if part not in APART:
+                raise EngineError("E_BAD_REQUEST", param="apart", got=repr(part)[:80],
+                                  wanted=f"some of {', '.join(APART)}, with commas")
+        if delta_state and delta_state not in DELTA_STATES:
+            raise EngineError("E_BAD_REQUEST", param="delta_state", got=repr(delta_state)[:80],
+                              wanted=" or ".join(DELTA_STATES))
+        return cls(parts, delta_state or "f32")
+
+
+# the default of every load: JIRD_HYBRID_APART, such as norm,conv, and JIRD_DELTA_STATE
+HYBRID = Hybrid.of(os.environ.get("JIRD_HYBRID_APART"), os.environ.get("JIRD_DELTA_STATE"))
 
 # Knobs of a page's address, read by pwa_shell/jird.js:
 #   ?device=reference   compute with the ops' numpy references, without a GPU: for tests and tiny
 #                       models. Never chosen silently: without it such a browser gets E_NO_WEBGPU.
+#   ?apart=norm,conv    HYBRID's parts that are left apart
+#   ?delta_state=f16x2  HYBRID's delta_state

@@ -6,6 +6,7 @@ import pytest
 
 from app import settings, tuning
 from pyengine.errors import EngineError
+from pyengine.flags import Hybrid
 from pyengine.kernels.spec import Caps
 from pyengine.laps import Laps
 
@@ -41,6 +42,16 @@ def test_who_tunes():
     assert settings.load_tune({}) is None and settings.load_tune({"tune": False}) is False
     with pytest.raises(EngineError):
         settings.load_tune({"tune": "yes"})
+
+
+def test_hybrid_layers_can_be_taken_apart_for_measuring():
+    found = settings.load_options({"apart": "norm,stack", "delta_state": "f16x2"})
+    assert found == {"hybrid": Hybrid(("norm", "stack"), "f16x2")}
+    assert settings.load_options({"apart": "conv"}) == {"hybrid": Hybrid(("conv",), "f32")}
+    assert settings.load_options({}) == {}
+    for bad in ({"apart": "norm,cnov"}, {"apart": 7}, {"delta_state": "f16"}):
+        with pytest.raises(EngineError, match="apart|delta_state"):
+            settings.load_options(bad)
 
 
 def test_laps_add_up():

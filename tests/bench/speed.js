@@ -60,8 +60,9 @@ async function measure() {
   if (parameters.get("model")) options.model = new URL(parameters.get("model"), location.href).href;
   if (parameters.get("context")) options.context = Number(parameters.get("context"));
   if (parameters.get("tune")) options.tune = parameters.get("tune") === "on";
+  const hybrid = { apart: parameters.get("apart"), delta_state: parameters.get("delta_state") }; // jird.js reads them too
   const engine = await createEngine(options);
-  if (parameters.get("profile")) return { device: (await engine.stats()).device, profiles: await profiles(engine) };
+  if (parameters.get("profile")) return { device: (await engine.stats()).device, hybrid, profiles: await profiles(engine) };
   if (parameters.get("long")) {
     const [count, start] = parameters.get("long").split("@").map(Number);
     return { device: (await engine.stats()).device, long: await long(engine, start, count) };
@@ -85,7 +86,7 @@ async function measure() {
     };
   }
   const { device, dispatches_per_token, load_ms, bytes, tuned } = await engine.stats();
-  return { ...result, device, dispatches_per_token, load_ms, bytes, tuned };
+  return { ...result, hybrid, device, dispatches_per_token, load_ms, bytes, tuned };
 }
 
 const answer = await measure().catch((error) => ({ error: String(error), stack: error.stack }));

@@ -66,6 +66,8 @@ def options():
     parser.add_argument("--model", type=Path, help="folder of a checkpoint; else the site's own model")
     parser.add_argument("--context", type=int, help="positions of the KV cache")
     parser.add_argument("--tune", choices=("on", "off"), help="the autotuner; else the device decides")
+    parser.add_argument("--apart", help="hybrid layers' parts to leave apart: norm,conv,stack")
+    parser.add_argument("--delta-state", choices=("f32", "f16x2"), help="of hybrid layers")
     parser.add_argument("--seconds", type=int, default=900, help="give up after this long")
     return parser.parse_args()
 
@@ -89,8 +91,8 @@ def measured(page, browser, seconds, model=None):
 def main():
     o = options()
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
-    query += "".join(f"&{name}={value}" for name in ("profile", "long", "context", "tune")
-                     if (value := getattr(o, name)))
+    passed = ("profile", "long", "context", "tune", "apart", "delta_state")
+    query += "".join(f"&{name}={value}" for name in passed if (value := getattr(o, name)))
     query += "&model=../model/" if o.model else ""
     answer = measured(f"speed.html?{query}", o.browser, o.seconds, o.model)
     print(json.dumps(answer, indent=1))

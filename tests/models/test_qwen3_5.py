@@ -89,7 +89,7 @@ FUSED = {"": (5, {"norm_linear_conv", "delta_step_norm"}), "norm": (6, {"gated_n
 @pytest.mark.parametrize("apart", FUSED)
 @pytest.mark.parametrize("on", LIMITS)
 def test_each_fusion_by_itself_changes_no_number(apart, on, monkeypatch):
-    monkeypatch.setattr(flags, "HYBRID_APART", apart.split(","))
+    monkeypatch.setattr(flags, "HYBRID", flags.Hybrid.of(apart))
     dispatches, ops = FUSED[apart]
     arrays, one = np.load(TINY / "golden.npz"), engine(folder(TINY), on, context=64, burst=4)
     nodes = [node.op for node in one.model.graphs[0].nodes]
@@ -102,7 +102,7 @@ def test_each_fusion_by_itself_changes_no_number(apart, on, monkeypatch):
 
 
 def test_a_halved_state_moves_logits_by_little(monkeypatch):
-    monkeypatch.setattr(flags, "DELTA_STATE", "f16x2")
+    monkeypatch.setattr(flags, "HYBRID", flags.Hybrid.of(delta_state="f16x2"))
     arrays, one = np.load(TINY / "golden.npz"), engine(folder(TINY), "native", context=256, burst=4)
     first_logits(one, arrays["long_ids"][:130])
     for end in range(131, 151):
