@@ -115,11 +115,13 @@ class BrowserLoader:
 
             checkpoint = await open_checkpoint(files)
             laps.mark("read")
-            device = await self._device(device)
+            name, device = device, await self._device(device)
             laps.mark("boot")
             if tuning.wanted(tune, device.caps):
                 options["tuning_cache"] = tuning.BrowserCache(self._parts)
-            return await self._load(model, checkpoint, device, {**options, "laps": laps}, progress)
+            options["laps"] = laps
+            return await self._load(model, checkpoint, device, options, progress,
+                                    lambda: self._device(name))
         except BaseException:
             self.give_up()
             raise
@@ -164,10 +166,11 @@ class BrowserLoader:
 
         return WebDevice(await self._parts.binding())
 
-    async def _load(self, model, checkpoint, device, options, progress):
-        from pyengine.engine import load
+    async def _load(self, model, checkpoint, device, options, progress, open_device):
+        from app.steady import load_steadily
 
-        loading = load(checkpoint, device, on_progress=progress, **options)
+        loading = load_steadily(checkpoint, open_device, device=device, on_progress=progress,
+                                **options)
         # The tokenizer is made while the GPU compiles and uploads.
         done = await asyncio.gather(
             loading, self._tokenizer(model, checkpoint), return_exceptions=True
@@ -178,13 +181,12 @@ class BrowserLoader:
         if failures:
             if engine not in failures:
                 await engine.close()
-            device.close()
             raise failures[0]
         engine.tokenizer = tokenizer
         for source in self._reading:
             source.drop_head()
         progress("ready", 1, 1)
-        return Session(engine, model, checkpoint, tokenizer, self._template, device=device)
+        return Session(engine, model, checkpoint, tokenizer, self._template)
 
     async def _tokenizer(self, model, checkpoint):
         await asyncio.sleep(0)

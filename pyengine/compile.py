@@ -237,7 +237,8 @@ def compile_model(
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack,
                     apart="stack" in hybrid.apart, matrix_state=hybrid.delta_state)
         b.graph.outputs = (family.build(cfg, b),)
-        graphs.append(_optimise(verify(b.graph), caps, hybrid) if fused else verify(b.graph))
+        apart = not (fused and caps.fused)
+        graphs.append(verify(b.graph) if apart else _optimise(verify(b.graph), caps, hybrid))
         if missing:
             more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
             raise EngineError("E_MISSING_TENSOR", missing=", ".join(missing[:8]) + more)

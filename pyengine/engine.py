@@ -112,13 +112,14 @@ class Engine:
             raise EngineError("E_BUSY", what="This engine", owner="another generation")
         self._busy = True
 
-    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
-        """Yields `decode.loop.Batch`es. Raises `E_BUSY` while another generation runs on this
-        engine."""
+    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None,
+                           written=0):
+        """Yields `decode.loop.Batch`es. The last `written` of `ids` are an answer that goes on.
+        Raises `E_BUSY` while another generation runs on this engine."""
         self._claim()
         try:
             batches = self._loop.generate(ids, params, max_tokens=max_tokens, stop_ids=stop_ids,
-                                          cancel=cancel)
+                                          cancel=cancel, written=written)
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch

@@ -115,12 +115,15 @@ class DecodeLoop:
         self.timing.waited += time.perf_counter() - started
         return result
 
-    def _write_sampling(self, params, stop_ids, ids):
-        """The state from the seed on; and the penalty and bias buffers where they are used."""
+    def _write_sampling(self, params, stop_ids, ids, written):
+        """The state from the seed on; and the penalty and bias buffers where they are used. The
+        last `written` of `ids` count as generated."""
         words = st.pack_state(params=params, stop_ids=stop_ids)
         self._runner.write(self._state, 4 * st.SEED, words[4 * st.SEED:])
         if params.has_penalties:
-            self._runner.write(self._counts, 0, st.pack_counts(self._model.vocab, prompt_ids=ids))
+            prompt = len(ids) - written
+            counts = st.pack_counts(self._model.vocab, ids[:prompt], ids[prompt:])
+            self._runner.write(self._counts, 0, counts)
         if params.logit_bias:
             self._runner.write(self._bias, 0, st.pack_bias(self._model.vocab, params.logit_bias))
 
@@ -214,8 +217,9 @@ class DecodeLoop:
             self.cache.trim(0)
             raise
 
-    async def generate(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
-        """Yields `Batch`es after prompt `ids`; a stop id is the last of its batch.
+    async def generate(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None, written=0):
+        """Yields `Batch`es after prompt `ids`; a stop id is the last of its batch. The last
+        `written` of `ids` are an answer that goes on: penalties count them as generated.
 
         Ends with "stop" at a stop id, "length" at `max_tokens` (None: all that fits) or a full
         context, "cancel". Raises `E_BAD_REQUEST`, `E_CONTEXT_FULL`, and what the device raises."""
@@ -226,7 +230,8 @@ class DecodeLoop:
         params = params.with_seed().check_vocab(self._model.vocab)
         room = self._model.context - len(ids) + 1  # the last id needs no place of its own
         left = room if max_tokens is None else min(room, max_tokens)
-        batches = self._batches(ids, params, left, frozenset(stop_ids), cancel or CancelToken())
+        stop_ids, cancel = frozenset(stop_ids), cancel or CancelToken()
+        batches = self._batches(ids, params, left, stop_ids, cancel, written)
         try:
             async with aclosing(batches):
                 async for batch in batches:
@@ -237,12 +242,12 @@ class DecodeLoop:
             self.cache.trim(0)
             raise
 
-    async def _batches(self, ids, params, left, stop_ids, cancel):
+    async def _batches(self, ids, params, left, stop_ids, cancel, written):
         tail = Tail(params, self._model.plan)
         burst = Burst(self._burst_setting, self._ring_size)
         timing = self.timing = Timing(prompt_tokens=len(ids))
         started = time.perf_counter()
-        self._write_sampling(params, sorted(stop_ids), ids)
+        self._write_sampling(params, sorted(stop_ids), ids, written)
         data = await self._prefill(ids, cancel, tail.programs, tail.read(1))
         timing.prefill = time.perf_counter() - started
         new = Batch([]) if data is None else tail.batch(data, 1)

@@ -11,6 +11,7 @@ class Caps:
     f16: bool = False
     subgroups: bool = False
     software: bool = False  # a CPU pretends to be a GPU: few threads, dear barriers
+    fused: bool = True      # whether fused kernels may be used: safe mode does without
     max_binding: int = 128 << 20                # bytes of one storage binding
     max_buffer: int = 256 << 20                 # bytes of one buffer
     max_storage_buffers: int = 8

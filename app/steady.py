@@ -1,0 +1,249 @@
+"""An engine that stays up: it rebuilds itself from the model's files when its GPU device goes away,
+continues the answer that was being written, and makes itself smaller where memory is short.
+
+A lost device takes everything with it, so a new device gets the same plan and weights, and the ids
+so far, prompt and answer, are computed again as one prefill. Sampling depends on seed, position and
+id only, so the text goes on as it would have."""
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from pyengine.compile import DEFAULT_CONTEXT
+from pyengine.engine import Engine, load
+from pyengine.errors import EngineError
+from pyengine.formats import hf_config
+
+RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_OUT_OF_MEMORY")
+WINDOW_SECONDS = 60
+MOST_LOSSES = 3        # within the window; then safe mode, in which one more ends it
+SAFE_CONTEXT = 1024
+SAFE_SUBMIT = 64       # dispatches in one submit
+SMALLEST_CONTEXT = 128
+ROOM = 256             # tokens that an answer of open length should still find
+
+LOST_NOTICE = ("The GPU stopped {count} times within a minute, so Jird now works in safe mode: "
+               "smaller steps and a context of {context} tokens. Answers are the same, but slower. "
+               "Loading the model again ends safe mode.")
+MEMORY_NOTICE = ("The GPU ran out of memory, so the conversation now holds {context} tokens "
+                 "instead of {before}. Close other tabs, or choose a smaller model.")
+KILLED_NOTICE = ("The browser ended this page while the model was loading last time, most likely "
+                 "for its memory, so Jird started in safe mode with a context of {context} tokens. "
+                 "A smaller model would fit better.")
+
+
+@dataclass
+class Policy:
+    """What happens after a failure. `changes` are what a rebuild does otherwise than asked for:
+    {context, fused, submit}; `notice` is what the person is told of it."""
+
+    clock: object = time.monotonic
+    safe: bool = False
+    shrunk: bool = False
+    rebuilds: int = 0
+    losses: list = field(default_factory=list)
+    changes: dict = field(default_factory=dict)
+    notice: str | None = None
+
+    def failed(self, error, context, need):
+        """Takes note of `error` at a context of `context` tokens, of which `need` are in use.
+        Raises it, where building once more would not help, as `E_DEVICE_LOST` if it is a loss."""
+        if error.code not in RECOVERABLE:
+            raise error
+        if error.code == "E_OUT_OF_MEMORY":
+            self._short(error, context, need)
+        else:
+            self._lost(error, context, need)
+        self.rebuilds += 1
+
+    def _short(self, error, context, need):
+        if self.shrunk:
+            raise error
+        self.shrunk = True
+        self.changes["context"] = min(context, max(need, context // 2, SMALLEST_CONTEXT))
+        self.notice = MEMORY_NOTICE.format(context=self.changes["context"], before=context)
+
+    def _lost(self, error, context, need):
+        now = self.clock()
+        self.losses = [t for t in self.losses if now - t < WINDOW_SECONDS] + [now]
+        if self.safe and len(self.losses) > MOST_LOSSES:
+            raise error
+        if not self.safe and len(self.losses) >= MOST_LOSSES:
+            self.be_safe(context, need)
+            self.notice = LOST_NOTICE.format(count=len(self.losses), **self.changes)
+
+    def be_safe(self, context, need=0):
+        """Safe mode from the next build on."""
+        self.safe = True
+        self.changes = {"context": min(context, max(need, SAFE_CONTEXT)), "fused": False,
+                        "submit": SAFE_SUBMIT}
+
+    def report(self):
+        """For `stats()`."""
+        return {"mode": "safe" if self.safe else "normal", "rebuilds": self.rebuilds,
+                "notice": self.notice}
+
+
+async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **options):
+    """As `engine.load`, on a device of `open_device()` (awaitable; `device`: one that is open);
+    -> SteadyEngine, which owns its device. What fails is tried again as `Policy` says, and raised
+    when that gives up: `E_DEVICE_LOST`, `E_GPU`, `E_OUT_OF_MEMORY`; anything else at once."""
+    policy = policy or Policy()
+    while True:
+        try:
+            device = device or await open_device()
+            engine = await build(checkpoint, device, policy.changes, options)
+        except BaseException as error:
+            if device is not None:
+                device.close()
+            if not isinstance(error, EngineError):
+                raise
+            device = None
+            wanted = policy.changes.get("context") or options.get("context")
+            policy.failed(error, wanted or _most(checkpoint), 0)
+            continue
+        return SteadyEngine(engine, device, policy, checkpoint, open_device, options)
+
+
+def _most(checkpoint):
+    """The context that a model gets when none is asked for, as far as its config tells."""
+    most = hf_config.text_config(checkpoint.config).get("max_position_embeddings")
+    return min(most, DEFAULT_CONTEXT) if isinstance(most, int) and most > 0 else DEFAULT_CONTEXT
+
+
+async def build(checkpoint, device, changes, options):
+    """One engine on one device, with the changes of a `Policy`."""
+    given = dict(options)
+    if changes.get("context"):
+        given["context"] = changes["context"]
+    device.caps = with_changes(device.caps, changes)
+    return await load(checkpoint, device, **given)
+
+
+def with_changes(caps, changes):
+    """Caps of a device that is used as `changes` say."""
+    if changes.get("fused", True):
+        return caps
+    return replace(caps, fused=False)
+
+
+class SteadyEngine(Engine):
+    """An `Engine` that outlives its device."""
+
+    def __init__(self, engine, device, policy, checkpoint, open_device, options):
+        super().__init__(device, engine._runner, engine.model, engine._loop, engine.tokenizer,
+                         engine._laps)
+        self._policy, self._checkpoint = policy, checkpoint
+        self._open_device, self._down = open_device, None
+        # laps and progress are of the first load
+        self._options = {k: v for k, v in options.items() if k not in ("laps", "on_progress")}
+
+    def _adopt(self, engine, device):
+        self._device, self._runner, self._loop = device, engine._runner, engine._loop
+        self.model, self._down = engine.model, None
+
+    def _fall(self, error):
+        """Gives everything on the device back; the next call builds anew."""
+        self._down = error
+        self._runner.close()
+        self._device.close()
+
+    async def _rise(self, need=0):
+        """Builds anew while it is down. Raises what the policy gives up with."""
+        while self._down is not None:
+            self._policy.failed(self._down, self.context, need)
+            device = None
+            try:
+                device = await self._open_device()
+                engine = await build(self._checkpoint, device, self._policy.changes, self._options)
+            except BaseException as error:
+                if device is not None:
+                    device.close()
+                if not isinstance(error, EngineError):
+                    raise
+                self._down = error
+                continue
+            self._adopt(engine, device)
+
+    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
+        """As `Engine.generate_ids`; what the device loses meanwhile is computed again and the
+        answer goes on."""
+        self._claim()
+        try:
+            answer = _Answer(self, list(ids), params.with_seed(), max_tokens)
+            async with aclosing(answer.batches(stop_ids, cancel)) as batches:
+                async for batch in batches:
+                    yield batch
+        finally:
+            self._busy = False
+
+    async def first_logits(self, ids):
+        """As `Engine.first_logits`, once more on a new device where the first is lost."""
+        return await self._twice(lambda: super(SteadyEngine, self).first_logits(ids), len(ids))
+
+    async def profile(self, program="decode", position=64, repeats=3):
+        """As `Engine.profile`."""
+        return await self._twice(
+            lambda: super(SteadyEngine, self).profile(program, position, repeats), position)
+
+    async def _twice(self, action, need):
+        while True:
+            await self._rise(need)
+            try:
+                return await action()
+            except EngineError as error:
+                if error.code not in RECOVERABLE:
+                    raise
+                self._fall(error)
+
+    def stats(self):
+        """As `Engine.stats`, and how the device fared."""
+        stats = super().stats()
+        return {**stats, "device": {**stats["device"], **self._policy.report()}}
+
+    async def close(self):
+        """Releases the model's memory and the device."""
+        if self._down is None:
+            await super().close()
+            self._device.close()
+
+
+class _Answer:
+    """One generation over as many devices as it takes."""
+
+    def __init__(self, engine, ids, params, max_tokens):
+        self._engine, self._ids, self._params = engine, ids, params
+        self._max_tokens, self._written = max_tokens, []
+        self._over = False  # its end was told, or nobody reads on
+
+    @property
+    def _left(self):
+        return None if self._max_tokens is None else self._max_tokens - len(self._written)
+
+    @property
+    def _need(self):
+        """Tokens of context that the answer may take."""
+        wanted = self._max_tokens or len(self._written) + ROOM
+        return min(len(self._ids) + wanted, self._engine.context)
+
+    async def batches(self, stop_ids, cancel):
+        engine = self._engine
+        while not self._over:
+            await engine._rise(self._need)
+            stream = engine._loop.generate(
+                self._ids + self._written, self._params, max_tokens=self._left, cancel=cancel,
+                stop_ids=stop_ids, written=len(self._written))
+            try:
+                async with aclosing(stream):
+                    async for batch in stream:
+                        self._written += batch.ids
+                        self._over = bool(batch.finish_reason)
+                        try:
+                            yield batch
+                        except GeneratorExit:
+                            self._over = True
+                            raise
+            except EngineError as error:
+                if error.code not in RECOVERABLE:
+                    raise
+                engine._fall(error)
