@@ -5,7 +5,7 @@ import math
 import secrets
 from dataclasses import dataclass, replace
 
-from app import settings
+from app import settings, tool_calls
 from pyengine.errors import EngineError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -31,6 +31,7 @@ CHAT = COMMON | {
     "continue_final_message",
     "tools",
     "tool_choice",
+    "parallel_tool_calls",
     "response_format",
     "logprobs",
     "top_logprobs",
@@ -63,6 +64,7 @@ class Request:
     messages: list | None = None
     tools: list | None = None
     resume: bool = False  # the last message is an answer to write on from
+    parallel: bool = True  # an answer may hold several calls
     prompt: str | list | None = None  # text, or token ids
 
     @property
@@ -85,14 +87,13 @@ def bad(param, got, wanted):
 def parse_chat(body, generation_config=None):
     """A chat completion's body -> Request. Raises E_BAD_REQUEST naming the parameter."""
     _known(body, CHAT)
-    if body.get("tool_choice") not in (None, "auto", "none"):
-        raise bad("tool_choice", body["tool_choice"], "'auto' or 'none'")
     messages = _messages(body.get("messages"))
-    tools = _tools(body.get("tools")) if body.get("tool_choice") != "none" else None
+    tools, parallel = tool_calls.parse_tools(body)
     common = _common(body, generation_config)
     common["sampling"]["top_logprobs"] = _chat_logprobs(body)
     resume = _resume(body, messages)
-    return Request("chat", messages=messages, tools=tools, resume=resume, **common)
+    return Request("chat", messages=messages, tools=tools, parallel=parallel, resume=resume,
+                   **common)
 
 
 def _resume(body, messages):
@@ -249,6 +250,7 @@ def _message(where, message):
     role = message.get("role")
     if role not in ROLES:
         raise bad(f"{where}.role", role, "one of " + ", ".join(ROLES))
+    tool_calls.check_message(where, message)
     tidy = dict(message, role="system" if role == "developer" else role)
     content = message.get("content")
     if content is None and role == "assistant" and message.get("tool_calls"):
@@ -264,20 +266,6 @@ def _part(where, part):
     if not isinstance(part, dict) or part.get("type") != "text":
         raise bad(where, part, "{'type': 'text', 'text': ...}, as this model reads text only")
     return check_text(f"{where}.text", part.get("text"))
-
-
-def _tools(tools):
-    if tools is None:
-        return None
-    for i, tool in enumerate(tools if isinstance(tools, list) else [tools]):
-        function = tool.get("function") if isinstance(tool, dict) else None
-        if (
-            not isinstance(tools, list)
-            or not isinstance(function, dict)
-            or not isinstance(function.get("name"), str)
-        ):
-            raise bad(f"tools[{i}]", tool, "{'type': 'function', 'function': {'name': ...}}")
-    return tools or None
 
 
 def _stop(stop):

@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from app import logprobs
+from app import logprobs, tool_calls
 
 
 class Responder:
@@ -64,6 +64,13 @@ class Responder:
         chunk = self._envelope([choice], True)
         return dict(chunk, usage=so_far) if self.request.continuous_usage else chunk
 
+    def calls(self, found, so_far=None):
+        """The chunks that tell tool calls."""
+        for call in found:
+            for delta in tool_calls.deltas(call):
+                chunk = self._envelope([self._choice("", None, delta)], True)
+                yield dict(chunk, usage=so_far) if self.request.continuous_usage else chunk
+
     def closing(self, finish_reason, so_far, timings):
         """A choice's last chunk: the finish reason with our `timings`."""
         last = self._envelope([self._choice("", finish_reason, {})], True)
@@ -91,7 +98,9 @@ class Responder:
         choice["logprobs"] = self._logprobs(outcome.logprobs)
         if self.chat:
             del choice["delta"]
-            choice["message"] = {"role": "assistant", "content": outcome.text}
+            message = {"role": "assistant", "content": outcome.text}
+            called = outcome.tool_calls
+            choice["message"] = tool_calls.whole(outcome.text, called) if called else message
         if self.request.return_token_ids:
             choice["token_ids"] = list(outcome.ids)
         return choice

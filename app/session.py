@@ -2,9 +2,10 @@
 and the CLI."""
 
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from app import openai_api
+from app import openai_api, tool_calls
 from pyengine.errors import EngineError
 
 SEED_BITS = 32
@@ -20,6 +21,16 @@ class Outcome:
     prompt_tokens: int = 0
     timings: dict = field(default_factory=dict)
     logprobs: list | None = None  # of each id, where asked for
+    tool_calls: list = field(default_factory=list)
+
+    def add(self, piece):
+        """One more of the generation's pieces."""
+        self.ids.extend(piece.ids)
+        if piece.logprobs is not None:
+            self.logprobs = (self.logprobs or []) + piece.logprobs
+        self.text += piece.text
+        self.tool_calls.extend(getattr(piece, "calls", ()))
+        self.finish_reason = piece.finish_reason or self.finish_reason
 
 
 def sampling_params(sampling):
@@ -86,6 +97,7 @@ class Session:
         self.engine, self.model, self.checkpoint = engine, model, checkpoint
         self.tokenizer, self._make_template, self._clock = tokenizer, make_template, clock
         self._template, self._device = None, device
+        self._dialect, self._thinking = None, False  # of tools; whether a prompt began a thought
 
     async def close(self):
         """Ends the engine, the checkpoint's files and the device, if it was given one."""
@@ -131,10 +143,16 @@ class Session:
         self._need_tokenizer()
         if self._template is None:
             self._template = await self._make_template(self.checkpoint)
+            family = self.checkpoint.config.get("model_type")
+            source = self.checkpoint.chat_template
+            self._dialect = tool_calls.Dialect(self._template, source, family)
         messages = request.messages[:-1] if request.resume else request.messages
-        text = self._template.render(messages, tools=request.tools, add_generation_prompt=True)
+        messages, tools = self._dialect.adapt(messages, request.tools)
+        text = self._template.render(messages, tools=tools, add_generation_prompt=True)
         # after the prompt that began it, an answer goes on exactly where it was left
-        return text + request.messages[-1]["content"] if request.resume else text
+        begun = request.messages[-1]["content"] if request.resume else ""
+        self._thinking = tool_calls.in_thought(text, begun)
+        return text + begun
 
     def _need_tokenizer(self):
         if self.tokenizer is None:
@@ -146,23 +164,24 @@ class Session:
         return self.tokenizer
 
     async def generate(self, request, cancel, outcome, ignore_eos=False):
-        """Yields the engine's pieces (text, ids) of `request` and fills `outcome` as it goes.
-        Errors as `prompt_ids`."""
+        """Yields the engine's pieces (text, ids) of `request`, with `calls` where it has tools, and
+        fills `outcome` as it goes. Errors as `prompt_ids`."""
         start = self._clock()
         params = sampling_params(request.sampling)
         ids = await self.prompt_ids(request)
         outcome.prompt_tokens = len(ids)
         stop_ids = () if ignore_eos else self.stop_ids()
         first = None
-        async for piece in self._pieces(ids, params, request, stop_ids, cancel):
-            if first is None and piece.ids:
-                first, first_count = self._clock(), len(piece.ids)
-            outcome.ids.extend(piece.ids)
-            if piece.logprobs is not None:
-                outcome.logprobs = (outcome.logprobs or []) + piece.logprobs
-            outcome.text += piece.text
-            outcome.finish_reason = piece.finish_reason or outcome.finish_reason
-            yield piece
+        reader = self._dialect.reader(request, self._thinking) if request.tools else None
+        async with aclosing(self._pieces(ids, params, request, stop_ids, cancel)) as pieces:
+            async for piece in pieces:
+                if first is None and piece.ids:
+                    first, first_count = self._clock(), len(piece.ids)
+                piece = reader.take(piece) if reader else piece
+                outcome.add(piece)
+                yield piece
+                if reader and reader.over:
+                    break
         outcome.finish_reason = outcome.finish_reason or "length"
         outcome.timings = self._timings(start, first, first_count if first else 0, outcome)
 
@@ -178,6 +197,8 @@ class Session:
         options = {"max_tokens": request.max_tokens, "stop_ids": stop_ids, "cancel": cancel}
         if self.tokenizer is not None:
             continues = request.kind == "complete" or request.resume
+            if request.tools:
+                options["visible"] = tool_calls.visible_ids(self.tokenizer)
             return self.engine.generate(ids, params, stop=request.stop, continues=continues,
                                         **options)
         return self._id_pieces(ids, params, options)

@@ -260,6 +260,10 @@ class Worker:
                     opened = opened or self._open(call, respond, index)
                     self._post(call.id, "chunk", respond.chunk(
                         piece.text, responses.total(outcomes), piece.ids, piece.logprobs))
+                calls = piece.calls if request.stream and request.tools else ()
+                for chunk in respond.calls(calls, responses.total(outcomes)):
+                    opened = opened or self._open(call, respond, index)
+                    self._post(call.id, "chunk", chunk)
         if request.stream:
             opened = opened or self._open(call, respond, index)
             so_far = responses.total(outcomes)

@@ -127,14 +127,15 @@ class Engine:
             self._busy = False
 
     async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None,
-                       continues=False):
+                       continues=False, visible=frozenset()):
         """Yields `Piece`s of text after prompt `ids`, none of which splits a code point or a stop
         string. `continues`: the text goes on from the prompt's (a completion), rather than
-        beginning anew (a chat's answer).
+        beginning anew (a chat's answer). `visible`: ids of special tokens that the text shows.
 
         Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as
         `generate_ids` says."""
-        stream, cancel = TextStream(self.tokenizer, stop, continues), cancel or CancelToken()
+        stream = TextStream(self.tokenizer, stop, continues, visible)
+        cancel = cancel or CancelToken()
         hidden = frozenset(stop_ids)
         batches = self.generate_ids(ids, params, max_tokens=max_tokens, stop_ids=stop_ids,
                                     cancel=cancel)

@@ -27,13 +27,15 @@ class TextStream:
     The first stop string is the one that begins first: when one is complete while an earlier
     beginning of another is still open, the decision waits. With `continues`, the ids follow a
     prompt (rules for the first token of a text, such as a dropped leading space, do not apply).
+    Special tokens are left out but for the ids in `visible`.
     Raises E_BAD_REQUEST for a stop list that is not up to 16 non-empty strings of up to 1024
     characters.
     """
 
-    def __init__(self, tokenizer, stop=(), continues=False):
+    def __init__(self, tokenizer, stop=(), continues=False, visible=frozenset()):
         self._tokenizer = tokenizer
         self._stops = check_stops(stop)
+        self._visible = visible
         self._decoder = tokenizer.detokenizer(continues)
         self._held = ""  # decoded, but perhaps the beginning of a stop string
         self._shown = 0  # characters given out
@@ -53,7 +55,9 @@ class TextStream:
             return TextPiece("", True, self.kept_ids)
         new = []
         for token_id in ids:
-            text = "".join(map(self._decoder.push, self._tokenizer.tokens([token_id])))
+            shown = {"skip_special_tokens": False} if token_id in self._visible else {}
+            tokens = self._tokenizer.tokens([token_id], **shown)
+            text = "".join(map(self._decoder.push, tokens))
             new.append(text)
             self._decoded += len(text)
             self._ends.append(self._decoded)

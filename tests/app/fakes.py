@@ -32,12 +32,13 @@ class FakeEngine:
         self.calls, self.running, self.most_running, self.closed = [], 0, 0, 0
 
     async def generate(
-        self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False
+        self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None, continues=False,
+        visible=frozenset(),
     ):
         self.calls.append(
             SimpleNamespace(
                 ids=ids, params=params, max_tokens=max_tokens, stop=stop, stop_ids=stop_ids,
-                continues=continues,
+                continues=continues, visible=visible,
             )
         )
         max_tokens = max_tokens or len(WORDS)
@@ -88,6 +89,9 @@ class FakeTokenizer:
     def id_to_token(self, i):
         return chr(i)
 
+    def token_to_id(self, token):
+        return None
+
     def token_bytes(self, i):
         return chr(i).encode()
 
@@ -101,7 +105,7 @@ class FakeTemplate:
 
 
 def fake_checkpoint(**fields):
-    base = {"generation_config": {}, "chat_template": "x", "closed": 0}
+    base = {"generation_config": {}, "chat_template": "x", "config": {}, "closed": 0}
     checkpoint = SimpleNamespace(**{**base, **fields})
     checkpoint.close = lambda: setattr(checkpoint, "closed", checkpoint.closed + 1)
     return checkpoint

@@ -104,7 +104,8 @@ def test_bad_tools_are_refused():
         if tools == []:
             assert openai_api.parse_chat({"messages": USER, "tools": tools}).tools is None
         else:
-            assert refused(openai_api.parse_chat, {"messages": USER, "tools": tools}) == "tools[0]"
+            param = refused(openai_api.parse_chat, {"messages": USER, "tools": tools})
+            assert param.startswith("tools")
     assert (
         refused(openai_api.parse_chat, {"messages": USER, "tool_choice": "required"})
         == "tool_choice"

@@ -4,6 +4,7 @@ decoder."""
 import json
 import random
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -97,6 +98,21 @@ def test_a_continuation_keeps_its_leading_space(kind, prompt, ids):
     before, after = tokenizer.encode(prompt), tokenizer.encode("the def")
     text, _ = stream(tokenizer, after, [1, 3], [], continues=True)
     assert tokenizer.decode(before) + text == tokenizer.decode(before + after)
+
+
+def test_special_tokens_are_shown_where_they_are_asked_for():
+    class Marked:
+        special_ids = {7}
+
+        def tokens(self, ids, skip_special_tokens=True):
+            return ["<call>" if i == 7 else "x" for i in ids
+                    if not (skip_special_tokens and i == 7)]
+
+        def detokenizer(self, continues):
+            return SimpleNamespace(push=str, flush=str)
+
+    assert TextStream(Marked()).push([1, 7, 1]).text == "xx"
+    assert TextStream(Marked(), visible=frozenset([7])).push([1, 7, 1]).text == "x<call>x"
 
 
 def test_a_character_waits_for_its_last_byte():
