@@ -1,6 +1,7 @@
 """Llama checkpoints made in memory, right or wrong in one place, and an independent reference for
 them; plus what loads and runs them on a device."""
 import asyncio
+import gzip
 import json
 from contextlib import aclosing
 from functools import cache
@@ -97,10 +98,12 @@ def checkpoint(c=None, weights=None, dtypes=None):
 
 
 def folder(path):
-    """Checkpoint of the files in a folder, or of one GGUF file."""
+    """Checkpoint of the files in a folder, a .gz being what it holds, or of one GGUF file."""
     paths = sorted(path.iterdir()) if path.is_dir() else [path]
-    return asyncio.run(open_checkpoint({
-        p.name: FileSource(p) for p in paths if p.suffix in (".json", ".safetensors", ".gguf")}))
+    sources = {p.name: FileSource(p) for p in paths if p.suffix in (".json", ".safetensors", ".gguf")}
+    sources |= {p.stem: BytesSource(p.stem, gzip.decompress(p.read_bytes()))
+                for p in paths if p.suffix == ".gz"}
+    return asyncio.run(open_checkpoint(sources))
 
 
 def reference_logits(c, weights, ids, frequencies=None):

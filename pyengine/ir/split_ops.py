@@ -6,6 +6,7 @@ span, then each head's log of its sum of exponentials. Which parts exist follows
 alone, so that a fixed grid serves every length; rows beyond those are never written and never read.
 """
 from pyengine.decode import state as st
+from pyengine.ir.hybrid_ops import sigmoid_gate
 from pyengine.ir.ops import REDUCTION, OPS, linear, linear_add, register, rope_kv
 from pyengine.lazy import np
 
@@ -75,6 +76,13 @@ def attention_combine(attrs, parts, state):
     weights = np.exp(logs - logs.max(0))
     outputs = parts[:, :heads * d].reshape(-1, heads, d)
     return (((weights * outputs).sum(0) / weights.sum(0)).reshape(1, -1),)
+
+
+@register("gated_combine", lambda attrs, parts, qkv, state: _infer_combine(attrs, parts, state),
+          REDUCTION)
+def gated_combine(attrs, parts, qkv, state):
+    """attention_combine, then sigmoid_gate."""
+    return sigmoid_gate(attrs, *attention_combine(attrs, parts, state), qkv, state)
 
 
 def _infer_combine_linear(attrs, parts, weight, state):

@@ -12,6 +12,7 @@ VARIANTS = {rope: variants(kv=("f16", "f32"), rope=(rope,)) for rope in (False, 
 FUSIONS = (
     # operands spliced as (qkv, coarse, fine, k, v, k, v, state)
     Fusion("rope_kv", "attention_parts", 0, "rope_attention_parts", order=(0, 1, 2, 3, 4, 7)),
+    Fusion("attention_combine", "sigmoid_gate", 0, "gated_combine"),
 )
 
 
@@ -65,9 +66,9 @@ def _launch_parts(rope):
 
 
 def _launch_combine(node, values, caps):
-    attrs = dict(node.attrs)
+    attrs, gate = dict(node.attrs), node.op == "gated_combine"
     quads = attrs["heads"] * attrs["head_dim"] // 4
-    return Launch({}, parts_constants(attrs), (ceil_div(quads, 64), 1, 1))
+    return Launch({"gate": gate}, parts_constants(attrs), (ceil_div(quads, 64), 1, 1))
 
 
 SPECS = (
@@ -75,5 +76,6 @@ SPECS = (
                _tunable(False)),
     KernelSpec("rope_attention_parts", "attention_parts", _launch_parts(True), VARIANTS[True],
                _tunable(True)),
-    KernelSpec("attention_combine", "attention_combine", _launch_combine, ({},)),
+    *(KernelSpec(op, "attention_combine", _launch_combine, ({"gate": op == "gated_combine"},))
+      for op in ("attention_combine", "gated_combine")),
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pyengine.quant.kinds import WeightKind
 
 PARTS = ("weights", "kv", "state", "activations", "staging")
-SLICE = 4 << 20      # bytes of one staging slice while weights stream
+SLICE = 2 << 20      # bytes of one staging slice while weights stream; four are read ahead
 SLOTS = 4            # slices in flight
 READBACKS = 2        # submits whose ids may be read back at once
 JOBS = 64            # repack jobs of one slice

@@ -8,7 +8,7 @@ import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-FILES = ("config.json", "generation_config.json", "model.safetensors")
+FILES = ("config.json", "model.safetensors")
 PATIENCE = 60  # seconds, after which a generation counts as hung
 
 

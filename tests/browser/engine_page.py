@@ -7,6 +7,7 @@ The function's module is written into Pyodide's file system as it is and importe
 and results cross as JSON, never as source text. `goldens/...` of the page are the test's goldens.
 """
 
+import gzip
 import inspect
 import json
 
@@ -71,7 +72,11 @@ CALL = """async ({ module, source, name, args }) => {
 
 def _send(route, goldens):
     path = goldens / route.request.url.split("/goldens/")[1]
-    route.fulfill(**({"path": path} if path.is_file() else {"status": 404}))
+    packed = path.with_name(path.name + ".gz")
+    if packed.is_file():
+        route.fulfill(body=gzip.decompress(packed.read_bytes()))
+    else:
+        route.fulfill(**({"path": path} if path.is_file() else {"status": 404}))
 
 
 class EnginePage:

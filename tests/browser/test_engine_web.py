@@ -15,7 +15,11 @@ from tests.browser import engine_in_page as in_page
 from tests.browser.engine_page import EnginePage
 from tests.models.families import ROWS
 
-MODELS = [row.path for row in ROWS]
+LONG = pytest.mark.long
+# heads of real sizes are the harder case; the hybrids' twins, the renamed and shifted tensors
+MODELS = [pytest.param(row.path, marks=LONG if "tiny" in row.path else ()) for row in ROWS]
+TWINS = [pytest.param(f"{row.path}-mlx4", marks=() if row.path.endswith(("lfm2", "text")) else LONG)
+         for row in ROWS if "tiny" in row.path]
 TINY = "models-tiny/llama"
 LOGITS = 2e-3   # of f32 sums in another order, over all layers
 NEAR_TIE = 1e-2
@@ -73,6 +77,14 @@ def test_golden(engine, goldens, folder):
         assert diff.max() < LOGITS, f"{want}: {diff.max()} at {diff.argmax()}"
     assert agreed(found["greedy"], golden["greedy32"].tolist(), golden["margins32"], 0.02) >= 8
     assert found["numpy"] is False, "a greedy generation imported numpy"
+
+
+@pytest.mark.parametrize("folder", TWINS)
+def test_mlx_twin(engine, goldens, folder):
+    golden = np.load(goldens / folder / "golden.npz")
+    found = engine.run(in_page.golden, folder=folder, count=16, prompts=[golden["ids"].tolist()])
+    assert np.abs(np.array(found["logits"][0]) - golden["logits_last"]).max() < LOGITS
+    assert agreed(found["greedy"], golden["greedy16"].tolist(), golden["margins16"], 0.02) >= 4
 
 
 async def oracle(folder, ids, count, cases):

@@ -167,7 +167,8 @@ def combine_cases(op, kind=None):
         attrs = (("head_dim", d), ("heads", heads), ("span", 64), ("splits", splits))
         parts = ("parts", (splits, heads * d + -(-heads // 4) * 4), "f32")
         if kind is None:
-            yield Case(op, attrs, (parts,), 1, 1, pos)
+            qkv = (("qkv", (1, (2 * heads + 2) * d), "f32"),) if op == "gated_combine" else ()
+            yield Case(op, attrs, (parts, *qkv), 1, 1, pos)
         elif heads * d % max(WeightKind.parse(kind).group, 1) == 0:
             for rows in (7, 83):
                 extra = (("residual", (1, rows), "f32"),) if op == "combine_linear_add" else ()
@@ -196,7 +197,8 @@ def groups():
         found[f"attention-{kv}"] = list(attention_cases(kv))
         for op in ("attention_parts", "rope_attention_parts"):
             found[f"{op}-{kv}"] = list(parts_cases(op, kv))
-    found["attention_combine"] = list(combine_cases("attention_combine"))
+    for op in ("attention_combine", "gated_combine"):
+        found[op] = list(combine_cases(op))
     return found | hybrid_cases.groups()
 
 

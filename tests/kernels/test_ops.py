@@ -22,7 +22,8 @@ from tests.kernels.one_op import Case, faults, graph_of, packed_weight, run
 
 GROUPS = op_cases.groups()
 QUICK = {"rope_kv": 8, "bias_rope_kv": 8, "norm_rope_kv": 8, "attention": 12, "attention_parts": 10,
-         "rope_attention_parts": 10, "attention_combine": 6, "rmsnorm": 4, "norm_add": 4, "add": 3,
+         "rope_attention_parts": 10, "attention_combine": 6, "gated_combine": 6, "rmsnorm": 4,
+         "norm_add": 4, "add": 3,
          "silu_mul": 3, "gelu_mul": 3, "take_last": 3, "add_norm_linear": 1, "add_norm_gate_up": 1,
          "short_conv": 6, "gated_conv": 6, "gated_norm": 4, "delta_step": 6, "delta_step_norm": 6,
          "norm_linear_conv": 2, "sigmoid_gate": 3, "delta_chunks": 6, "delta_rows": 6}

@@ -37,11 +37,11 @@ class Row:
 
 ROWS = tuple(map(Row, (
     "models-tiny/llama", "models-real-heads/llama",
-    "models-tiny/qwen2",
+    "models-tiny/qwen2", "models-real-heads/qwen2",
     "models-tiny/qwen3", "models-real-heads/qwen3",
     "models-tiny/gemma3", "models-real-heads/gemma3",
     "models-tiny/lfm2", "models-real-heads/lfm2",
-))) + tuple(Row(f"{folder}/qwen3_5_text", (7, 6)) for folder in ("models-tiny", "models-real-heads"))
+))) + tuple(Row(f"{folder}/qwen3_5_text", (7, 4)) for folder in ("models-tiny", "models-real-heads"))
 
 
 class Recorder(NumpyRunner):

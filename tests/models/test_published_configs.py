@@ -54,6 +54,22 @@ def test_dispatches_of_a_step(name, caps):
     assert sum(v for k, v in found["bytes"].items() if k != "total") == found["bytes"]["total"]
 
 
+# with layers that hold a recurrent state: kinds of layers and what a decoding step of each takes
+HYBRID = {"qwen3_5-0.8b": {"linear_attention": 5, "full_attention": 7},
+          "lfm2.5-350m": {"conv": 5, "full_attention": 6},
+          "lfm2.5-1.2b": {"conv": 5, "full_attention": 6}}
+
+
+@pytest.mark.parametrize("name", HYBRID)
+def test_dispatches_of_a_hybrid_step(name):
+    """At most 7 a layer, and beside them embedding, head and two of the greedy tail."""
+    config, most = config_of(name), HYBRID[name]
+    config = config.get("text_config", config)
+    layers = [most[kind] for kind in config["layer_types"]]
+    found = inspect(config, quant="affine4-g64", context=1024, caps=GPU)["dispatches_per_token"]
+    assert found <= sum(layers) + 4 and max(layers) <= 7
+
+
 @pytest.mark.parametrize("name", [n for n in PUBLISHED if "gemma" in n])
 def test_sliding_layers_do_not_grow_with_the_context(name):
     config = config_of(name)
