@@ -1,27 +1,58 @@
-{# y = x W^T for many rows of activations (prefill) on a GPU.
-   Inputs: x (T, K), w rows, state; output y (T, WIDTH) from column COL.
-   Workgroup: 256 threads make a tile of 64 rows of x by 64 weight rows, 4 x 4 outputs a thread; per 32 columns both sides are
-   staged in workgroup memory as vec4 along K (weights dequantised once), in slots swizzled so that neighbouring rows meet
-   different banks. 16 KB of workgroup memory, all that WebGPU guarantees.
-   Constants: K, N, WIDTH, COL, and those of common/weights.wgsl. vec: K % 4 == 0, so rows of x are vec4 aligned. #}
-@group(0) @binding(0) var<storage, read_write> x: array<{{ "vec4<f32>" if vec else "f32" }}>;
-@group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
-@group(0) @binding({{ 3 if into else 2 }}) var<storage, read> state: array<u32>;
-@group(0) @binding({{ 2 if into else 3 }}) var<storage, read_write> y: array<f32>;
+{# y = x W^T for many rows of activations (prefill) on a GPU, with what surrounds it folded in.
+   Inputs: x (T, K), [gain (K)], w rows, [residual (T, N)], state; output y (T, WIDTH) from column COL.
+   Workgroup: a tile of TM rows of x by TN weight rows; a thread makes RM x 4 of its outputs. SPLIT groups of threads take every
+   SPLIT-th step along K of the same tile and add up at the end, so that few tiles still keep many threads busy. In a step of
+   DEPTH vec4 both sides lie in workgroup memory (weights dequantised once), in slots swizzled so that neighbouring rows meet
+   different banks, while the next step's loads are on their way to registers. At most 16 KB of workgroup memory.
+   norm: rows of x times (gain + SHIFT) go in, and 1 / rms of each row is applied to what comes out.
+   glu: a tile holds gate rows and the up rows N further on; y = silu(gate) * up, or GELU's tanh form.
+   Constants: K, N (outputs), WIDTH, COL, EPS, SHIFT, GELU, and those of common/weights.wgsl. vec: K % 4 == 0, so rows of x are
+   vec4 aligned. #}
+{% set tm, tn, rm, depth, split = {"64x64": (64, 64, 8, 8, 1), "32x32": (32, 32, 4, 4, 4), "16x32": (16, 32, 4, 4, 4),
+                                   "16x16": (16, 16, 4, 4, 8)}[tile] %}
+{% set threads = tm // rm * tn // 4 %}
+{% set b = namespace(i=0) %}
+{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{{ binding() }} var<storage, read_write> x: array<{{ "vec4<f32>" if vec else "f32" }}>;
+{% if norm %}
+{{ binding() }} var<storage, read> gain: array<vec4<f32>>;
+{% endif %}
+{{ binding() }} var<storage, read> w: array<vec4<u32>>;
+{% if into %}
+{{ binding() }} var<storage, read_write> y: array<f32>;
+{% endif %}
+{% if residual %}
+{{ binding() }} var<storage, read_write> residual: array<f32>;
+{% endif %}
+{{ binding() }} var<storage, read> state: array<u32>;
+{% if not into %}
+{{ binding() }} var<storage, read_write> y: array<f32>;
+{% endif %}
 {% include "common/weights.wgsl" %}
-{% from "common/weights.wgsl" import load_block, unit_vec, vecs, units, unit_vecs with context %}
-const TILE: u32 = 64u;
-const DEPTH: u32 = 8u;  // vec4 along K of one step: 32 columns
-const UNITS: u32 = DEPTH / {{ unit_vecs }}u;  // weight units of one row in a step
-const STEPS: u32 = (K + 4u * DEPTH - 1u) / (4u * DEPTH);
-var<workgroup> xs: array<vec4<f32>, TILE * DEPTH>;
-var<workgroup> ws: array<vec4<f32>, TILE * DEPTH>;
+{% from "common/weights.wgsl" import units, unit_vecs, word_vec with context %}
+{% set affine = weights in ("affine4", "affine8") %}
+const TM: u32 = {{ tm }}u;
+const TN: u32 = {{ tn }}u;
+const RM: u32 = {{ rm }}u;
+const DEPTH: u32 = {{ depth }}u;    // vec4 along K of one step
+const SPLIT: u32 = {{ split }}u;
+const COLUMNS: u32 = TN / 4u;       // threads along N
+const LINES: u32 = TM / RM;         // and along the rows of x
+const GROUP_THREADS: u32 = {{ threads }}u;
+const UNITS: u32 = DEPTH / {{ unit_vecs }}u;  // words (or whole dense blocks) of one weight row in a step
+const ROUNDS: u32 = (K + 4u * DEPTH * SPLIT - 1u) / (4u * DEPTH * SPLIT);
+const GROUP_SLOTS: u32 = (TM + TN) * DEPTH;
+{# rows of x and units of weights that a thread stages #}
+{% set fetch_x = tm * depth // threads %}
+{% set fetch_w = tn * (depth // unit_vecs) // threads %}
+// per group of threads: TM rows of x, then TN weight rows; at the end sums
+var<workgroup> staged: array<vec4<f32>, GROUP_SLOTS * SPLIT>;
 
-fn slot(row: u32, k4: u32) -> u32 { return row * DEPTH + (k4 ^ (row % DEPTH)); }
+fn slot(row: u32, k4: u32) -> u32 { return row * DEPTH + (k4 ^ (row * DEPTH / 8u % DEPTH)); }
 
 fn x_at(t: u32, i: u32) -> vec4<f32> {
   {% if vec %}
-  if (K % 32u != 0u && i >= K / 4u) { return vec4<f32>(0.0); }
+  if (K % (4u * DEPTH * SPLIT) != 0u && i >= K / 4u) { return vec4<f32>(0.0); }
   return x[t * (K / 4u) + i];
   {% else %}
   var value = vec4<f32>(0.0);
@@ -32,59 +63,165 @@ fn x_at(t: u32, i: u32) -> vec4<f32> {
   {% endif %}
 }
 
-fn stage_weights(row: u32, local: u32, unit: u32, step: u32) {
-  let first = step * UNITS + unit;  // in units from the row's start
-  let v = first / {{ units }}u;
-  let u = first % {{ units }}u;
-  if (v >= BLOCKS) {
-    {% for h in range(unit_vecs) %}
-    ws[slot(local, unit * {{ unit_vecs }}u + {{ h }}u)] = vec4<f32>(0.0);
-    {% endfor %}
-    return;
-  }
-  {{ load_block("row", "v") | indent(2) }}
-  {% for h in range(unit_vecs) %}
-  ws[slot(local, unit * {{ unit_vecs }}u + {{ h }}u)] = {{ unit_vec("u", h) | trim }};
-  {% endfor %}
+// the weight row behind row `local` of a tile
+fn weight_row(tile: u32, local: u32) -> u32 {
+  {% if glu %}
+  let out = min(tile * (TN / 2u) + local % (TN / 2u), N - 1u);
+  return select(out, out + N, local >= TN / 2u);
+  {% else %}
+  return min(tile * TN + local, N - 1u);
+  {% endif %}
 }
 
-@compute @workgroup_size(256)
+{% macro fetch(round) %}
+{
+  let step = ({{ round }}) * SPLIT + part;
+  let i = step * DEPTH + k4;
+  {% for p in range(fetch_x) %}
+  x_{{ p }} = x_at(min(t0 + line0 + {{ p * threads // depth }}u, n - 1u), i);
+  {% endfor %}
+  {% if norm %}
+  let scaling = select(vec4<f32>(0.0), gain[min(i, K / 4u - 1u)] + SHIFT, i < K / 4u);
+  {% for p in range(fetch_x) %}
+  square{{ p }} += dot(x_{{ p }}, x_{{ p }});
+  x_{{ p }} *= scaling;
+  {% endfor %}
+  {% endif %}
+  {% for q in range(fetch_w) %}
+  {
+    let unit = step * UNITS + (local + {{ q * threads }}u) % UNITS;  // from the row's start
+    let row = weight_row(group.x, (local + {{ q * threads }}u) / UNITS);
+    let inside = unit < BLOCKS * {{ units }}u;
+    {% if affine %}
+    let at = min(unit, BLOCKS * {{ units }}u - 1u);
+    word{{ q }} = w[row * ROW_VECS + at / 4u][at % 4u];
+    scale{{ q }} = select(vec2<f32>(0.0), scale_bias(row, min(at * (BLOCK / 4u) / GROUP, K / GROUP - 1u)), inside);
+    {% else %}
+    word{{ q }} = select(vec4<u32>(0u), w[row * ROW_VECS + min(unit, BLOCKS - 1u)], inside);
+    {% endif %}
+  }
+  {% endfor %}
+}
+{% endmacro %}
+
+{% if norm %}
+// 1 / rms of row `line` of the tile, from the squares that the threads which staged it left
+fn inverse_rms(line: u32) -> f32 {
+  var sum = 0.0;
+  for (var i = 0u; i < DEPTH * SPLIT; i++) { sum += staged[line * (DEPTH * SPLIT) + i].x; }
+  return inverseSqrt(sum / f32(K) + EPS);
+}
+{% endif %}
+
+{% if glu %}
+fn activated(gate: f32) -> f32 {
+  if (GELU) { return gate / (1.0 + exp(-1.5957691216057308 * (gate + 0.044715 * gate * gate * gate))); }
+  return gate / (1.0 + exp(-gate));
+}
+{% endif %}
+
+// a thread's four outputs of row t
+fn put(t: u32, n: u32, tile: u32, column: u32, sum: vec4<f32>) {
+  if (t >= n) { return; }
+  {% if glu %}
+  let first = tile * (TN / 2u) + column;
+  if (first < N) { y[t * WIDTH + COL + first] = activated(sum.x) * sum.z; }
+  if (first + COLUMNS < N) { y[t * WIDTH + COL + first + COLUMNS] = activated(sum.y) * sum.w; }
+  {% else %}
+  for (var j = 0u; j < 4u; j++) {
+    let out = tile * TN + column + j * COLUMNS;
+    if (out < N) { y[t * WIDTH + COL + out] = sum[j]{{ " + residual[t * N + out]" if residual }}; }
+  }
+  {% endif %}
+}
+
+@compute @workgroup_size({{ threads * split }})
 fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let n = state[1];
-  let t0 = group.y * TILE;
+  let t0 = group.y * TM;
   if (state[2] != 0u || t0 >= n) { return; }
-  let column = tid % 16u;
-  let line = tid / 16u;
-  {% for i in range(4) %}
+  let part = tid / GROUP_THREADS;
+  let local = tid % GROUP_THREADS;
+  let column = local % COLUMNS;
+  let line = local / COLUMNS;
+  let k4 = local % DEPTH;
+  let line0 = local / DEPTH;
+  let xs = part * GROUP_SLOTS;
+  let ws = xs + TM * DEPTH;
+  {% for p in range(fetch_x) %}
+  var x_{{ p }}: vec4<f32>;
+  {% if norm %}
+  var square{{ p }} = 0.0;
+  {% endif %}
+  {% endfor %}
+  {% for q in range(fetch_w) %}
+  {% if affine %}
+  var word{{ q }}: u32;
+  var scale{{ q }}: vec2<f32>;
+  {% else %}
+  var word{{ q }}: vec4<u32>;
+  {% endif %}
+  {% endfor %}
+  {% for i in range(rm) %}
   var sum{{ i }} = vec4<f32>(0.0);
   {% endfor %}
-  for (var step = 0u; step < STEPS; step++) {
-    for (var i = tid; i < TILE * DEPTH; i += 256u) {
-      let t = i / DEPTH;
-      xs[slot(t, i % DEPTH)] = x_at(min(t0 + t, n - 1u), step * DEPTH + i % DEPTH);
+  {{ fetch("0u") | indent(2) }}
+  for (var round = 0u; round < ROUNDS; round++) {
+    {% for p in range(fetch_x) %}
+    staged[xs + slot(line0 + {{ p * threads // depth }}u, k4)] = x_{{ p }};
+    {% endfor %}
+    {% for q in range(fetch_w) %}
+    {
+      let row = (local + {{ q * threads }}u) / UNITS;
+      let k = (local + {{ q * threads }}u) % UNITS * {{ unit_vecs }}u;
+      {% for h in range(unit_vecs) %}
+      staged[ws + slot(row, k + {{ h }}u)] = {{ word_vec("word" ~ q, "scale" ~ q, h) | trim }};
+      {% endfor %}
     }
-    for (var i = tid; i < TILE * UNITS; i += 256u) {
-      let local = i / UNITS;
-      stage_weights(min(group.x * TILE + local, N - 1u), local, i % UNITS, step);
-    }
+    {% endfor %}
     workgroupBarrier();
+    if (round + 1u < ROUNDS) {
+      {{ fetch("round + 1u") | indent(6) }}
+    }
     for (var k = 0u; k < DEPTH; k++) {
       {% for j in range(4) %}
-      let w{{ j }} = ws[slot(column + {{ 16 * j }}u, k)];
+      let w{{ j }} = staged[ws + slot(column + {{ j * tn // 4 }}u, k)];
       {% endfor %}
-      {% for i in range(4) %}
-      let x{{ i }} = xs[slot(line + {{ 16 * i }}u, k)];
-      sum{{ i }} += vec4<f32>(dot(x{{ i }}, w0), dot(x{{ i }}, w1), dot(x{{ i }}, w2), dot(x{{ i }}, w3));
+      {% for i in range(rm) %}
+      {
+        let a = staged[xs + slot(line + {{ i * tm // rm }}u, k)];
+        {% for c in "xyzw" %}
+        sum{{ i }} = fma(vec4<f32>(a.{{ c }}), vec4<f32>(w0.{{ c }}, w1.{{ c }}, w2.{{ c }}, w3.{{ c }}), sum{{ i }});
+        {% endfor %}
+      }
       {% endfor %}
     }
     workgroupBarrier();
   }
-  {% for i in range(4) %}
-  if (t0 + line + {{ 16 * i }}u < n) {
-    let at = (t0 + line + {{ 16 * i }}u) * WIDTH + COL + group.x * TILE + column;
-    {% for j in range(4) %}
-    if (group.x * TILE + column + {{ 16 * j }}u < N) { y[at + {{ 16 * j }}u] = sum{{ i }}.{{ "xyzw"[j] }}; }
-    {% endfor %}
-  }
+  {% if norm %}
+  {% for p in range(fetch_x) %}
+  staged[(line0 + {{ p * threads // depth }}u) * (DEPTH * SPLIT) + part * DEPTH + k4] = vec4<f32>(square{{ p }});
   {% endfor %}
+  workgroupBarrier();
+  {% endif %}
+  {% if split == 1 %}
+  {% for i in range(rm) %}
+  put(t0 + line + {{ i * tm // rm }}u, n, group.x, column, sum{{ i }}{{ " * inverse_rms(line + %du)" % (i * tm // rm) if norm }});
+  {% endfor %}
+  {% else %}
+  // group i adds up row i of every thread's outputs
+  let mine = line + min(part, RM - 1u) * LINES;
+  {% if norm %}
+  let inverse = inverse_rms(mine);
+  workgroupBarrier();
+  {% endif %}
+  {% for i in range(rm) %}
+  staged[(part * RM + {{ i }}u) * GROUP_THREADS + local] = sum{{ i }};
+  {% endfor %}
+  workgroupBarrier();
+  if (part >= RM) { return; }
+  var total = vec4<f32>(0.0);
+  for (var s = 0u; s < SPLIT; s++) { total += staged[(s * RM + part) * GROUP_THREADS + local]; }
+  put(t0 + mine, n, group.x, column, total{{ " * inverse" if norm }});
+  {% endif %}
 }

@@ -1,10 +1,18 @@
-"""Matrix times many rows of activations (prefill): a tiled kernel for GPUs, a register-blocked one
-for CPU devices."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, variants
+"""Matrix times many rows of activations (prefill): a tiled kernel for GPUs, with the norm, SwiGLU
+and residual that surround it, and a register-blocked one for CPU devices."""
+from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div, variants
 from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
 
 ROWS, TILE = 64, 8      # weight rows and rows of x of one workgroup of wgsl/matmul.wgsl
-SQUARE = 64             # both, of wgsl/matmul_tile.wgsl
+# rows of x and weight rows of one workgroup of wgsl/matmul_tile.wgsl; the smaller share K among
+# more groups of threads
+TILES = {"64x64": (64, 64), "32x32": (32, 32), "16x32": (16, 32), "16x16": (16, 16)}
+ANY_WIDTH = "32x32"     # the one made for rows that are not vec4 aligned, and for cut matrices
+ENOUGH = 264            # workgroups that keep a large GPU busy: two for each of 132 cores
+
+FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual": True},
+         "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True}}
+ALL_FLAGS = ("into", "residual", "norm", "glu")
 
 # rows of whole quantisation groups are always vec4 aligned
 VARIANTS = {
@@ -18,28 +26,87 @@ VARIANTS = {
 }
 
 
-def _launch(into, tiled):
+def _launch(into):
     def launch(node, values, caps):
         view = NodeView(node, values)
         x, weight, y = view[0], view[1], view[2] if into else view[3]
-        if tiled and (caps.software or x.shape[0] == 1):
-            # one thread that shares nothing is faster where threads are few and barriers dear
-            return None
-        columns = weight.shape[1]
         constants = {**weight_constants(weight), "N": weight.shape[0], "WIDTH": y.shape[1],
                      "COL": view.attrs.get("col", 0)}
-        grid = (
-            ceil_div(weight.shape[0], SQUARE if tiled else ROWS),
-            ceil_div(x.shape[0], SQUARE if tiled else TILE),
-            1,
-        )
-        return Launch(
-            {**weight_variant(weight), "vec": columns % 4 == 0, "into": into}, constants, grid
-        )
+        grid = (ceil_div(weight.shape[0], ROWS), ceil_div(x.shape[0], TILE), 1)
+        vec = weight.shape[1] % 4 == 0
+        return Launch({**weight_variant(weight), "vec": vec, "into": into}, constants, grid)
 
     return launch
 
 
-SPECS = tuple(KernelSpec(op, stem, _launch(into, stem == "matmul_tile"), VARIANTS[into])
-              for stem in ("matmul_tile", "matmul")
-              for op, into in (("linear", False), ("linear_into", True)))
+def _grid(tile, rows, outputs):
+    return ceil_div(outputs, TILES[tile][1]), ceil_div(rows, TILES[tile][0]), 1
+
+
+def _tiles(rows, outputs):
+    """Tiles by preference: the largest that makes ENOUGH workgroups, then its neighbours."""
+    fitting = [t for t in TILES if TILES[t][0] <= max(16, rows)]
+    counts = {t: _grid(t, rows, outputs) for t in fitting}
+    best = next((t for t in fitting if counts[t][0] * counts[t][1] >= ENOUGH), fitting[-1])
+    return (best, *(t for t in fitting if t != best and abs(
+        fitting.index(t) - fitting.index(best)) == 1))
+
+
+def _weight_slot(op):
+    return 2 if "norm" in FLAGS[op] else 1
+
+
+def _tile_tunable(op):
+    def tunable(node, values, caps):
+        view = NodeView(node, values)
+        rows, weight = view[0].shape[0], view[_weight_slot(op)]
+        if caps.software or rows == 1 or op == "linear_into" or weight.shape[1] % 4:
+            return None
+        return Tunable(f"{op} {rows} rows {weight.shape[0]}x{weight.shape[1]} {weight.dtype}",
+                       tuple({"tile": tile} for tile in _tiles(rows, weight.shape[0])))
+
+    return tunable
+
+
+def _launch_tile(op):
+    flags = {**dict.fromkeys(ALL_FLAGS, False), **FLAGS[op]}
+    slot, tunable = _weight_slot(op), _tile_tunable(op)
+
+    def launch(node, values, caps):
+        view = NodeView(node, values)
+        x, weight = view[0], view[slot]
+        vec = weight.shape[1] % 4 == 0
+        # one thread that shares nothing is faster where threads are few and barriers dear
+        if caps.software or x.shape[0] == 1 or not (vec or op in ("linear", "linear_into")):
+            return None
+        choice = tunable(node, values, caps)
+        tile = caps.choice(choice)["tile"] if choice else ANY_WIDTH
+        outputs = weight.shape[0] // 2 if flags["glu"] else weight.shape[0]
+        y = view[2] if flags["into"] else view[len(view.operands) - 1]
+        constants = {**weight_constants(weight), "N": outputs, "WIDTH": y.shape[1],
+                     "COL": view.attrs.get("col", 0)}
+        if flags["norm"]:
+            constants |= {"EPS": float(view.attrs["eps"]),
+                          "SHIFT": float(view.attrs.get("shift", 0.0))}
+        if flags["glu"]:
+            constants["GELU"] = view.attrs.get("act") == "gelu_tanh"
+        return Launch({**weight_variant(weight), **flags, "vec": vec, "tile": tile}, constants,
+                      _grid(tile, x.shape[0], weight.shape[0]))
+
+    plain = op in ("linear", "linear_into")
+    return launch, tuple(
+        {**w, **flags, "vec": vec, "tile": tile} for w in WEIGHT_VARIANTS
+        for tile in TILES for vec in (True, False)
+        if (vec and (op != "linear_into" or tile == ANY_WIDTH))
+        or (not vec and plain and tile == ANY_WIDTH and not w["scale"])
+    )
+
+
+def _tile_spec(op):
+    launch, all_variants = _launch_tile(op)
+    return KernelSpec(op, "matmul_tile", launch, all_variants, _tile_tunable(op))
+
+
+SPECS = (*map(_tile_spec, FLAGS), *(
+    KernelSpec(op, "matmul", _launch(into), VARIANTS[into])
+    for op, into in (("linear", False), ("linear_into", True))))

@@ -8,6 +8,10 @@ from tests.kernels import hybrid_cases
 from tests.kernels.one_op import Case
 
 SIZES = (1, 7, 83, 769)
+# of each way that a template reads weights, for what need not meet every group size
+PLAIN_KINDS = (*(f"affine{bits}_g32_{scale}" for bits in (4, 8) for scale in ("f16", "bf16", "f32")),
+               "dense_f32", "dense_f16", "dense_bf16")
+ROWS_OPS = ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up")
 ROWS = ((2, 1), (16, 16), (16, 7), (17, 17), (128, 83))  # T and n
 AFFINE = tuple(f"affine{bits}_g{group}_{scale}" for bits, group, scale
                in product((4, 8), (16, 32, 64, 128), ("f16", "bf16", "f32")))
@@ -71,11 +75,28 @@ def _linear(op, x, weight, rows, n):
         yield Case(op, (("width", weight[1][0] + 7),), (x, weight), rows, n)
 
 
-def rows_cases(op, kind):
+MANY_ROWS = ((512, 449), (128, 83))  # with LARGE outputs: enough for each size of tile
+LARGE = 2100
+
+
+def rows_cases(op, kind, counts=(1, 7, 64, 83, 130), rows_of=ROWS):
     """Prefill: matrices times T rows."""
-    for width, count, (rows, n) in product(widths(kind), (1, 7, 64, 83, 130), ROWS):
+    for width, count, (rows, n) in product(widths(kind), counts, rows_of):
+        if count == LARGE and (width > 128 or width % 4):
+            continue
         x, weight = ("x", (rows, width), "f32"), ("weight", (count, width), kind)
-        yield from _linear(op, x, weight, rows, n)
+        if op.startswith("linear") and op != "linear_add":
+            yield from _linear(op, x, weight, rows, n)
+        elif width % 4 == 0:  # fused ones are for whole vec4
+            gain, attrs = ("gain", (width,), "f32"), (("eps", 1e-5), ("shift", float(count % 2)))
+            if op == "linear_add":
+                yield Case(op, (), (x, weight, ("residual", (rows, count), "f32")), rows, n)
+            elif op == "norm_linear":
+                yield Case(op, attrs, (x, gain, weight), rows, n)
+            else:
+                act = "gelu_tanh" if width % 3 == 0 else "silu"
+                weight = ("weight", (2 * count, width), kind)
+                yield Case(op, (("act", act), *attrs), (x, gain, weight), rows, n)
 
 
 def embed_cases(kind):
@@ -183,8 +204,10 @@ def groups():
         for op in ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up",
                    "add_norm_linear", "add_norm_gate_up", "norm_linear_conv"):
             found[f"{op}-{kind}"] = list(weight_cases(op, kind))
-        for op in ("linear", "linear_into"):
+        for op in ROWS_OPS:
             found[f"{op}-rows-{kind}"] = list(rows_cases(op, kind))
+            if kind in PLAIN_KINDS and op != "linear_into":
+                found[f"{op}-tiles-{kind}"] = list(rows_cases(op, kind, (LARGE,), MANY_ROWS))
         for op in ("combine_linear", "combine_linear_add"):
             found[f"{op}-{kind}"] = list(combine_cases(op, kind))
         found[f"embed-{kind}"] = list(embed_cases(kind))

@@ -2,6 +2,7 @@
 wgpu-py have. Each refuses what the other takes."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -20,14 +21,27 @@ CAPS = (Caps(software=True), Caps())
 GOLDENS = ("models-tiny/llama", "models-real-heads/llama")
 
 
+def launches(graph):
+    """Each (spec, launch) of a graph of one node: on both sorts of caps, with every choice."""
+    node, values = graph.nodes[0], graph.values
+    for caps in CAPS:
+        try:
+            spec, launch = kernels.choose(node, values, caps)
+        except EngineError:  # what fusion does not make there
+            continue
+        yield spec, launch
+        tunable = spec.tunable(node, values, caps)
+        for candidate in tunable.candidates[1:] if tunable else ():
+            yield kernels.choose(node, values, replace(caps, tuning={tunable.key: candidate}))
+
+
 def op_shaders():
     """{variant key: [first and last shader that the op cases launch]}."""
     found = {}
     for cases in op_cases.groups().values():
         for case in cases:
             graph, _ = graph_of(case)
-            for caps in CAPS:
-                spec, launch = kernels.choose(graph.nodes[0], graph.values, caps)
+            for spec, launch in launches(graph):
                 key = source.variant_key(spec.stem, launch.variant)
                 found.setdefault(key, [(spec.stem, launch)])[1:] = [(spec.stem, launch)]
     return {key: [source.wgsl(*pair) for pair in pairs] for key, pairs in found.items()}

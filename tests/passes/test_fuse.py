@@ -149,7 +149,8 @@ def test_only_what_a_kernel_supports():
     assert ops_after(g, by_kernels(Caps()))[0] == ["norm_linear"]
     assert ops_after(g, by_kernels(Caps(workgroup_memory=512)))[0] == ["rmsnorm", "linear"]
     many = graph([norm(), linear()], ("y",), rows=16)
-    assert ops_after(many, by_kernels(Caps()))[0] == ["rmsnorm", "linear"]
+    assert ops_after(many, by_kernels(Caps()))[0] == ["norm_linear"]
+    assert ops_after(many, by_kernels(Caps(software=True)))[0] == ["rmsnorm", "linear"]
 
 
 @pytest.mark.parametrize("software, attention", [
@@ -195,6 +196,8 @@ def test_fused_equals_unfused(on, limit, tied, kv):
                        ((True, kv, False), (True, kv, True), (False, kv, True)))
     for ids in ([7], list(range(18)), [5] + [i % 83 for i in range(65)]):
         a, b, plain = (first_logits(m, ids) for m in (one, two, other))
+        if kv == "f16":  # another last bit before a rounding to f16 is another f16
+            limit = 5e-5
         assert np.abs(a - plain).max() < limit and np.abs(b - plain).max() < limit
         assert a.std() > 0.3
     want = generated(other, list(range(60)), max_tokens=12)

@@ -62,3 +62,17 @@ bitcast<vec4<f32>>(codes{{ id }})
 {{ block_vec(h, id) }}
 {%- endif %}
 {% endmacro %}
+{# vec4 h of one unit that was loaded before: `word` is its u32 (affine, with its group's scale and bias) or its vec4<u32>. #}
+{% macro word_vec(word, scale, h) %}
+{% if weights == "affine4" -%}
+(vec4<f32>((vec4<u32>({{ word }}) >> vec4<u32>({{ 16 * h }}u, {{ 16 * h + 4 }}u, {{ 16 * h + 8 }}u, {{ 16 * h + 12 }}u)) & vec4<u32>(15u)) * {{ scale }}.x + {{ scale }}.y)
+{%- elif weights == "affine8" -%}
+(vec4<f32>((vec4<u32>({{ word }}) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)) * {{ scale }}.x + {{ scale }}.y)
+{%- elif weights == "f16" -%}
+vec4<f32>(unpack2x16float({{ word }}.{{ "xz"[h] }}), unpack2x16float({{ word }}.{{ "yw"[h] }}))
+{%- elif weights == "bf16" -%}
+bitcast<vec4<f32>>(vec4<u32>({{ word }}.{{ "xz"[h] }} << 16u, {{ word }}.{{ "xz"[h] }} & 0xffff0000u, {{ word }}.{{ "yw"[h] }} << 16u, {{ word }}.{{ "yw"[h] }} & 0xffff0000u))
+{%- else -%}
+bitcast<vec4<f32>>({{ word }})
+{%- endif %}
+{% endmacro %}
