@@ -66,7 +66,7 @@ export async function catalog() {
   return options().catalog ?? null;
 }
 
-export async function createEngine({ model, onProgress }) {
+export async function createEngine({ model, context, onProgress }) {
   const chosen = options();
   globalThis.engineLoads = (globalThis.engineLoads ?? 0) + 1;
   await load(onProgress, chosen);
@@ -79,7 +79,10 @@ export async function createEngine({ model, onProgress }) {
     );
   }
   globalThis.requests = [];
+  globalThis.loadedContext = context ?? null;
+  const defaults = { temperature: 0.7, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 };
   return {
+    info: { model, context: context ?? chosen.context ?? 2048, defaults },
     chat: {
       completions: {
         async create(body, { signal } = {}) {

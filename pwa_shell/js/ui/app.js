@@ -9,7 +9,7 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId } from "./dom.js";
 import { forgetStarted, startedBefore } from "./engine_session.js";
-import { openMenu } from "./menu.js";
+import { Extras } from "./extras.js";
 import { chooseModel, DEFAULT_MODEL } from "./model_info.js";
 import { ModelsPlace } from "./model_page/place.js";
 import { splitThought } from "./reasoning.js";
@@ -44,7 +44,8 @@ export class App {
     this.start = new StartView(model);
     const parts = { scroller: byId("scroller"), list: byId("messages"), jump: byId("jump") };
     this.settings = new SettingsStore();
-    this.talk = new Conversation(session, store, (chat) => this.#request(chat));
+    session.context = this.settings.all.context ?? null;
+    this.talk = new Conversation(session, store, (chat) => this.request(chat));
     this.view = new ChatView(parts, {
       act: (action, id, button) => this.#act(action, id, button),
       note: toast,
@@ -56,6 +57,7 @@ export class App {
       used: () => this.model.id,
       back: () => this.leaveModels(),
     });
+    this.extras = new Extras(this);
     this.#connect();
   }
 
@@ -88,10 +90,9 @@ export class App {
     composer.on("stop", () => this.stop());
     composer.on("draft", () => this.#keepDraft());
     composer.on("note", toast);
-    byId("add").addEventListener("click", () => this.#addMenu());
     sidebar.on("open", (id) => this.go(id));
     sidebar.on("new", () => this.go(null));
-    sidebar.on("menu", ({ id, button }) => this.#chatMenu(id, button));
+    sidebar.on("menu", ({ id, button }) => this.extras.chatMenu(id, button));
     sidebar.on("rename", ({ id, title }) => this.renameChat(id, title));
     this.#connectTalk();
     addEventListener("popstate", () => this.route());
@@ -121,9 +122,9 @@ export class App {
     this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
   }
 
-  /** @param {Chat} chat @returns {{model: string, system: string, params: any}} */
-  #request(chat) {
-    const chosen = requestSettings(chat.settings ?? {}, this.settings.all, this.model);
+  /** @param {Chat|null} chat @returns {{model: string, system: string, params: any}} */
+  request(chat) {
+    const chosen = requestSettings(chat?.settings ?? {}, this.settings.all, this.model);
     return { model: this.model.id, ...chosen };
   }
 
@@ -216,16 +217,24 @@ export class App {
     this.render();
   }
 
+  /** Read the list anew; a chat in use stays the object that it is, with what was written. */
+  async #list() {
+    const stored = await this.store.listChats();
+    const { running, talk } = this;
+    this.chats = stored.map((chat) => {
+      if (chat.id === running?.chat.id) return running.chat;
+      return chat.id === talk.chat?.id ? Object.assign(talk.chat, chat) : chat;
+    });
+  }
+
   /** Another tab wrote to a chat. @param {{chat: string, gone: boolean}} change */
   async #changedElsewhere({ chat: id, gone }) {
     if (gone) this.talk.drop(id);
     else this.talk.restore(id);
+    await this.#list();
     const { running } = this;
-    const stored = await this.store.listChats();
-    this.chats = stored.map((chat) => (chat.id === running?.chat.id ? running.chat : chat));
     const chat = this.chats.find((other) => other.id === this.chat?.id) ?? null;
     if (this.chat && !chat && gone) return this.go(null);
-    if (chat && running?.chat.id !== chat.id) this.talk.chat = chat;
     if (this.chat?.id === id && running?.chat.id !== id && chat) {
       const messages = await this.talk.read(chat);
       if (this.chat?.id !== id || this.running?.chat.id === id) return;
@@ -242,7 +251,7 @@ export class App {
     else if (action === "resume") talk.resume(id);
     else if (action === "select") this.#select(id, button);
     else if (action === "edit") this.view.view(id)?.edit((text) => talk.edit(id, text));
-    else if (action === "more") this.#messageMenu(id, button);
+    else if (action === "more") this.extras.messageMenu(id, button);
   }
 
   #select(id, button) {
@@ -250,38 +259,8 @@ export class App {
     this.talk.select(button.dataset.to);
     const view = this.view.view(button.dataset.to);
     const same = view?.node.querySelector(`[data-action=select][aria-label="${back}"]`);
-    /** @type {HTMLElement} */ (same?.disabled ? view.node.querySelector("[data-action=select]:enabled")
-      : same)?.focus();
-  }
-
-  #messageMenu(id, button) {
-    const branch = async () => {
-      const chat = await this.talk.branch(id);
-      this.chats.unshift(chat);
-      await this.go(chat.id);
-      toast(t("branched"));
-    };
-    const remove = async () => {
-      const undo = await this.talk.remove(id);
-      toast(t("messageDeleted"), { label: t("undo"), run: undo });
-    };
-    openMenu(button, [
-      { label: t("branchChat"), icon: "branch", run: branch },
-      { label: t("deleteMessage"), icon: "trash", bad: true, run: remove },
-    ]);
-  }
-
-  #addMenu() {
-    openMenu(byId("add"), [
-      { label: t("attach"), icon: "file", run: () => this.composer.picker.click() },
-    ]);
-  }
-
-  #chatMenu(id, button) {
-    openMenu(button, [
-      { label: t("rename"), icon: "edit", run: () => this.sidebar.rename(id) },
-      { label: t("deleteChat"), icon: "trash", bad: true, run: () => this.deleteChat(id) },
-    ]);
+    const other = view?.node.querySelector("[data-action=select]:enabled");
+    /** @type {HTMLElement} */ (same?.disabled ? other : same)?.focus();
   }
 
   /** @returns {boolean} whether something was running */
@@ -295,6 +274,13 @@ export class App {
     if (!chat || !title.trim() || title === chat.title) return this.render();
     chat.title = title.trim();
     await this.talk.save(chat);
+    this.render();
+  }
+
+  /** Chats came in from elsewhere. @param {string|null} id one to open */
+  async reread(id) {
+    await this.#list();
+    if (id) await this.go(id);
     this.render();
   }
 
@@ -334,6 +320,7 @@ export class App {
     document.title = title ? `${title} – ${t("appName")}` : t("appName");
     document.documentElement.toggleAttribute("data-busy", Boolean(running));
     this.#renderStatus();
+    this.extras.renderGauge();
   }
 
   #renderStatus() {

@@ -45,6 +45,10 @@ export class EngineSession extends Emitter {
   state = "checking";
   /** @type {import("./problem.js").Problem|null} */
   problem = null;
+  /** What the loaded model says of itself: {context, defaults, ...}; null without one. */
+  info = null;
+  /** Tokens that a chat should hold; null: what fits. */
+  context = null;
   #loading = null;
   #ending = new AbortController();
 
@@ -87,6 +91,7 @@ export class EngineSession extends Emitter {
     this.#loading = null;
     this.#ending.abort(new DOMException("Another model was chosen.", "AbortError"));
     this.model = model;
+    this.info = null;
     this.#set("idle");
     const engine = await loading?.catch(() => null);
     await Promise.resolve(engine?.unload?.()).catch(() => {});
@@ -113,12 +118,14 @@ export class EngineSession extends Emitter {
     const { createEngine } = await import("../../jird.js");
     signal.throwIfAborted();
     const onProgress = (progress) => !signal.aborted && this.emit("progress", progress);
-    const engine = await createEngine({ model: id, onProgress, signal });
+    const context = this.context ?? undefined;
+    const engine = await createEngine({ model: id, context, onProgress, signal });
     if (signal.aborted) {
       await engine.unload();
       signal.throwIfAborted();
     }
     rememberStarted();
+    this.info = engine.info ?? null;
     this.#set("ready");
     return engine;
   }

@@ -3,6 +3,7 @@ import { App } from "./app.js";
 import { openChatStore } from "./chat_store.js";
 import { EngineSession } from "./engine_session.js";
 import "./install_guide.js"; // hears of the browser's offer to install, which may come early
+import { openKeys } from "./keys_panel.js";
 import { closeMenu } from "./menu.js";
 import { chosenModel } from "./model_info.js";
 import { listenForShortcuts } from "./shortcuts.js";
@@ -17,6 +18,9 @@ const app = new App(new EngineSession(model), store, model);
 listenForShortcuts({
   "new-chat": () => void app.go(null),
   search: () => app.sidebar.find(),
+  settings: () => void app.extras.openSettings(),
+  write: () => app.composer.area.focus(),
+  help: () => openKeys(),
   sidebar: () => app.sidebar.toggle(),
   stop: () => closeMenu() || app.sidebar.close() || app.stop() || app.leaveModels(),
 });

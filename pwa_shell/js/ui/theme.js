@@ -13,23 +13,26 @@ const THEMES = {
 };
 const COLOURS = { light: "#f7f8f5", dark: "#0f1412" };
 
+/** @returns {string} system, light or dark */
+export function currentTheme() {
+  return document.documentElement.dataset.theme ?? "system";
+}
+
 export function setUpThemeButton() {
-  const button = byId("theme");
-  const show = () => {
-    const { icon, label } = THEMES[document.documentElement.dataset.theme ?? "system"];
-    button.querySelector("use")?.setAttribute("href", `#i-${icon}`);
-    button.setAttribute("aria-label", t(label));
-    button.title = t(label);
-  };
-  button.addEventListener("click", () => {
-    apply(THEMES[document.documentElement.dataset.theme ?? "system"].next);
-    show();
-  });
+  byId("theme").addEventListener("click", () => setTheme(THEMES[currentTheme()].next));
   show();
 }
 
-/** @param {string} theme */
-function apply(theme) {
+function show() {
+  const button = byId("theme");
+  const { icon, label } = THEMES[currentTheme()];
+  button.querySelector("use")?.setAttribute("href", `#i-${icon}`);
+  button.setAttribute("aria-label", t(label));
+  button.title = t(label);
+}
+
+/** @param {string} theme system, light or dark */
+export function setTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   for (const meta of document.querySelectorAll('meta[name="theme-color"]')) {
@@ -41,4 +44,5 @@ function apply(theme) {
   } catch {
     // Without storage the choice lasts until the tab closes.
   }
+  show();
 }
