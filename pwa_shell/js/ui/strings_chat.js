@@ -45,7 +45,7 @@ export const CHAT_TEXTS = {
   shareFailed: "This browser could not share it.",
   chatsAsFile: "Chats as a file",
   chatsAsFileHelp: "JSONL keeps all branches, files and figures, and can be brought back in here.",
-  imported: "{count} chats came in; {skipped} were here already.",
+  imported: "Chats that came in: {count}. Here already: {skipped}.",
   keys: "Keys",
   "key_new-chat": "New chat",
   key_search: "Search chats",
