@@ -5,6 +5,7 @@ name, so that the model's own check reports it; nothing is dropped here.
 """
 
 import re
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,6 +43,27 @@ _GEMMA3_LAYER = {
     "post_attention_norm": "post_attention_layernorm",
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
+}
+_LFM2_TOP = {
+    **_TOP,
+    "token_embd_norm.weight": "model.embedding_norm.weight",  # the final norm all the same
+    "output_norm.weight": "model.embedding_norm.weight",  # as Ollama's converter calls it
+}
+_LFM2_LAYER = {
+    "attn_norm": "operator_norm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.out_proj",
+    "attn_q_norm": "self_attn.q_layernorm",
+    "attn_k_norm": "self_attn.k_layernorm",
+    "shortconv.conv": "conv.conv",
+    "shortconv.in_proj": "conv.in_proj",
+    "shortconv.out_proj": "conv.out_proj",
+    "ffn_norm": "ffn_norm",
+    "ffn_gate": "feed_forward.w1",
+    "ffn_up": "feed_forward.w3",
+    "ffn_down": "feed_forward.w2",
 }
 _INTERLEAVED = ("attn_q", "attn_k")
 GEMMA3_PATTERN = 6  # llama.cpp's own constant: every sixth layer sees all
@@ -91,7 +113,22 @@ def _gemma3_extra(read, config):
     }
 
 
+def _lfm2_extra(read, config):
+    heads = read.items("attention.head_count_kv")
+    if heads is None:
+        got, wanted = config["num_key_value_heads"], "one for each layer, 0 without attention"
+        read.refuse("attention.head_count_kv", got, wanted)
+    return {
+        "norm_eps": config["rms_norm_eps"],
+        "conv_bias": False,
+        "conv_L_cache": read.count("shortconv.l_cache"),
+        "layer_types": ["full_attention" if n else "conv" for n in heads],
+        "block_auto_adjust_ff_dim": False,
+    }
+
+
 ARCHS = {
+    "lfm2": Arch("lfm2", _LFM2_LAYER, _LFM2_TOP, extra=_lfm2_extra),
     "llama": Arch("llama", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_llama_extra),
     "smollm3": Arch("smollm3", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_smollm3_extra),
     "qwen2": Arch("qwen2", _LLAMA_LAYER, _TOP),
@@ -99,7 +136,7 @@ ARCHS = {
     "gemma": Arch("gemma", _LLAMA_LAYER, _TOP, shifted=True, extra=_gemma_extra),
     "gemma3": Arch("gemma3_text", _GEMMA3_LAYER, _TOP, shifted=True, extra=_gemma3_extra),
 }
-_LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.([a-z0-9_]+)\.(weight|bias)")
+_LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.((?:shortconv\.)?[a-z0-9_]+)\.(weight|bias)")
 
 
 def arch_of(metadata):
@@ -140,7 +177,7 @@ def hf_config(metadata, shapes):
         "intermediate_size": read.count("feed_forward_length"),
         "num_hidden_layers": read.count("block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": read.count("attention.head_count_kv", default=heads),
+        "num_key_value_heads": _kv_heads(read, heads, arch),
         "head_dim": head_dim,
         "rms_norm_eps": read.real("attention.layer_norm_rms_epsilon"),
         "rope_theta": read.real("rope.freq_base"),
@@ -201,9 +238,14 @@ class _Reader:
         value = default if value is None else value
         if value is None and optional:
             return None
-        if type(value) is not int or not 0 < value < 1 << 31:
+        if not _positive(value):
             self.refuse(key, value, "a positive whole number")
         return value
+
+    def items(self, key):
+        """The array as a list; None where there is none or another value."""
+        value = self.get(key)
+        return list(value) if isinstance(value, (list, array)) else None
 
     def real(self, key):
         value = self.get(key)
@@ -231,6 +273,23 @@ def _rope_scaling(read):
             "rope.scaling.original_context_length"
         )
     return scaling
+
+
+def _kv_heads(read, heads, arch):
+    """The layers' one number of KV heads; a list has one a layer, LFM2's 0 where there is no
+    attention."""
+    found = read.items("attention.head_count_kv")
+    if found is None:
+        return read.count("attention.head_count_kv", default=heads)
+    skipped = {0} if arch.model_type == "lfm2" else set()
+    kinds = {n if type(n) is int else None for n in found} - skipped
+    if len(found) != read.count("block_count") or len(kinds) != 1 or not _positive(*kinds):
+        read.refuse("attention.head_count_kv", found, "the same number for each layer")
+    return kinds.pop()
+
+
+def _positive(value):
+    return type(value) is int and 0 < value < 1 << 31
 
 
 def _vocab_size(read, shapes):

@@ -9,7 +9,7 @@ from pyengine.models.blocks.hybrid import short_convolution
 from pyengine.models.blocks.rope import RopeTables
 
 MODEL_TYPES = ("lfm2",)
-GGUF_ARCHS = ()
+GGUF_ARCHS = ("lfm2",)
 
 # tensors of published checkpoints that the graph does not read, each for a reason
 DROPPED = {r"lm_head\.weight": "a tied head is the embedding; an untied one is read"}

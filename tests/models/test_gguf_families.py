@@ -25,6 +25,15 @@ GEMMA = {**NAMES, "post_attention_layernorm": "post_attention_norm",
          "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm"}
 
 
+LFM2 = {"model.embed_tokens": "token_embd", "model.embedding_norm": "token_embd_norm",
+        "operator_norm": "attn_norm", "ffn_norm": "ffn_norm", "feed_forward.w1": "ffn_gate",
+        "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down", "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+        "self_attn.out_proj": "attn_output", "self_attn.q_layernorm": "attn_q_norm",
+        "self_attn.k_layernorm": "attn_k_norm", "conv.conv": "shortconv.conv",
+        "conv.in_proj": "shortconv.in_proj", "conv.out_proj": "shortconv.out_proj"}
+
+
 def gguf_name(name, names):
     stem, _, role = name.rpartition(".")
     if stem.startswith("model.layers."):
@@ -45,7 +54,7 @@ def written(arch, c, arrays, extra=(), permuted=False):
               "attention.head_count_kv": c["num_key_value_heads"],
               "attention.key_length": d, "attention.value_length": d}
     for key, value in counts.items():
-        writer.pair(f"{arch}.{key}", "u32", value)
+        writer.pair(f"{arch}.{key}", ("array", "i32") if isinstance(value, list) else "u32", value)
     writer.pair(f"{arch}.rope.freq_base", "f32", theta)
     writer.pair(f"{arch}.attention.layer_norm_rms_epsilon", "f32", c["rms_norm_eps"])
     for key, kind, value in extra:
@@ -56,7 +65,9 @@ def written(arch, c, arrays, extra=(), permuted=False):
             array = array + np.float32(1)
         if permuted and ("q_proj" in name or "k_proj" in name):
             array = array.reshape(len(array) // d, 2, d // 2, -1).swapaxes(1, 2).reshape(array.shape)
-        names = GEMMA if arch == "gemma3" else NAMES
+        if name.endswith("conv.conv.weight"):
+            array = array.squeeze(1)
+        names = {"gemma3": GEMMA, "lfm2": LFM2}.get(arch, NAMES)
         writer.tensor(gguf_name(name, names), array.shape, "f32", array.tobytes())
     return writer
 
@@ -76,8 +87,43 @@ def test_qwen(family, on):
     assert np.abs(found - golden["long_logits_last"]).max() < 1e-4
 
 
-def checkpoint_config(path):
+def lfm2(heads=None, taps=3, top="token_embd_norm"):
+    """(GGUF of the tiny model, its golden arrays); `heads` of k and v by layer."""
+    path = GOLDENS / "models-tiny" / "lfm2"
+    c = checkpoint_config(path)
+    c |= {"rms_norm_eps": c["norm_eps"], "num_key_value_heads": heads or [0, 0, 2, 0]}
+    extra = [("shortconv.l_cache", "u32", taps)] if taps else []
+    arrays = load_file(path / "model.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(LFM2, "model.embedding_norm", top)
+        writer = written("lfm2", c, arrays, extra)
+    return writer, np.load(path / "golden.npz")
 
+
+@pytest.mark.parametrize("on", ["numpy", "native"])
+@pytest.mark.parametrize("top", ["token_embd_norm", "output_norm"])
+def test_lfm2(on, top):
+    """Which layers convolve is said by their KV heads; the final norm goes by two names."""
+    writer, golden = lfm2(top=top)
+    found = logits(opened(writer), golden["long_ids"], on)
+    assert np.abs(found - golden["long_logits_last"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("heads, taps, field", [
+    ([0, 0, 2], 3, "head_count_kv"), ([0, 1, 2, 0], 3, "head_count_kv"), (2, 3, "head_count_kv"),
+    ([0, 0, 0, 0], 3, "head_count_kv"), (None, None, "l_cache")])
+def test_lfm2_with_odd_fields_is_refused(heads, taps, field):
+    writer, _ = lfm2(heads, taps)
+    assert field in refused("E_UNSUPPORTED_CONFIG", lambda: opened(writer)).facts["field"]
+
+
+def test_layers_without_attention_are_lfm2_s_alone():
+    c = config(num_key_value_heads=[2, 0])
+    error = refused("E_UNSUPPORTED_CONFIG", lambda: opened(written("llama", c, tensors(config()))))
+    assert "head_count_kv" in error.facts["field"]
+
+
+def checkpoint_config(path):
     return json.loads((path / "config.json").read_text())
 
 
