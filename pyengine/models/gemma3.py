@@ -18,6 +18,10 @@ from pyengine.models.blocks.rope import RopeTables
 
 MODEL_TYPES = ("gemma3_text",)
 GGUF_ARCHS = ("gemma3",)
+RENAMES = (  # the class with a vision tower, as transformers 4 and 5 save it
+    (r"language_model\.(?=model\.|lm_head\.)", ""),
+    (r"model\.language_model\.", "model."),
+)
 DROPPED = {
     r"lm_head\.weight": "a tied head is the embedding; an untied one is read",
     r"(model\.)?(vision_tower|multi_modal_projector|vision_model)\..*": "the text model only",

@@ -5,7 +5,7 @@ import pytest
 
 from pyengine.compile import compile_model
 from pyengine.fit import fit
-from tests.checkpoints import close, engine, first_logits, folder
+from tests.checkpoints import close, engine, first_logits, folder, refused
 from tests.models.families import GOLDENS
 from tests.models.faults import COMMON, check_config, check_tensors, config_of
 
@@ -56,6 +56,21 @@ def test_a_scaled_rope_is_the_global_one_s():
 def test_the_text_model_of_a_multimodal_config():
     nested = {"model_type": "gemma3", "text_config": config_of("gemma3"), "vision_config": {}}
     assert compile_model(nested).plan.text() == compile_model(config_of("gemma3")).plan.text()
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_tensors_of_the_class_with_a_vision_tower(prefix):
+    """Both prefixes are taken off, the tower is dropped, anything else still is an error."""
+    source, arrays = folder(TINY), np.load(TINY / "golden.npz")
+    some = source.tensors["model.norm.weight"]
+    source.tensors = {k.replace("model.", prefix, 1): v for k, v in source.tensors.items()}
+    source.tensors |= {"vision_tower.vision_model.embeddings.weight": some,
+                       "multi_modal_projector.mm_input_projection_weight": some}
+    one = engine(source, context=64)
+    assert np.abs(first_logits(one, arrays["ids"]) - arrays["logits_last"]).max() < 1e-4
+    close(one)
+    source.tensors["language_model.extra.weight"] = some
+    refused("E_UNUSED_TENSOR", lambda: engine(source, context=64))
 
 
 def test_windows_store_their_window():
