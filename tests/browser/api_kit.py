@@ -13,9 +13,9 @@ from app.build.console import BuildError
 from tests.browser.pwa_kit import AppSite, Tab, copy_site, make_worker
 
 TINY = "models-tiny/llama"
-OPEN = """async () => {
+OPEN = """async (device) => {
   const { createEngine, apiURL } = await import("./jird.js");
-  window.engine = await createEngine({ model: "tiny", device: "reference", quant: "keep",
+  window.engine = await createEngine({ model: "tiny", device, quant: "keep",
     kv: "f32", context: 256 });
   window.baseURL = await apiURL();
 }"""
@@ -99,16 +99,18 @@ def api_site(api_root):
     site.close()
 
 
-def open_engine(context, site):
-    """A tab of the app with the tiny model loaded, whose `baseURL` answers."""
+def open_engine(context, site, device="reference"):
+    """A tab of the app with the tiny model loaded, whose `baseURL` answers. The reference device
+    needs no GPU and hears of nothing, a cancel included, before a generation has ended."""
     tab = Tab(context, site.url + "client.html")
-    tab.page.evaluate(OPEN)
+    tab.page.evaluate(OPEN, device)
     return tab
 
 
 def open_client(context, site):
     """A tab with OpenAI's client alone."""
     tab = Tab(context, site.url + "client.html")
+    tab.page.evaluate("() => void navigator.serviceWorker.register('./sw.js')")
     tab.controlled()
     tab.until("Boolean(window.client)")
     return tab

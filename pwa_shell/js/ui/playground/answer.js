@@ -1,0 +1,61 @@
+/** The answer as it comes, whole or in chunks; or the error, in full. */
+import { byId, h } from "../dom.js";
+
+const MOST_RAW = 200; // chunks that are listed as JSON
+
+export class Answer {
+  #texts = []; #raw = []; #begun = performance.now(); #first = 0; #tokens = 0;
+
+  constructor() {
+    byId("answer").replaceChildren();
+    byId("failure").replaceChildren();
+    byId("facts").textContent = "";
+    byId("raw").hidden = true;
+  }
+
+  /** @param {any} part a response, or a chunk of one */
+  add(part) {
+    this.#first ||= performance.now();
+    if (this.#raw.length < MOST_RAW) this.#raw.push(part);
+    for (const choice of part.choices ?? []) {
+      const { index, message, delta } = choice;
+      this.#textOf(index).data += choice.text ?? message?.content ?? delta?.content ?? "";
+    }
+    this.#tokens = part.usage?.completion_tokens ?? part.timings?.tokens ?? this.#tokens;
+  }
+
+  /** The text node of a choice; several are numbered. */
+  #textOf(index) {
+    while (this.#texts.length <= index) {
+      const text = document.createTextNode("");
+      const number = this.#texts.push(text);
+      const name = number > 1 ? h("p", { class: "choice-name", text: `Choice ${number}` }) : null;
+      byId("answer").append(h("div", { class: "choice", dir: "auto" }, name, text));
+    }
+    return this.#texts[index];
+  }
+
+  /** @param {any} error OpenAI's error object, with `status` */
+  fail({ message, next_step: nextStep, ...rest }) {
+    const rows = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined);
+    byId("failure").replaceChildren(
+      h("p", {}, h("strong", { text: message })),
+      ...(nextStep ? [h("p", { text: nextStep })] : []),
+      h("dl", {}, ...rows.flatMap(([name, value]) => [
+        h("dt", { text: name }), h("dd", { text: String(value) })])),
+    );
+  }
+
+  /** @param {boolean} stopped */
+  end(stopped) {
+    const now = performance.now();
+    const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+    const facts = [this.#tokens && `${this.#tokens} tokens`,
+      this.#first && `first after ${seconds(this.#first - this.#begun)}`,
+      seconds(now - this.#begun), stopped && "stopped"];
+    byId("facts").textContent = facts.filter(Boolean).join(" · ");
+    byId("raw").hidden = this.#raw.length === 0;
+    const shown = this.#raw.length === 1 ? this.#raw[0] : this.#raw;
+    byId("raw-text").textContent = JSON.stringify(shown, null, 1);
+  }
+}
