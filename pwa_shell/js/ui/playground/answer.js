@@ -21,7 +21,8 @@ export class Answer {
       const { index, message, delta } = choice;
       this.#textOf(index).data += choice.text ?? message?.content ?? delta?.content ?? "";
     }
-    this.#tokens = part.usage?.completion_tokens ?? part.timings?.tokens ?? this.#tokens;
+    if (part.usage) this.#tokens = part.usage.completion_tokens;
+    else this.#tokens += part.timings?.tokens ?? 0; // of each choice's last chunk
   }
 
   /** The text node of a choice; several are numbered. */
