@@ -119,6 +119,7 @@ class BrowserLoader:
             laps.mark("boot")
             if tuning.wanted(tune, device.caps):
                 options["tuning_cache"] = tuning.BrowserCache(self._parts)
+            options["selftest_cache"] = tuning.BrowserCache(self._parts)
             options["laps"] = laps
             return await self._load(model, checkpoint, device, options, progress,
                                     lambda: self._device(name))
@@ -167,14 +168,18 @@ class BrowserLoader:
         return WebDevice(await self._parts.binding())
 
     async def _load(self, model, checkpoint, device, options, progress, open_device):
-        from app.steady import load_steadily
+        from app.steady import load_steadily, policy_after
 
+        mark = tuning.LoadingMark(options["selftest_cache"])
+        policy = policy_after(await mark.found() == model, checkpoint, options.get("context"))
+        await mark.set(model)
         loading = load_steadily(checkpoint, open_device, device=device, on_progress=progress,
-                                **options)
+                                policy=policy, **options)
         # The tokenizer is made while the GPU compiles and uploads.
         done = await asyncio.gather(
             loading, self._tokenizer(model, checkpoint), return_exceptions=True
         )
+        await mark.clear()
         options["laps"].mark("tokenizer")
         engine, tokenizer = done
         failures = [result for result in done if isinstance(result, BaseException)]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pyengine.errors import EngineError
 
 VERSION = 1
-METHODS = ("load", "chat", "complete", "stats", "profile", "catalog", "unload", "cancel")
+METHODS = ("load", "chat", "complete", "stats", "profile", "selftest", "catalog", "unload",
+           "cancel")
 EVENTS = ("progress", "chunk", "result", "error")
 STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 
@@ -21,6 +22,7 @@ PARAMS = {
     "complete": None,
     "stats": set(),
     "profile": {"program", "position", "repeats"},
+    "selftest": set(),
     "catalog": {"context", "platform", "memory_gib"},
     "unload": set(),
     "cancel": {"target"},

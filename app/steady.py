@@ -7,12 +7,14 @@ id only, so the text goes on as it would have."""
 
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from pyengine.compile import DEFAULT_CONTEXT
+from pyengine.device.api import Layout
 from pyengine.engine import Engine, load
 from pyengine.errors import EngineError
 from pyengine.formats import hf_config
+from pyengine.selftest import selftest
 
 RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_OUT_OF_MEMORY")
 WINDOW_SECONDS = 60
@@ -84,6 +86,16 @@ class Policy:
                 "notice": self.notice}
 
 
+def policy_after(killed, checkpoint, context):
+    """The Policy of a load; `killed`: the page ended during the last one, so this is in safe
+    mode."""
+    policy = Policy()
+    if killed:
+        policy.be_safe(context or _most(checkpoint))
+        policy.notice = KILLED_NOTICE.format(**policy.changes)
+    return policy
+
+
 async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **options):
     """As `engine.load`, on a device of `open_device()` (awaitable; `device`: one that is open);
     -> SteadyEngine, which owns its device. What fails is tried again as `Policy` says, and raised
@@ -92,7 +104,7 @@ async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **
     while True:
         try:
             device = device or await open_device()
-            engine = await build(checkpoint, device, policy.changes, options)
+            engine, report = await build(checkpoint, device, policy.changes, options)
         except BaseException as error:
             if device is not None:
                 device.close()
@@ -102,7 +114,7 @@ async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **
             wanted = policy.changes.get("context") or options.get("context")
             policy.failed(error, wanted or _most(checkpoint), 0)
             continue
-        return SteadyEngine(engine, device, policy, checkpoint, open_device, options)
+        return SteadyEngine(engine, device, policy, checkpoint, open_device, options, report)
 
 
 def _most(checkpoint):
@@ -112,29 +124,30 @@ def _most(checkpoint):
 
 
 async def build(checkpoint, device, changes, options):
-    """One engine on one device, with the changes of a `Policy`."""
+    """One engine on one device that is tested first, with the changes of a `Policy`; -> (Engine,
+    `selftest.Report`)."""
     given = dict(options)
+    report = await selftest(device, given.pop("selftest_cache", None))
+    if "kv_f16" in report.off:
+        given["kv"] = "f32"
     if changes.get("context"):
         given["context"] = changes["context"]
-    device.caps = with_changes(device.caps, changes)
-    return await load(checkpoint, device, **given)
-
-
-def with_changes(caps, changes):
-    """Caps of a device that is used as `changes` say."""
-    if changes.get("fused", True):
-        return caps
-    return replace(caps, fused=False)
+    if not changes.get("fused", True):
+        device.caps = replace(device.caps, fused=False)
+    most = changes.get("submit", 0)
+    if most and not 0 < device.layout.dispatches <= most:
+        device.layout = Layout(device.layout.passes, most)
+    return await load(checkpoint, device, **given), report
 
 
 class SteadyEngine(Engine):
     """An `Engine` that outlives its device."""
 
-    def __init__(self, engine, device, policy, checkpoint, open_device, options):
+    def __init__(self, engine, device, policy, checkpoint, open_device, options, report):
         super().__init__(device, engine._runner, engine.model, engine._loop, engine.tokenizer,
                          engine._laps)
         self._policy, self._checkpoint = policy, checkpoint
-        self._open_device, self._down = open_device, None
+        self._open_device, self._down, self._report = open_device, None, report
         # laps and progress are of the first load
         self._options = {k: v for k, v in options.items() if k not in ("laps", "on_progress")}
 
@@ -155,7 +168,8 @@ class SteadyEngine(Engine):
             device = None
             try:
                 device = await self._open_device()
-                engine = await build(self._checkpoint, device, self._policy.changes, self._options)
+                engine, self._report = await build(
+                    self._checkpoint, device, self._policy.changes, self._options)
             except BaseException as error:
                 if device is not None:
                     device.close()
@@ -199,7 +213,22 @@ class SteadyEngine(Engine):
     def stats(self):
         """As `Engine.stats`, and how the device fared."""
         stats = super().stats()
-        return {**stats, "device": {**stats["device"], **self._policy.report()}}
+        tested = {"off": self._report.off, "ms": self._report.ms, "cached": self._report.cached}
+        return {**stats, "device": {**stats["device"], **self._policy.report(),
+                                    "selftest": tested}}
+
+    async def selftest(self):
+        """The whole self-test on this device, beside the loaded model; -> its report as a dict.
+        What it finds holds from the next load on. Raises `E_BUSY`, and what the device raises."""
+        await self._rise()
+        self._claim()
+        layout = self._device.layout
+        try:
+            report = await selftest(self._device, self._options.get("selftest_cache"), full=True)
+            return asdict(report)
+        finally:
+            self._device.layout = layout
+            self._busy = False
 
     async def close(self):
         """Releases the model's memory and the device."""

@@ -55,3 +55,25 @@ class FileCache:
         part = self._path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(kept), encoding="utf-8")
         part.replace(self._path)
+
+
+class LoadingMark:
+    """Says that a model is being loaded, from before the GPU's memory is filled until it is ready.
+    A mark that is found at a start means that the browser ended the page meanwhile."""
+
+    KEY = "loading"
+
+    def __init__(self, cache):
+        self._cache = cache
+
+    async def found(self):
+        """The model that was being loaded when the page ended, or None."""
+        return await self._cache.get(self.KEY) or None
+
+    async def set(self, model):
+        """Before the risky part."""
+        await self._cache.put(self.KEY, model)
+
+    async def clear(self):
+        """At its end, however it ended."""
+        await self._cache.put(self.KEY, "")

@@ -204,6 +204,10 @@ class Worker:
             session = self._loaded_session()
             self._post(call.id, "result", await session.engine.profile(**given))
 
+    async def _do_selftest(self, call):
+        async with self._turn:
+            self._post(call.id, "result", await self._loaded_session().engine.selftest())
+
     async def _do_chat(self, call):
         await self._respond(call, openai_api.parse_chat)
 

@@ -19,6 +19,7 @@ let python = null;             // Promise of app/worker.py's worker, once it is 
 let indexText = null;
 let bindingTaken = false;
 let running = false, withoutGpu = false;
+let faultyGpu = null;
 let binding = createBinding();
 // A browser without WebGPU hears of it before megabytes are fetched; one that is slow does not wait.
 const gpuAnswered = Promise.race([binding, new Promise((go) => setTimeout(go, GPU_ANSWERS_MS))]);
@@ -97,8 +98,17 @@ function parts(pyodide, createTokenizer) {
 
 async function createBinding() {
   if (!self.isSecureContext) throw jirdError("E_INSECURE_CONTEXT", { url: SITE });
-  const gpu = await import("./gpu_binding.js");
-  return gpu.createBinding({ adapterOptions: { powerPreference: "high-performance" } });
+  const { createBinding: create } = await import("./gpu_binding.js");
+  faultyGpu ??= await askedFaults();
+  return create({ adapterOptions: { powerPreference: "high-performance" }, ...faultyGpu });
+}
+
+/** {gpu} that fails as the address asks, or nothing: js/gpu_faults.js. */
+async function askedFaults() {
+  const asked = new URLSearchParams(self.location.search).get("gpuFaults");
+  if (!asked) return {};
+  const { withFaults } = await import("./js/gpu_faults.js");
+  return { gpu: withFaults(navigator.gpu, JSON.parse(asked)) };
 }
 
 /**

@@ -4,6 +4,7 @@
  * Python calls prepare, upload, ready, write and run; what crosses is described in pyengine/plan/export.py. A run is one
  * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
  */
+import { Patience, Recorder } from "./js/gpu_submit.js";
 import { GpuTimer } from "./js/gpu_timer.js";
 
 const READ_AHEAD = 4;
@@ -35,12 +36,20 @@ function requestDevice(adapter) {
 }
 
 class Binding {
-  #adapter; #device; #lost = null;
+  #adapter; #device; #lost = null; #patience; #layout = { passes: 1, dispatches: 0 };
 
   constructor(adapter, device) {
     this.#adapter = adapter;
     this.#device = device;
-    device.lost.then(({ reason, message }) => { this.#lost = `${reason}: ${message}`; });
+    this.#patience = new Patience(device.lost.then(({ reason, message }) => {
+      this.#lost = `${reason}: ${message}`;
+      return coded("E_DEVICE_LOST", { reason: this.#lost });
+    }));
+  }
+
+  /** How many dispatches a submit may hold and in how many passes, from the next run on (0: any number). */
+  setLayout(passes, dispatches) {
+    Object.assign(this.#layout, { passes, dispatches });
   }
 
   /** JSON of what the planner needs to know; adapter info fields are absent in some browsers. */
@@ -72,7 +81,7 @@ class Binding {
       const needed = header.buffers.reduce((sum, [, size]) => sum + size, 0);
       throw coded("E_OUT_OF_MEMORY", { what: "the model", needed, available: "less" });
     }
-    return new Runner(device, header, ints, buffers, onCompiled, () => this.#lost);
+    return new Runner(device, header, ints, buffers, onCompiled, () => this.#lost, this.#patience, this.#layout);
   }
 
   /** Gives the device back; runners of this binding are dead afterwards. */
@@ -90,9 +99,11 @@ function usageOf(label) {
 
 class Runner {
   #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = [];
-  #bindGroups = 0; #compiling; #failed = null; #closed = false; #timer = null;
+  #bindGroups = 0; #compiling; #failed = null; #closed = false; #timer = null; #patience; #limits;
 
-  constructor(device, header, ints, buffers, onCompiled, lostReason) {
+  constructor(device, header, ints, buffers, onCompiled, lostReason, patience, layout) {
+    [this.#patience, this.#limits] = [patience, layout];
+    device.onuncapturederror = ({ error }) => { this.#failed ??= error.message; };
     this.#device = device;
     this.#header = header;
     this.#buffers = buffers;
@@ -100,7 +111,6 @@ class Runner {
     this.#readbacks = header.readbacks.map((i) => buffers[i]); // those that are not mapped
     this.#startCompiling(onCompiled);
     this.#programs = Object.values(header.programs).map(([at, count]) => this.#bindProgram(ints, at, count));
-    device.onuncapturederror = ({ error }) => { this.#failed ??= error.message; };
   }
 
   // ---- set-up --------------------------------------------------------------------------------------------------
@@ -214,9 +224,9 @@ class Runner {
       done += pieces.reduce((bytes, piece) => bytes + piece[4], 0);
       onProgress(done, total);
       // bounds what the GPU process holds; the map of a later readback does not depend on it
-      if (i % READ_AHEAD === READ_AHEAD - 1) await this.#device.queue.onSubmittedWorkDone();
+      if (i % READ_AHEAD === READ_AHEAD - 1) await this.#workDone();
     }
-    await this.#device.queue.onSubmittedWorkDone();
+    await this.#workDone();
     this.#checkLost();
   }
 
@@ -251,7 +261,7 @@ class Runner {
       dispatches.push({ pipeline: await this.#compiling[pipeline], group: this.#bind(pipeline, ranges), x, y, z: 1 });
       this.#bindGroups -= 1; // not kept
     }
-    this.#submit((pass) => dispatches.forEach((d) => encode(pass, d.pipeline, d)));
+    this.#submit((recorder) => dispatches.forEach((d) => recorder.dispatch(d.pipeline, d)));
   }
 
   #writePadded(buffer, data) {
@@ -267,12 +277,10 @@ class Runner {
   // ---- running -------------------------------------------------------------------------------------------------
 
   #submit(record, readBuffer = -1, offset = 0, nbytes = 0, target = null) {
-    const encoder = this.#device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    record(pass);
-    pass.end();
-    if (readBuffer >= 0) encoder.copyBufferToBuffer(this.#buffers[readBuffer], offset, target, 0, nbytes);
-    this.#device.queue.submit([encoder.finish()]);
+    const recorder = new Recorder(this.#device, this.#limits);
+    record(recorder);
+    const read = (encoder) => encoder.copyBufferToBuffer(this.#buffers[readBuffer], offset, target, 0, nbytes);
+    recorder.submit(readBuffer >= 0 ? read : null);
   }
 
   write(buffer, offset, data) {
@@ -292,18 +300,18 @@ class Runner {
   /** sequence: per group, repeats, count, program numbers. -> Uint8Array of the read range, or null. */
   async run(sequence, readBuffer, offset, nbytes) {
     const target = readBuffer >= 0 ? this.#takeReadback(nbytes) : null;
-    this.#submit((pass) => {
+    this.#submit((recorder) => {
       for (let at = 0; at < sequence.length;) {
         const repeats = sequence[at], count = sequence[at + 1];
         for (let r = 0; r < repeats; r++) {
-          for (let k = 0; k < count; k++) this.#replay(pass, this.#programs[sequence[at + 2 + k]]);
+          for (let k = 0; k < count; k++) this.#record(recorder, this.#programs[sequence[at + 2 + k]]);
         }
         at += 2 + count;
       }
     }, readBuffer, offset, nbytes, target);
     if (!target) return null;
     try {
-      await target.mapAsync(GPUMapMode.READ, 0, nbytes);
+      await this.#patience.wait(target.mapAsync(GPUMapMode.READ, 0, nbytes));
     } catch (error) {
       await this.#settleLost();
       throw coded("E_GPU", { what: "a readback", detail: error.message });
@@ -320,15 +328,11 @@ class Runner {
     const all = this.#programs[program];
     const dispatches = indices.length ? Array.from(indices, (i) => all[i]) : all;
     if (this.gpuClock) this.#timer ??= new GpuTimer(this.#device);
-    const encoder = this.#device.createCommandEncoder();
-    const pass = encoder.beginComputePass(this.#timer?.pass);
-    for (let r = 0; r < repeats; r++) this.#replay(pass, dispatches);
-    pass.end();
-    this.#timer?.resolve(encoder);
-    const commands = encoder.finish();
+    const recorder = new Recorder(this.#device, { passes: 1, dispatches: 0 }, this.#timer?.pass);
+    for (let r = 0; r < repeats; r++) this.#record(recorder, dispatches);
     const began = performance.now();
-    this.#device.queue.submit([commands]);
-    if (!this.#timer) await this.#device.queue.onSubmittedWorkDone();
+    recorder.submit((encoder) => this.#timer?.resolve(encoder));
+    if (!this.#timer) await this.#workDone();
     const seconds = this.#timer ? await this.#timer.seconds().catch(() => 0) : 1e-3 * (performance.now() - began);
     this.#checkLost();
     return seconds;
@@ -339,14 +343,12 @@ class Runner {
     return this.#device.features.has("timestamp-query");
   }
 
-  #replay(pass, dispatches) {
-    let current = -1;
-    for (const d of dispatches) {
-      if (d.pipeline !== current) pass.setPipeline(this.#pipelines[d.pipeline]);
-      current = d.pipeline;
-      pass.setBindGroup(0, d.group);
-      pass.dispatchWorkgroups(d.x, d.y, d.z);
-    }
+  #workDone() {
+    return this.#patience.wait(this.#device.queue.onSubmittedWorkDone());
+  }
+
+  #record(recorder, dispatches) {
+    for (const d of dispatches) recorder.dispatch(this.#pipelines[d.pipeline], d);
   }
 
   /** A buffer to map: the plan's hold ids, one for each submit under way; logits, asked for rarely, get one that is kept. */
@@ -390,10 +392,4 @@ class Runner {
     this.#bindGroups = 0;
     this.#device.onuncapturederror = null;
   }
-}
-
-function encode(pass, pipeline, { group, x, y, z }) {
-  pass.setPipeline(pipeline);
-  pass.setBindGroup(0, group);
-  pass.dispatchWorkgroups(x, y, z);
 }

@@ -169,6 +169,12 @@ class Engine {
     return this.#hub.request("stats", {}, { signal });
   }
 
+  /** The GPU's whole self-test (pyengine/selftest.py) -> {layout, off, rows, ms}, after what is queued. */
+  async selftest({ signal } = {}) {
+    checkSignal(signal);
+    return this.#request("selftest", {}, { signal });
+  }
+
   /**
    * Times each kernel of one program, "decode" or "prefill<rows>", at a position: {clock, ms,
    * pass_ms, kernels: [{op, shape, calls, us, ms, share, read_bytes, written_bytes, gb_s}]}. It waits
@@ -289,7 +295,11 @@ function anySignal(signals) {
 
 const here = new URL("./", import.meta.url);
 
-const hub = new Hub(new URL("./engine_worker.js", here), here.pathname);
+const workerURL = new URL("./engine_worker.js", here);
+const gpuFaults = new URLSearchParams(globalThis.location?.search).get("gpuFaults");
+if (gpuFaults) workerURL.searchParams.set("gpuFaults", gpuFaults); // js/gpu_faults.js, for trying things out
+
+const hub = new Hub(workerURL, here.pathname);
 const server = new ApiServer(here, globalThis.navigator?.serviceWorker);
 
 /** A client of the one engine of this origin's app. */

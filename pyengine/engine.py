@@ -189,7 +189,8 @@ class Engine:
         fresh = t.prompt_tokens - t.reused_tokens
         tokens = t.decoded + (1 if t.prefill else 0)
         return {
-            "device": {**self._device.info, "passes_per_submit": PASSES_PER_SUBMIT},
+            "device": {**self._device.info, "passes_per_submit": self._device.layout.passes,
+                       "dispatches_per_submit": self._device.layout.dispatches or None},
             "dispatches_per_token": self.model.plan.dispatches("decode", "greedy"),
             "submits_per_token": t.decode_submits / t.decoded if t.decoded else None,
             "ttft_ms": 1e3 * t.prefill if t.prefill else None,

@@ -47,3 +47,4 @@ HYBRID = Hybrid.of(os.environ.get("JIRD_HYBRID_APART"), os.environ.get("JIRD_DEL
 #                       models. Never chosen silently: without it such a browser gets E_NO_WEBGPU.
 #   ?apart=norm,conv    HYBRID's parts that are left apart
 #   ?delta_state=f16x2  HYBRID's delta_state
+#   ?gpuFaults=JSON     a GPU that fails as pwa_shell/js/gpu_faults.js describes, for trying it out

@@ -5,7 +5,7 @@
 import { jirdError } from "./errors.js";
 
 export const VERSION = 1;
-export const METHODS = ["load", "chat", "complete", "stats", "profile", "catalog", "unload", "cancel"];
+export const METHODS = ["load", "chat", "complete", "stats", "profile", "selftest", "catalog", "unload", "cancel"];
 export const EVENTS = ["progress", "chunk", "result", "error"];
 export const STAGES = ["boot", "download", "read", "upload", "compile", "warmup", "ready"];
 

@@ -71,6 +71,25 @@ class Device(Protocol):
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How dispatches lie in command buffers: at most `dispatches` a submit (0: any number), in
+    `passes` compute passes. A device's `layout` holds from its next run on."""
+    passes: int = 1
+    dispatches: int = 0
+
+    @property
+    def per_pass(self):
+        return ceil_div(self.dispatches, self.passes)
+
+    def submits(self, dispatches):
+        """[[dispatches of a pass] of a submit]; one empty submit where there is nothing to do."""
+        size = self.dispatches or len(dispatches) or 1
+        step = self.per_pass or size
+        found = [dispatches[i:i + size] for i in range(0, len(dispatches), size)] or [[]]
+        return [[part[i:i + step] for i in range(0, len(part), step)] for part in found]
+
+
+@dataclass(frozen=True)
 class Piece:
     """Rows `row .. row + rows` of upload number `upload`, from byte `start` of their read."""
     upload: int

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from pyengine import flags
-from pyengine.device.api import Runner, check_finite, reads, repack_grid, upload_bytes
+from pyengine.device.api import Layout, Runner, check_finite, reads, repack_grid, upload_bytes
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
 from pyengine.plan.plan import JOB_STRIDE, SLOTS
@@ -24,7 +24,7 @@ def _limits(adapter):
 class NativeDevice:
     def __init__(self, adapter, device):
         info = adapter.info
-        self.device = device
+        self.device, self.layout = device, Layout()
         software = info["adapter_type"] == "CPU"
         self.caps = Caps(
             f16="shader-f16" in device.features,
@@ -69,7 +69,7 @@ class NativeDevice:
 
     async def prepare(self, plan, progress=None):
         import wgpu
-        runner = NativeRunner(self.device, plan)
+        runner = NativeRunner(self.device, plan, lambda: self.layout)
         try:
             runner.prepare(progress)
         except wgpu.GPUError as error:
@@ -130,8 +130,9 @@ def _create_buffers(device, plan):
 
 
 class NativeRunner(Runner):
-    def __init__(self, device, plan):
+    def __init__(self, device, plan, layout=Layout):
         self._device, self._queue, self.plan = device, device.queue, plan
+        self._limit = layout
         self._buffers = _create_buffers(device, plan)
         self._layouts, self._pipelines, self._groups, self._programs = {}, [], {}, {}
         self._readback = self._buffers[plan.buffer("readback.0")]
@@ -235,9 +236,7 @@ class NativeRunner(Runner):
             group = self._group(upload.pipeline, (*whole, (jobs, i * JOB_STRIDE, 16)))
             pipeline = self._pipelines[upload.pipeline][0]
             dispatches.append((pipeline, group, repack_grid(upload, piece.rows)))
-        encoder = self._device.create_command_encoder()
-        self._encode(encoder, dispatches)
-        self._queue.submit([encoder.finish()])
+        self._queue.submit([self._recorded(dispatches).finish()])
 
     # ---- running ---------------------------------------------------------------------------------
 
@@ -259,10 +258,22 @@ class NativeRunner(Runner):
             compute_pass.dispatch_workgroups(*grid)
         compute_pass.end()
 
-    async def run(self, sequence, read=None):
+    def _recorded(self, dispatches):
+        """The encoder of the last submit of the dispatches; those before it are submitted."""
+        *whole, last = self._limit().submits(dispatches)
+        for passes in whole:
+            self._queue.submit([self._passes(passes).finish()])
+        return self._passes(last)
+
+    def _passes(self, passes):
         encoder = self._device.create_command_encoder()
-        self._encode(encoder, [d for names, repeats in sequence for _ in range(repeats)
-                               for name in names for d in self._programs[name]])
+        for dispatches in passes:
+            self._encode(encoder, dispatches)
+        return encoder
+
+    async def run(self, sequence, read=None):
+        encoder = self._recorded([d for names, repeats in sequence for _ in range(repeats)
+                                  for name in names for d in self._programs[name]])
         return self._submit(encoder, read and (self._buffers[read[0]], *read[1:]))
 
     def _submit(self, encoder, read=None):

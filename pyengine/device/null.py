@@ -1,5 +1,5 @@
 """The null device: runs nothing, records everything; most tests of the decode loop need no more."""
-from pyengine.device.api import Runner
+from pyengine.device.api import Layout, Runner
 from pyengine.kernels.spec import Caps
 
 
@@ -49,6 +49,8 @@ class NullRunner(Runner):
 
 
 class NullDevice:
+    layout = Layout()
+
     def __init__(self, caps=None, respond=None):
         self.caps, self.identity = caps or Caps(), "null"
         self.info = {"backend": "null", "vendor": "", "f16": self.caps.f16,

@@ -3,7 +3,7 @@ arena offsets."""
 import time
 
 from pyengine.decode import state as st
-from pyengine.device.api import Runner, check_finite, upload_bytes
+from pyengine.device.api import Layout, Runner, check_finite, upload_bytes
 from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
@@ -122,6 +122,7 @@ class NumpyRunner(Runner):
 class NumpyDevice:
     """The reference device on plain CPython: slow, exact in what it means."""
     identity = "numpy"
+    layout = Layout()
 
     def __init__(self, caps=None):
         self.caps = caps or Caps(backend="numpy", vendor="numpy")

@@ -6,7 +6,7 @@ crosses per call, and weights go from the file reader to the GPU without enterin
 """
 import json
 
-from pyengine.device.api import Runner
+from pyengine.device.api import Layout, Runner
 from pyengine.errors import MESSAGES, EngineError
 from pyengine.kernels.spec import Caps
 from pyengine.plan import export
@@ -28,7 +28,7 @@ def _coded(error):
 
 class WebDevice:
     def __init__(self, binding):
-        self._binding = binding
+        self._binding, self._layout = binding, Layout()
         facts = json.loads(binding.describe())
         self.caps = Caps(
             f16=facts["f16"],
@@ -48,6 +48,15 @@ class WebDevice:
             "f16": self.caps.f16,
             "subgroups": self.caps.subgroups,
         }
+
+    @property
+    def layout(self):
+        return self._layout
+
+    @layout.setter
+    def layout(self, layout):
+        self._layout = layout
+        self._binding.setLayout(layout.passes, layout.dispatches)
 
     async def prepare(self, plan, progress=None):
         callback = create_proxy(progress or (lambda done, total: None))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.steady import MOST_LOSSES, Policy, load_steadily
+from app.steady import MOST_LOSSES, SAFE_CONTEXT, Policy, load_steadily, policy_after
+from app.tuning import FileCache, LoadingMark
 from pyengine.decode.loop import CancelToken
 from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
@@ -160,4 +161,24 @@ def test_what_is_no_failure_of_the_device_passes():
         faults.plant("lost", 1)
         assert await engine.first_logits(IDS) and faults.opened == 2
         await engine.close()
+    asyncio.run(run())
+
+
+def test_a_page_that_ended_while_loading_starts_in_safe_mode(tmp_path):
+    async def run():
+        mark = LoadingMark(FileCache(tmp_path / "marks.json"))
+        assert await mark.found() is None
+        await mark.set("m")  # and the page is gone
+        mark = LoadingMark(FileCache(tmp_path / "marks.json"))
+        killed = await mark.found() == "m"
+        checkpoint = await open_path(str(TINY / "llama"))
+        policy = policy_after(killed, checkpoint, 2048)
+        engine = await steady(Faults(), context=2048, policy=policy)
+        said = engine.stats()["device"]
+        assert said["mode"] == "safe" and engine.context == SAFE_CONTEXT
+        assert "while the model was loading" in said["notice"]
+        await engine.close()
+        await mark.clear()
+        assert await mark.found() is None
+        assert not policy_after(False, checkpoint, 2048).safe
     asyncio.run(run())

@@ -94,6 +94,9 @@ export async function createEngine({ model, context, onProgress }) {
     async stats() {
       return { model, decode_tps: 12, ...options().stats };
     },
+    async selftest() {
+      return options.selftest;
+    },
     async profile() {
       if (!options().report) throw failure("E_BUSY", "The engine is busy.", "Wait for it.");
       return options().report;

@@ -66,3 +66,15 @@ def test_a_refusal_is_told(chat):
     chat.get("measure").click()
     expect(panel).to_contain_text("The engine is busy. Wait for it.")
     expect(chat.get("measure")).to_be_enabled()
+
+
+def test_the_self_test_says_what_is_right_and_what_is_not(chat):
+    rows_ = [{"what": "chain", "dispatches": n, "passes": 1, "submits": 1, "right": n < 100}
+             for n in (64, 128)]
+    report = {"layout": [1, 64], "off": [], "rows": rows_, "ms": 83.4, "cached": False}
+    device = {**STATS["device"], "notice": "Jird now works in safe mode."}
+    panel = opened(chat, stats={**STATS, "device": device}, selftest=report)
+    expect(chat.get("device-notice")).to_have_text("Jird now works in safe mode.")
+    chat.get("selftest").click()
+    expect(chat.get("selftest-result")).to_contain_text("1 of 2 trials are right, in 83 ms: 64")
+    expect(panel).to_contain_text("chain: 128 / 1 / 1")

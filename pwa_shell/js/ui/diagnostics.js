@@ -80,6 +80,9 @@ export class DiagnosticsPanel {
     this.kernels = h("div", { "aria-live": "polite" });
     this.measure = h("button", { type: "button", class: "button", "data-testid": "measure", text: TEXTS.diagMeasure,
       on: { click: () => this.profile() } });
+    this.testing = h("div", { "aria-live": "polite" });
+    this.test = h("button", { type: "button", class: "button", "data-testid": "selftest", text: TEXTS.diagSelftest,
+      on: { click: () => this.selftest() } });
     const close = iconButton("close", t("close"), { class: "ghost", on: { click: () => this.dialog.close() } });
     const head = h("div", { class: "panel-head" }, h("h2", { text: TEXTS.diagnostics }), close);
     this.dialog.append(head, this.body);
@@ -93,6 +96,7 @@ export class DiagnosticsPanel {
 
   open() {
     this.kernels.replaceChildren();
+    this.testing.replaceChildren();
     this.dialog.showModal();
     return this.refresh();
   }
@@ -107,9 +111,31 @@ export class DiagnosticsPanel {
       h("h3", { text: TEXTS.diagDevice }),
       h("dl", { class: "device-facts", "data-testid": "device-facts" }, ...facts.flatMap(([name, value]) => (
         [h("dt", { text: TEXTS[name] }), h("dd", { text: shown(value) })]))),
+      ...(stats.device.notice ? [h("p", { class: "problem", "data-testid": "device-notice", text: stats.device.notice })] : []),
+      this.test, this.testing,
       h("h3", { text: TEXTS.diagLoad }), loadChart(stats.load_ms),
       h("h3", { text: TEXTS.diagMemory }), memoryChart(stats.bytes),
       h("h3", { text: TEXTS.diagKernels }), this.measure, this.kernels);
+  }
+
+  /** Tries what the GPU computes correctly, after the answer that runs. */
+  async selftest() {
+    this.test.setAttribute("disabled", "");
+    this.testing.replaceChildren(h("p", { text: TEXTS.diagTesting }));
+    try {
+      const report = await (await this.session.ensure()).selftest();
+      const wrong = report.rows.filter(({ right }) => !right).map(({ what, dispatches, passes, submits }) => (
+        `${what}: ${dispatches} / ${passes} / ${submits}`));
+      const text = TEXTS.diagTested.replace("{right}", report.rows.length - wrong.length).replace("{all}", report.rows.length)
+        .replace("{dispatches}", report.layout[1]).replace("{passes}", report.layout[0]).replace("{ms}", report.ms.toFixed(0));
+      this.testing.replaceChildren(h("p", { "data-testid": "selftest-result", text }),
+        ...(wrong.length ? [h("p", { class: "problem", text: `${TEXTS.diagWrong} ${wrong.join("; ")}` })] : []));
+    } catch (error) {
+      const { message, nextStep } = toProblem(error);
+      this.testing.replaceChildren(h("p", { class: "problem", text: [message, nextStep].join(" ") }));
+    } finally {
+      this.test.removeAttribute("disabled");
+    }
   }
 
   /** Times the kernels, after the answer that runs. */

@@ -1,0 +1,72 @@
+/**
+ * Encodes dispatches into compute passes and submits. One of each is best where the browser computes
+ * it correctly; WebKit has returned zeros for large command buffers, so the engine's self-test
+ * (pyengine/selftest.py) finds how many dispatches one may hold.
+ */
+export class Recorder {
+  #device; #perSubmit; #perPass; #encoder = null; #pass = null; #inSubmit = 0; #inPass = 0; #current = null; #passOptions;
+
+  /** `dispatches` of one submit at most (0: any number), in `passes` passes, begun with `passOptions`. */
+  constructor(device, { passes, dispatches }, passOptions = undefined) {
+    this.#device = device;
+    this.#passOptions = passOptions;
+    this.#perSubmit = dispatches || Infinity;
+    this.#perPass = Math.ceil(this.#perSubmit / passes);
+  }
+
+  dispatch(pipeline, { group, x, y, z }) {
+    if (this.#inSubmit === this.#perSubmit) this.submit();
+    if (this.#inPass === this.#perPass) this.#endPass();
+    this.#pass ??= this.#open().beginComputePass(this.#passOptions);
+    if (pipeline !== this.#current) this.#pass.setPipeline(pipeline);
+    this.#current = pipeline;
+    this.#pass.setBindGroup(0, group);
+    this.#pass.dispatchWorkgroups(x, y, z);
+    this.#inSubmit += 1;
+    this.#inPass += 1;
+  }
+
+  /** Submits what is recorded, with what `last(encoder)` adds. */
+  submit(last = null) {
+    this.#endPass();
+    last?.(this.#open());
+    if (this.#encoder) this.#device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = null;
+    this.#inSubmit = 0;
+  }
+
+  #open() {
+    return (this.#encoder ??= this.#device.createCommandEncoder());
+  }
+
+  #endPass() {
+    this.#pass?.end();
+    this.#pass = null;
+    this.#inPass = 0;
+    this.#current = null;
+  }
+}
+
+/**
+ * Waits for promises that may never settle once the device is gone: each rejects then. A race with
+ * `device.lost` would keep every one of them alive as long as the device.
+ */
+export class Patience {
+  #waiting = new Set(); #error = null;
+
+  /** `lost`: promise of the error that all who wait get. */
+  constructor(lost) {
+    lost.then((error) => {
+      this.#error = error;
+      for (const reject of this.#waiting) reject(error);
+    });
+  }
+
+  wait(promise) {
+    if (this.#error) return Promise.reject(this.#error);
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      promise.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+    });
+  }
+}

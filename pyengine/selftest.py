@@ -1,0 +1,248 @@
+"""The start-up self-test: what the GPU device computes correctly, found by known answers.
+
+WebKit has returned zeros for large command buffers, and a driver's f16 or subgroup arithmetic can
+be wrong. So before a model is planned, chains of dependent dispatches run in command buffers of
+several sizes, and each optional feature computes something whose result is known. The device then
+gets the largest `Layout` that is right and keeps only the features that are."""
+import json
+import struct
+import time
+from dataclasses import asdict, dataclass, field, replace
+
+from pyengine.device.api import Layout
+from pyengine.errors import EngineError
+from pyengine.kernels import source
+from pyengine.plan.plan import READBACKS, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan
+
+VERSION = 1
+LANES = 64
+WHOLE = 2048           # dispatches of the largest submit that is tried, and then used
+SIZES = (256, 128, 64, 32, 8, 1)
+SECOND = 3             # a chain runs over this many submits where a layout cuts it
+A, C, MASK = 1664525, 1013904223, 0xFFFFFFFF  # a linear congruential generator
+NBYTES = 4 * LANES
+
+CHAIN = """@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_id) id: vec3<u32>) {
+  y[id.x] = x[(id.x + 1u) % 64u] * 1664525u + 1013904223u;
+}
+"""
+# Halves of whole numbers up to 2048 are exact in f16: 0.5 * i + 1 for i below 64.
+HALF = """enable f16;
+@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+var<workgroup> part: array<f16, 64>;
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_id) id: vec3<u32>) {
+  part[id.x] = f16(x[id.x] % 64u) * f16(0.5) + f16(1.0);
+  workgroupBarrier();
+  y[id.x] = bitcast<u32>(f32(part[63u - id.x]));
+}
+"""
+# Each lane adds its own number over its subgroup, and how many lanes did; their means are whole
+# workgroups' mean whatever the subgroups' size, if every lane is counted once.
+SUBGROUP = """@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_id) id: vec3<u32>) {
+  let total = subgroupAdd(x[id.x] % 64u);
+  let first = subgroupAdd(select(0u, 1u, x[id.x] % 64u == 0u));
+  let lanes = subgroupAdd(1u);
+  y[id.x] = lanes + (first << 8u) + (total << 16u);
+}
+"""
+PACK = """@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_id) id: vec3<u32>) {
+  let v = f32(x[id.x] % 64u) * 0.375 - 7.5;
+  let both = unpack2x16float(pack2x16float(vec2<f32>(v, -v)));
+  y[id.x] = bitcast<u32>(both.x - 2.0 * both.y);
+}
+"""
+
+
+@dataclass
+class Report:
+    """What was found. `layout` (passes, dispatches); `off`: features that compute wrongly;
+    `rows`: every trial {what, dispatches, passes, submits, right}; `ms`; `cached`."""
+    layout: tuple = (1, WHOLE)
+    off: list = field(default_factory=list)
+    rows: list = field(default_factory=list)
+    ms: float = 0.0
+    cached: bool = False
+
+
+def probe_plan(pipelines):
+    """A plan over two buffers: program "pair" is two dispatches of the first pipeline, to and fro;
+    each further pipeline has a program of its label."""
+    names = [("a", NBYTES), ("b", NBYTES), ("state", NBYTES)]
+    names += [(f"staging.{i}", 16) for i in range(SLOTS)]
+    names += [(f"jobs.{i}", 256) for i in range(SLOTS)]
+    names += [(f"readback.{i}", NBYTES) for i in range(READBACKS)]
+
+    def dispatch(number, *order):
+        operands = tuple(Operand(buffer, 0, NBYTES, None) for buffer in order)
+        return Dispatch(number, operands, (1, 1, 1), None)
+
+    programs = {"pair": [dispatch(0, 0, 1), dispatch(0, 1, 0)], "one": [dispatch(0, 0, 1)]}
+    programs |= {label: [dispatch(i, 0, 1)] for i, (label, _) in enumerate(pipelines) if i}
+    return Plan(
+        buffers=[Buffer(name, nbytes, "staging") for name, nbytes in names],
+        pipelines=[Pipeline(f"selftest.{label}", code, ("read_write", "read_write"))
+                   for label, code in pipelines],
+        programs=programs)
+
+
+def chained(count):
+    """What the chain gives after `count` dispatches from the numbers 0 to 63."""
+    a, c = 1, 0
+    for _ in range(count):
+        a, c = a * A & MASK, (c * A + C) & MASK
+    return [(a * ((i + count) % LANES) + c) & MASK for i in range(LANES)]
+
+
+def _bits(value):
+    return struct.unpack("<I", struct.pack("<f", value))[0]
+
+
+def _whole_subgroups(words):
+    """Whether the lanes' sums are those of subgroups that share the workgroup among them."""
+    lanes = [word & 0xFF for word in words]
+    totals = [word >> 16 for word in words]
+    if not all(0 < n <= LANES for n in lanes):
+        return False
+    near = 1e-9
+    count = sum(1 / n for n in lanes)                         # subgroups
+    total = sum(t / n for t, n in zip(totals, lanes))         # each subgroup's sum, once
+    first = sum((word >> 8 & 0xFF) / n for word, n in zip(words, lanes))
+    return (abs(count - round(count)) < near and abs(first - 1) < near
+            and abs(total - LANES * (LANES - 1) // 2) < 1e-6)
+
+
+# feature: (WGSL, whether the 64 words are right)
+FEATURES = {
+    "f16": (HALF, lambda words: words == [_bits(0.5 * (63 - i) + 1) for i in range(LANES)]),
+    "subgroups": (SUBGROUP, _whole_subgroups),
+    "kv_f16": (PACK, lambda words: words == [_bits(3 * (0.375 * i - 7.5)) for i in range(LANES)]),
+}
+
+
+class _Bench:
+    def __init__(self, device, runner, report):
+        self._device, self._runner, self._report = device, runner, report
+
+    async def _words(self, sequence, buffer):
+        self._runner.write(0, 0, struct.pack(f"<{LANES}I", *range(LANES)))
+        self._runner.write(1, 0, bytes(NBYTES))
+        data = await self._runner.run(sequence, read=(buffer, 0, NBYTES))
+        return list(struct.unpack(f"<{LANES}I", data))
+
+    async def chain(self, layout, count):
+        """Whether `count` dispatches are right in `layout`."""
+        self._device.layout = layout
+        sequence = [(("pair",), count // 2)] if count > 1 else [(("one",), 1)]
+        right = await self._words(sequence, int(count == 1)) == chained(count)
+        passes = [len(submit) for submit in layout.submits([0] * count)]
+        self._report.rows.append({"what": "chain", "dispatches": count, "passes": sum(passes),
+                                  "submits": len(passes), "right": right})
+        return right
+
+    async def feature(self, name):
+        self._device.layout = Layout(1, 1)
+        right = FEATURES[name][1](await self._words([((name,), 1)], 1))
+        self._report.rows.append({"what": name, "dispatches": 1, "passes": 1, "submits": 1,
+                                  "right": right})
+        return right
+
+    async def layout(self):
+        """The largest layout that is right. Raises `E_GPU` where not even single dispatches are."""
+        whole = Layout(1, WHOLE)
+        if await self.chain(whole, WHOLE):
+            return whole
+        for passes in (False, True):
+            for size in SIZES:
+                layout = Layout(size if passes else 1, size)
+                if await self.chain(layout, max(2, SECOND * size // 2 * 2)):
+                    return layout
+        raise EngineError("E_GPU", what="the self-test",
+                          detail="not even single dispatches give the right numbers")
+
+    async def everything(self):
+        """Every size in one pass and in many, in one submit and in several, for the report."""
+        for size in (*SIZES[::-1], WHOLE):
+            for passes in sorted({1, size}):
+                await self.chain(Layout(passes, size), max(size, 1))
+                if size < WHOLE:
+                    await self.chain(Layout(passes, size), max(2, SECOND * size // 2 * 2))
+
+
+def _pipelines(caps):
+    wanted = ["f16"] * caps.f16 + ["subgroups"] * caps.subgroups + ["kv_f16"]
+    # naga takes subgroupAdd without the line that Tint demands
+    enable = "" if caps.backend == "native" else "enable subgroups;\n"
+    return [("chain", CHAIN)] + [
+        (name, (enable if name == "subgroups" else "") + FEATURES[name][0]) for name in wanted]
+
+
+async def _measure(device, full):
+    report, began = Report(), time.perf_counter()
+    pipelines = _pipelines(device.caps)
+    runner = await device.prepare(probe_plan(pipelines))
+    try:
+        await runner.ready()
+        bench = _Bench(device, runner, report)
+        for name, _ in pipelines[1:]:
+            if not await bench.feature(name):
+                report.off.append(name)
+        layout = await bench.layout()
+        if full:
+            await bench.everything()
+        report.layout = (layout.passes, layout.dispatches)
+    finally:
+        device.layout = Layout()
+        runner.close()
+    report.ms = 1e3 * (time.perf_counter() - began)
+    return report
+
+
+def cache_key(identity):
+    """One browser, adapter and text of the kernels."""
+    return f"selftest{VERSION}|{source.version()}|{identity}"
+
+
+async def _recall(cache, identity):
+    try:
+        kept = Report(**json.loads(await cache.get(cache_key(identity)) or ""))
+        Layout(*map(int, kept.layout))
+    except (ValueError, TypeError, OSError):
+        return None
+    return replace(kept, cached=True)
+
+
+async def selftest(device, cache=None, full=False):
+    """Tests the device, or recalls what `cache` (a `tune.TuningCache`) knows of it, and sets its
+    layout and caps; -> Report. `full` runs every size and recalls nothing. Devices that are no
+    GPU's are right by definition. Raises what the device raises, `E_GPU` where nothing is right."""
+    if device.caps.backend not in ("webgpu", "native"):
+        return Report(layout=(1, 0))
+    report = None if cache is None or full else await _recall(cache, device.identity)
+    if report is None:
+        report = await _measure(device, full)
+        if cache is not None:
+            try:
+                await cache.put(cache_key(device.identity), json.dumps(asdict(report)))
+            except OSError:
+                pass  # measured again next time
+    apply(device, report)
+    return report
+
+
+def apply(device, report):
+    """Makes the device what the report found."""
+    off = {name: False for name in ("f16", "subgroups") if name in report.off}
+    device.caps = replace(device.caps, **off)
+    device.info = device.info | off
+    device.layout = Layout(*report.layout)
