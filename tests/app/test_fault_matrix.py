@@ -12,7 +12,7 @@ import pytest
 from app.steady import load_steadily
 from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_path
-from tests.checkpoints import GREEDY, batches
+from tests.checkpoints import GREEDY
 from tests.faults import KINDS, Faults
 
 TINY = Path(__file__).resolve().parents[1] / "goldens/models-tiny/llama"
