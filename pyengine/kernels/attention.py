@@ -4,6 +4,8 @@ from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, varian
 # what a rope_kv kernel does to qkv first, by op
 BEFORE = {"rope_kv": "", "bias_rope_kv": "bias", "norm_rope_kv": "norm"}
 ATTENTION_VARIANTS = variants(kv=("f16", "f32"), wide=(True, False))
+TILE_ROWS, TILE_KEYS = 16, (32, 16, 8)  # rows and positions of wgsl/attention_tile.wgsl
+TILE_DIMS = 128
 GPU_THREADS, SOFTWARE_THREADS = 256, 64
 
 
@@ -63,6 +65,39 @@ def _launch_attention(node, values, caps):
     return Launch({"kv": kv, "wide": wide}, constants, (heads, q.shape[0], 1))
 
 
+def _tile(kv, d, memory):
+    """(positions of a tile, lots of dims of a lane) of wgsl/attention_tile.wgsl; None where not
+    even its smallest tile fits workgroup memory, or heads are no whole lots."""
+    lot = 8 if kv == "f16" else 4
+    loads = d // lot
+    for keys in TILE_KEYS:
+        used = 4 * TILE_ROWS * (d + keys + 8) + 2 * keys * (loads | 1) * 16
+        if d % lot == 0 and used <= memory:
+            return keys, ceil_div(loads, 8)
+    return None
+
+
+def _launch_attention_tile(node, values, caps):
+    launch, (q, cache) = _launch_attention(node, values, caps), (values[n] for n in node.inputs[:2])
+    kv_heads, _, d = cache.shape
+    tile = _tile(_kv(cache), d, min(caps.workgroup_memory, 16384))
+    if caps.software or q.shape[0] == 1 or d > TILE_DIMS or tile is None:
+        return None
+    unused = ("THREADS", "MANY")
+    rows = q.shape[0] * (launch.constants["HEADS"] // kv_heads)
+    return Launch({"kv": _kv(cache), "keys": tile[0], "lots": tile[1]},
+                  {k: v for k, v in launch.constants.items() if k not in unused},
+                  (ceil_div(rows, TILE_ROWS), kv_heads, 1))
+
+
+def _tile_variants():
+    """Those that some head size leads to."""
+    found = {(kv, _tile(kv, d, 16384)) for kv in ("f16", "f32") for d in range(4, TILE_DIMS + 1, 4)}
+    return tuple({"kv": kv, "keys": tile[0], "lots": tile[1]}
+                 for kv, tile in sorted(found, key=str) if tile)
+
+
 SPECS = (*(KernelSpec(op, "rope_kv", _launch_rope_kv, variants(kv=("f16", "f32"), before=(before,)))
            for op, before in BEFORE.items()),
+         KernelSpec("attention", "attention_tile", _launch_attention_tile, _tile_variants()),
          KernelSpec("attention", "attention", _launch_attention, ATTENTION_VARIANTS))

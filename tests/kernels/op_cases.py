@@ -25,6 +25,7 @@ HEADS = ((1, 1), (2, 1), (3, 1), (8, 1), (6, 2), (4, 4), (16, 2))  # heads, KV h
 RINGS = ((0, 1, 1, 1, 1), (83, 1, 1, 7, 7), (82, 2, 2, 7, 20), (769, 1, 1, 64, 83),
          (770, 16, 16, 64, 80), (63, 7, 16, 83, 90), (300, 83, 128, 130, 213), (0, 83, 128, 7, 100))
 HEAD_DIMS = (6, 16, 36, 64, 128, 256)
+TILE_DIMS = (72, 80, 112)  # head sizes at which attention's tiles differ, beside those
 
 
 def widths(kind):
@@ -153,7 +154,8 @@ def rope_cases(op, kv):
 
 
 def attention_cases(kv):
-    for ((pos, n, rows), length, ring), (heads, kv_heads), d in product(places(), HEADS, HEAD_DIMS):
+    for ((pos, n, rows), length, ring), (heads, kv_heads), d in product(places(), HEADS,
+                                                                        (*HEAD_DIMS, *TILE_DIMS)):
         cache = (kv_heads, length, d)
         inputs = (("q", (rows, heads * d), "f32"), ("k_cache", cache, kv), ("v_cache", cache, kv))
         yield Case("attention", (("scale", 0.5 * d**-0.5), *ring), inputs, rows, n, pos)
