@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from app import openai_api, settings, tuning
+from app import cli_files, grammar_hosts, openai_api, settings, tuning
 from app.session import Outcome, Session, template_of, tokenizer_of
 from pyengine.errors import EngineError
 from pyengine.laps import Laps
@@ -104,6 +104,10 @@ def _add_prompt_flags(command):
         "--chat", metavar="TEXT", help="a message to answer, through the model's chat template"
     )
     prompt.add_argument("--ids", metavar="1,2,3", help="token ids to continue")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json-schema", metavar="FILE", help="the answer is JSON of this schema")
+    form.add_argument("--regex", metavar="EXPRESSION", help="the answer matches it")
+    form.add_argument("--grammar", metavar="FILE", help="the answer matches its EBNF grammar")
     command.add_argument(
         "--logits", action="store_true", help="also the logits that choose the first new token"
     )
@@ -114,6 +118,8 @@ def request_of(args, messages=None):
     body = {
         name: getattr(args, name) for name in ("temperature", "max_tokens", "stop", *SAMPLING_FLAGS)
     }
+    if messages is None:
+        body["response_format"] = cli_files.response_format(args)
     if messages is None and args.chat is not None:
         messages = [{"role": "user", "content": args.chat}]
     if messages is not None:
@@ -172,7 +178,8 @@ async def open_session(args):
         return template_of(checkpoint)
 
     name = os.path.basename(args.model.rstrip("/"))
-    return Session(engine, name, checkpoint, tokenizer, make_template, device=device)
+    return Session(engine, name, checkpoint, tokenizer, make_template, device=device,
+                   open_grammar=grammar_hosts.NodeHost.open)
 
 
 def _burst(text):
@@ -274,9 +281,9 @@ async def inspect(args):
     from pyengine import engine
 
     options = settings.load_options({"quant": args.quant, "kv": args.kv, "context": args.context})
-    options["caps"] = None if args.caps == "webgpu-min" else _caps(_read_json(args.caps))
+    options["caps"] = None if args.caps == "webgpu-min" else _caps(cli_files.read_json(args.caps))
     if args.config is not None:
-        report = engine.inspect(_read_json(args.config), **options)
+        report = engine.inspect(cli_files.read_json(args.config), **options)
     else:
         from pyengine.formats.checkpoint import open_path
 
@@ -306,21 +313,6 @@ def _caps(fields):
                 f"caps.{name}", value, f"a value of type {known[name].type.__name__}"
             )
     return Caps(**fields)
-
-
-def _read_json(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except OSError as error:
-        raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
-    except ValueError as error:
-        raise EngineError("E_BAD_FILE", file=path, format="JSON", detail=str(error)) from None
-    if not isinstance(value, dict):
-        raise EngineError(
-            "E_BAD_FILE", file=path, format="JSON", detail="wanted an object at the top"
-        )
-    return value
 
 
 async def tokenize(args):

@@ -191,7 +191,13 @@ class BrowserLoader:
         for source in self._reading:
             source.drop_head()
         progress("ready", 1, 1)
-        return Session(engine, model, checkpoint, tokenizer, self._template)
+        return Session(engine, model, checkpoint, tokenizer, self._template,
+                       open_grammar=self._grammar)
+
+    async def _grammar(self):
+        from app.grammar_hosts import JsHost
+
+        return JsHost(await self._parts.open_grammar())
 
     async def _tokenizer(self, model, checkpoint):
         await asyncio.sleep(0)

@@ -5,7 +5,7 @@ import math
 import secrets
 from dataclasses import dataclass, replace
 
-from app import settings, tool_calls
+from app import settings, structured, tool_calls
 from pyengine.errors import EngineError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -23,6 +23,7 @@ COMMON = {
     "n",
     "logit_bias",
     "return_token_ids",
+    "response_format",
     *settings.SAMPLING,
 }
 CHAT = COMMON | {
@@ -32,7 +33,6 @@ CHAT = COMMON | {
     "tools",
     "tool_choice",
     "parallel_tool_calls",
-    "response_format",
     "logprobs",
     "top_logprobs",
 }
@@ -42,7 +42,6 @@ STREAM_OPTIONS = {"include_usage", "continuous_usage_stats"}
 ONLY = {
     "echo": False,
     "suffix": "",
-    "response_format": {"type": "text"},
 }
 
 
@@ -60,6 +59,7 @@ class Request:
     continuous_usage: bool  # usage so far on every chunk
     return_token_ids: bool  # as vLLM has it: `token_ids` beside the text
     model: str | None
+    grammar: object = None  # a pyengine.decode.grammar.Grammar that the answer must match
     n: int = 1  # choices, one after the other; choice i has the seed plus i
     messages: list | None = None
     tools: list | None = None
@@ -92,6 +92,8 @@ def parse_chat(body, generation_config=None):
     common = _common(body, generation_config)
     common["sampling"]["top_logprobs"] = _chat_logprobs(body)
     resume = _resume(body, messages)
+    if resume and common["grammar"] is not None:
+        raise bad("continue_final_message", True, "false beside response_format")
     return Request("chat", messages=messages, tools=tools, parallel=parallel, resume=resume,
                    **common)
 
@@ -179,6 +181,7 @@ def _common(body, generation_config):
         "return_token_ids": _flag(body, "return_token_ids"),
         "model": model,
         "n": _count(body),
+        "grammar": structured.parse(body),
     }
 
 

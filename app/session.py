@@ -5,7 +5,7 @@ import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from app import openai_api, tool_calls
+from app import openai_api, structured, tool_calls
 from pyengine.errors import EngineError
 
 SEED_BITS = 32
@@ -81,7 +81,8 @@ class Session:
     None.
 
     `make_template` is called for the first chat: building one imports jinja2, which start-up must
-    not wait for. `device` is closed with the session.
+    not wait for. `device` is closed with the session. `open_grammar` starts a back end for
+    structured output, when it is first asked for (`pyengine/decode/grammar.py`).
     """
 
     def __init__(
@@ -93,15 +94,19 @@ class Session:
         make_template,
         clock=time.perf_counter,
         device=None,
+        open_grammar=None,
     ):
         self.engine, self.model, self.checkpoint = engine, model, checkpoint
         self.tokenizer, self._make_template, self._clock = tokenizer, make_template, clock
         self._template, self._device = None, device
         self._dialect, self._thinking = None, False  # of tools; whether a prompt began a thought
+        self._open_grammar, self._grammars = open_grammar, None
 
     async def close(self):
         """Ends the engine, the checkpoint's files and the device, if it was given one."""
         await self.engine.close()
+        if self._grammars is not None:
+            await self._grammars.close()
         self.checkpoint.close()
         if self._device is not None:
             self._device.close()
@@ -171,9 +176,21 @@ class Session:
         ids = await self.prompt_ids(request)
         outcome.prompt_tokens = len(ids)
         stop_ids = () if ignore_eos else self.stop_ids()
+        guide = await self._guide(request, ids)
+        try:
+            pieces = self._pieces(ids, params, request, stop_ids, cancel, guide)
+            async with aclosing(self._noted(request, start, pieces, outcome)) as noted:
+                async for piece in noted:
+                    yield piece
+        finally:
+            if guide is not None:
+                await guide.close()
+
+    async def _noted(self, request, start, pieces, outcome):
+        """The pieces, with calls where the request has tools, noted in `outcome`."""
         first = None
         reader = self._dialect.reader(request, self._thinking) if request.tools else None
-        async with aclosing(self._pieces(ids, params, request, stop_ids, cancel)) as pieces:
+        async with aclosing(pieces):
             async for piece in pieces:
                 if first is None and piece.ids:
                     first, first_count = self._clock(), len(piece.ids)
@@ -193,8 +210,28 @@ class Session:
         found = self.generation_config.get("eos_token_id")
         return found if isinstance(found, list) else [] if found is None else [found]
 
-    def _pieces(self, ids, params, request, stop_ids, cancel):
+    async def _guide(self, request, ids):
+        """The `Guide` of a request with a grammar, else None. Raises E_NO_TOKENIZER, E_NO_GRAMMAR,
+        E_BAD_REQUEST."""
+        if request.grammar is None:
+            return None
+        tokenizer, vocab = self._need_tokenizer(), self.engine.model.vocab
+        if self._grammars is None:
+            if self._open_grammar is None:
+                raise EngineError("E_NO_GRAMMAR", reason="no back end was given")
+            self._grammars = structured.make_grammars(
+                self._open_grammar, tokenizer, self.stop_ids(), vocab)
+        return await structured.guide(
+            self._grammars, request.grammar, tokenizer, vocab, ids, request.kind == "chat")
+
+    async def grammars_live(self):
+        """{compiled, matchers} that the grammar's back end holds, for leak tests."""
+        return await self._grammars.live() if self._grammars else {"compiled": 0, "matchers": 0}
+
+    def _pieces(self, ids, params, request, stop_ids, cancel, guide):
         options = {"max_tokens": request.max_tokens, "stop_ids": stop_ids, "cancel": cancel}
+        if guide is not None:
+            options["guide"] = guide
         if self.tokenizer is not None:
             continues = request.kind == "complete" or request.resume
             if request.tools:

@@ -179,12 +179,13 @@ class SteadyEngine(Engine):
                 continue
             self._adopt(engine, device)
 
-    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None):
+    async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None,
+                           guide=None):
         """As `Engine.generate_ids`; what the device loses meanwhile is computed again and the
         answer goes on."""
         self._claim()
         try:
-            answer = _Answer(self, list(ids), params.with_seed(), max_tokens)
+            answer = _Answer(self, list(ids), params.with_seed(), max_tokens, guide)
             async with aclosing(answer.batches(stop_ids, cancel)) as batches:
                 async for batch in batches:
                     yield batch
@@ -240,9 +241,10 @@ class SteadyEngine(Engine):
 class _Answer:
     """One generation over as many devices as it takes."""
 
-    def __init__(self, engine, ids, params, max_tokens):
+    def __init__(self, engine, ids, params, max_tokens, guide=None):
         self._engine, self._ids, self._params = engine, ids, params
         self._max_tokens, self._written = max_tokens, []
+        self._guide = guide  # it is where the written ids end, whatever the device does
         self._over = False  # its end was told, or nobody reads on
 
     @property
@@ -261,7 +263,7 @@ class _Answer:
             await engine._rise(self._need)
             stream = engine._loop.generate(
                 self._ids + self._written, self._params, max_tokens=self._left, cancel=cancel,
-                stop_ids=stop_ids, written=len(self._written))
+                stop_ids=stop_ids, written=len(self._written), guide=self._guide)
             try:
                 async with aclosing(stream):
                     async for batch in stream:

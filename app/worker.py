@@ -5,6 +5,7 @@
     read_index() -> Promise<json_text>,
     open_model(model, json of {hub, token}) -> Promise<[reader]>, stop_opening(),
     need(package) -> Promise, make_tokenizer(json_text, config_text) -> object,
+    open_grammar() -> Promise<js/grammar.js's object>,
     binding() -> Promise<GPU binding>, gpu_facts() -> Promise<json_text of its facts or null>,
     counts() -> json_text,
     tuning_get(key) -> Promise<text | undefined>, tuning_put(key, text) -> Promise,

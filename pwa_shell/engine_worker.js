@@ -87,6 +87,7 @@ function parts(pyodide, createTokenizer) {
       if (!pyodide.loadedPackages[name]) await pyodide.loadPackage(name, { messageCallback() {} });
     },
     make_tokenizer: createTokenizer,
+    open_grammar: async () => (await import("./js/grammar.js")).openGrammar(),
     binding: takeBinding,
     gpu_facts: () => binding.then((gpu) => gpu.describe(), () => "null"),
     tuning_get: getTuning,

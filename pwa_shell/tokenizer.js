@@ -14,6 +14,7 @@ import { SPACE, WORD, makeNormalizer, makePreTokenizer } from "./tokenizer_rules
  * @param {string} [tokenizerConfigText] text of tokenizer_config.json
  * @returns {{encode(text: string, addSpecial?: boolean): Int32Array,
  *   tokenToId(token: string): number | undefined, idToToken(id: number): string | undefined,
+ *   tokensJson(): string,
  *   vocabSize: number, specialIds: Int32Array, decoderJson: string}}
  * Throws an Error for a file it cannot read or a component it does not know.
  */
@@ -29,6 +30,7 @@ export function createTokenizer(tokenizerJsonText, tokenizerConfigText = "{}") {
     },
     tokenToId: (token) => ids.get(token),
     idToToken: (id) => vocab[id],
+    tokensJson: () => JSON.stringify(Array.from(vocab, (token) => token ?? null)),
     vocabSize: vocab.length,
     specialIds,
     decoderJson,

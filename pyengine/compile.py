@@ -10,6 +10,7 @@ from pyengine.formats.mlx import Quantization
 from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.graph import Value
 from pyengine.ir.logprob_ops import ENTRY
+from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS
 from pyengine.ir.verify import verify
 from pyengine.kernels.spec import Caps
@@ -128,7 +129,17 @@ def _sampling_graphs(vocab, caps):
             b.op("sample_finish", logits, picks, scratch, ring, b.tokens, counts)
         b.graph.outputs = (ring,)
         graphs.append(verify(b.graph))
-    return graphs + _logprob_graphs(vocab, caps)
+    return graphs + _logprob_graphs(vocab, caps) + [_mask_graph(vocab, caps)]
+
+
+def _mask_graph(vocab, caps):
+    """What runs before a tail while a grammar is active."""
+    b = Builder("mask", 1, 0, None, max_binding=caps.max_binding)
+    mask = b.graph.add(Value("mask", (mask_words(vocab),), "u32", "io")).name
+    logits = b.logits(vocab)
+    b.op("mask_logits", logits, mask)
+    b.graph.outputs = (logits,)
+    return verify(b.graph)
 
 
 def _logprob_graphs(vocab, caps):

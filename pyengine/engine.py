@@ -113,13 +113,15 @@ class Engine:
         self._busy = True
 
     async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None,
-                           written=0):
+                           written=0, guide=None):
         """Yields `decode.loop.Batch`es. The last `written` of `ids` are an answer that goes on.
-        Raises `E_BUSY` while another generation runs on this engine."""
+        `guide`: a `decode.grammar.Guide`, the caller's to close; its ids are chosen one by one
+        among those that its grammar allows. Raises `E_BUSY` while another generation runs on this
+        engine."""
         self._claim()
         try:
             batches = self._loop.generate(ids, params, max_tokens=max_tokens, stop_ids=stop_ids,
-                                          cancel=cancel, written=written)
+                                          cancel=cancel, written=written, guide=guide)
             async with aclosing(batches):
                 async for batch in batches:
                     yield batch
@@ -127,18 +129,19 @@ class Engine:
             self._busy = False
 
     async def generate(self, ids, params, *, max_tokens=None, stop=(), stop_ids=(), cancel=None,
-                       continues=False, visible=frozenset()):
+                       continues=False, visible=frozenset(), guide=None):
         """Yields `Piece`s of text after prompt `ids`, none of which splits a code point or a stop
         string. `continues`: the text goes on from the prompt's (a completion), rather than
         beginning anew (a chat's answer). `visible`: ids of special tokens that the text shows.
 
         Text ends before the first of `stop` (finish_reason "stop"), at a stop id ("stop"), or as
         `generate_ids` says."""
-        stream = TextStream(self.tokenizer, stop, continues, visible)
+        # what a grammar matched is the tokens' text in the middle of one, no first space dropped
+        stream = TextStream(self.tokenizer, stop, continues or guide is not None, visible)
         cancel = cancel or CancelToken()
         hidden = frozenset(stop_ids)
         batches = self.generate_ids(ids, params, max_tokens=max_tokens, stop_ids=stop_ids,
-                                    cancel=cancel)
+                                    cancel=cancel, guide=guide)
         async with aclosing(batches):
             async for batch in batches:
                 ended = bool(batch.ids) and batch.ids[-1] in hidden

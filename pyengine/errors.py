@@ -138,6 +138,10 @@ MESSAGES = {
         "The request's body is larger than {limit} bytes.",
         "Send less: no context holds that much.",
     ),
+    "E_NO_GRAMMAR": (
+        "Structured output is not to be had here: {reason}.",
+        "Natively it needs Node.js 18 or later; ask without response_format otherwise.",
+    ),
     "E_BAD_TEMPLATE": (
         "The model's chat template failed: {detail}.",
         "Use plain completions, or another checkpoint.",

@@ -14,13 +14,20 @@ MIN_NODE = 18
 MODULES = settings.SHELL / "node_modules"
 STAMP = "jird.stamp"
 
-# output file: (source of its entry, package whose licence goes beside it)
+# XGrammar's UMD file puts itself on the global object when an ES module imports it. Without
+# `process` it takes Node for a browser: one bundle for both.
+XGRAMMAR = ('import "@mlc-ai/web-xgrammar"; export const { Grammar, GrammarCompiler, '
+            'GrammarMatcher, TokenizerInfo } = globalThis.xgrammar;')
+# output file: (source of its entry, package whose licence goes beside it, options of the bundler)
 VENDOR = {
-    "tokenizers.js": ('export * from "@huggingface/tokenizers";', "@huggingface/tokenizers"),
-    "marked.js": ('export * from "marked";', "marked"),
-    "dompurify.js": ('export { default } from "dompurify";', "dompurify"),
-    "highlight.js": ('export { default } from "highlight.js/lib/common";', "highlight.js"),
+    "tokenizers.js": ('export * from "@huggingface/tokenizers";', "@huggingface/tokenizers", ()),
+    "marked.js": ('export * from "marked";', "marked", ()),
+    "dompurify.js": ('export { default } from "dompurify";', "dompurify", ()),
+    "highlight.js": ('export { default } from "highlight.js/lib/common";', "highlight.js", ()),
+    "xgrammar.js": (XGRAMMAR, "@mlc-ai/web-xgrammar",
+                    ("--external:url", "--external:module", "--define:process=undefined")),
 }
+APACHE = {"@mlc-ai/web-xgrammar": "XGrammar, Copyright (c) 2024 by XGrammar Contributors"}
 
 
 def tools():
@@ -86,12 +93,20 @@ def vendor():
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         out = Path(scratch) / "vendor"
         (out / "licenses").mkdir(parents=True)
-        for name, (entry, package) in VENDOR.items():
-            bundle(node, entry, out / name)
-            shutil.copyfile(MODULES / package / "LICENSE",
-                            out / "licenses" / f"{package.split('/')[-1]}.txt")
+        for name, (entry, package, options) in VENDOR.items():
+            bundle(node, entry, out / name, *options)
+            target = out / "licenses" / f"{package.split('/')[-1]}.txt"
+            target.write_text(licence(package), encoding="utf-8")
         os.replace(out, folder)
     return folder
+
+
+def licence(package):
+    """The licence's text: the package's own, or the Apache licence for one that says only its
+    name."""
+    if package in APACHE:
+        return f"{APACHE[package]}\n\n{(settings.ROOT / 'LICENSE').read_text(encoding='utf-8')}"
+    return (MODULES / package / "LICENSE").read_text(encoding="utf-8")
 
 
 def bundle(node, entry, target, *options, folder=settings.SHELL):

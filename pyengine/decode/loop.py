@@ -74,8 +74,10 @@ class Tail:
         self.top = params.top_logprobs
         sampling = "sample" if params.needs_sampler else "greedy"
         self.programs, self._buffer, self._words = (sampling,), plan.buffer("ring"), 1
+        self.masked = ("mask", sampling)  # under a grammar
         if self.top is not None:
             self.programs = ("logprob_top", sampling, "logprob_take")
+            self.masked = ("logprob_top", "mask", sampling, "logprob_take")
             self._buffer, self._words = plan.buffer("logprob_ring"), logprobs.ENTRY
 
     def read(self, steps):
@@ -95,9 +97,9 @@ class DecodeLoop:
     def __init__(self, runner, model, burst="auto"):
         self._runner, self._model, self._burst_setting = runner, model, burst
         plan = model.plan
-        names = ("state", "tokens", "ring", "logits", "counts", "bias")
-        (self._state, self._tokens, self._ring,
-         self._logits, self._counts, self._bias) = map(plan.buffer, names)
+        names = ("state", "tokens", "ring", "logits", "counts", "bias", "mask")
+        (self._state, self._tokens, self._ring, self._logits, self._counts, self._bias,
+         self._mask) = map(plan.buffer, names)
         self._ring_size = plan.buffers[self._ring].nbytes // 4
         self._prefill_rows = sorted(int(name.removeprefix("prefill")) for name in plan.programs
                                     if name.startswith("prefill"))
@@ -217,9 +219,11 @@ class DecodeLoop:
             self.cache.trim(0)
             raise
 
-    async def generate(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None, written=0):
+    async def generate(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None, written=0,
+                       guide=None):
         """Yields `Batch`es after prompt `ids`; a stop id is the last of its batch. The last
-        `written` of `ids` are an answer that goes on: penalties count them as generated.
+        `written` of `ids` are an answer that goes on: penalties count them as generated. `guide`:
+        a `grammar.Guide` that says which ids may follow; its bursts are of one id.
 
         Ends with "stop" at a stop id, "length" at `max_tokens` (None: all that fits) or a full
         context, "cancel". Raises `E_BAD_REQUEST`, `E_CONTEXT_FULL`, and what the device raises."""
@@ -231,7 +235,7 @@ class DecodeLoop:
         room = self._model.context - len(ids) + 1  # the last id needs no place of its own
         left = room if max_tokens is None else min(room, max_tokens)
         stop_ids, cancel = frozenset(stop_ids), cancel or CancelToken()
-        batches = self._batches(ids, params, left, stop_ids, cancel, written)
+        batches = self._batches(ids, params, left, stop_ids, cancel, written, guide)
         try:
             async with aclosing(batches):
                 async for batch in batches:
@@ -242,20 +246,25 @@ class DecodeLoop:
             self.cache.trim(0)
             raise
 
-    async def _batches(self, ids, params, left, stop_ids, cancel, written):
+    async def _batches(self, ids, params, left, stop_ids, cancel, written, guide):
         tail = Tail(params, self._model.plan)
         burst = Burst(self._burst_setting, self._ring_size)
         timing = self.timing = Timing(prompt_tokens=len(ids))
         started = time.perf_counter()
         self._write_sampling(params, sorted(stop_ids), ids, written)
-        data = await self._prefill(ids, cancel, tail.programs, tail.read(1))
+        if guide is None:
+            data = await self._prefill(ids, cancel, tail.programs, tail.read(1))
+            new = Batch([]) if data is None else tail.batch(data, 1)
+            bursts = self._bursts(new, burst, left - 1, tail, stop_ids)
+        else:
+            await self._prefill(ids, cancel)
+            new = Batch([]) if cancel.cancelled else await self._choose(tail, guide)
+            bursts = self._guided(new, tail, guide)
         timing.prefill = time.perf_counter() - started
-        new = Batch([]) if data is None else tail.batch(data, 1)
-        bursts = self._bursts(new, burst, left - 1, tail, stop_ids)
         async with aclosing(bursts):
             while True:
                 left -= len(new.ids)
-                stopped = bool(new.ids) and new.ids[-1] in stop_ids
+                stopped = bool(new.ids) and new.ids[-1] in stop_ids or guide and guide.finished
                 new.finish_reason = ("cancel" if cancel.cancelled else "stop" if stopped
                                      else "length" if left <= 0 else None)
                 yield new
@@ -292,3 +301,33 @@ class DecodeLoop:
             if self.cache.unsettled:
                 word = await self._runner.read(self._state, 4 * st.POS, 4)
                 self.cache.settle(*struct.unpack("<I", word))
+
+    async def _choose(self, tail, guide):
+        """The `Batch` of one id that the guide allows, from the logits that were begun."""
+        mask, programs = await guide.mask(), tail.programs
+        if guide.finished:
+            return Batch([])
+        if mask is not None:
+            self._runner.write(self._mask, 0, mask)
+            programs = tail.masked
+        batch = tail.batch(await self._run([(programs, 1)], tail.read(1)), 1)
+        guide.follow(batch.ids[0])
+        return batch
+
+    async def _guided(self, new, tail, guide):
+        """Yields a `Batch` of one id at a time. The forward does not depend on the mask, so it is
+        under way while the grammar works the mask out: a second submit, but no waiting."""
+        timing = self.timing
+        while True:
+            began, waited = time.perf_counter(), timing.waited
+            self._runner.write(self._state, 4 * st.STEP, bytes(4))
+            self.cache.begin(1)
+            await self._run([(("decode",), 1)], None)
+            last, new = new.ids[-1], await self._choose(tail, guide)
+            self.cache.extend([last])
+            seconds = time.perf_counter() - began
+            timing.decode += seconds
+            timing.decoded += len(new.ids)
+            timing.decode_submits += 2
+            timing.python += seconds - (timing.waited - waited)
+            yield new

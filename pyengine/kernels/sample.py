@@ -1,5 +1,5 @@
 """Sampling: two dispatches when greedy, six with noise, filters and penalties; two more where log
-probabilities are asked for."""
+probabilities are asked for, one more while a grammar is active."""
 from pyengine.ir.logprob_ops import KEEP
 from pyengine.ir.sample_ops import SCRATCH, partials
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView
@@ -28,4 +28,4 @@ def _launch(op):
 
 SPECS = tuple(KernelSpec(op, op, _launch(op), ({},)) for op in (
     "sample_argmax", "sample_take", "sample_prepare", "sample_hist", "sample_topk", "sample_topp",
-    "sample_pick", "sample_finish", "logprob_top", "logprob_take"))
+    "sample_pick", "sample_finish", "logprob_top", "logprob_take", "mask_logits"))

@@ -35,13 +35,16 @@ class NativeBackend:
     def id_to_token(self, token_id):
         return self._rust.id_to_token(token_id)
 
+    def all_tokens(self):
+        return [self._rust.id_to_token(i) for i in range(self.vocab_size)]
+
 
 class JsBackend:
     """The object of `createTokenizer` in `pwa_shell/tokenizer.js`, reached by duck typing (a proxy
     in the browser).
 
     It has `encode(text, addSpecial) -> Int32Array`, `tokenToId`, `idToToken` (undefined when
-    absent), `vocabSize`, `specialIds` (Int32Array) and `decoderJson`.
+    absent), `tokensJson()`, `vocabSize`, `specialIds` (Int32Array) and `decoderJson`.
     """
 
     def __init__(self, js_object):
@@ -59,6 +62,9 @@ class JsBackend:
     def id_to_token(self, token_id):
         return self._js.idToToken(token_id)
 
+    def all_tokens(self):
+        return json.loads(self._js.tokensJson())
+
 
 def _ints(array):
     """A typed array's proxy as a list of ints; the proxy is released, else each call would leak
@@ -73,8 +79,8 @@ def _ints(array):
 
 class Tokenizer:
     """Facade over a back end: an object with `encode(text, add_special_tokens) -> [int]`,
-    `token_to_id`, `id_to_token` (None when absent), `vocab_size`, `special_ids` and `decoder` (the
-    tokenizer.json entry).
+    `token_to_id`, `id_to_token` (None when absent), `all_tokens() -> [str | None]`, `vocab_size`,
+    `special_ids` and `decoder` (the tokenizer.json entry).
 
     `config` is the checkpoint's tokenizer_config.json (a dict). Raises E_NO_TOKENIZER when the
     decoder is unknown.
@@ -124,6 +130,16 @@ class Tokenizer:
             known = 0 <= token_id < self.vocab_size
             self._tokens[token_id] = self._backend.id_to_token(token_id) if known else None
         return self._tokens[token_id]
+
+    @property
+    def decoder(self):
+        """The `decoder` entry of the tokenizer.json, or None."""
+        return self._backend.decoder
+
+    def all_tokens(self):
+        """Token string of every id from 0 on, None where there is none: at once, since each look-up
+        alone crosses to JavaScript."""
+        return self._backend.all_tokens()
 
     def token_bytes(self, token_id):
         """Raw bytes of a token in the middle of a text: byte-level alphabet, `<0xNN>` and U+2581

@@ -19,13 +19,14 @@ jinja2.Template("{{ x }}").render(x="<") + str(len(rendered) > 0)`);
 
 VENDOR = """async () => {
   const at = name => import(new URL("vendor/" + name, location.href));
-  const [tokenizers, marked, purify, hljs] = await Promise.all(
-    ["tokenizers.js", "marked.js", "dompurify.js", "highlight.js"].map(at));
+  const [tokenizers, marked, purify, hljs, xgrammar] = await Promise.all(
+    ["tokenizers.js", "marked.js", "dompurify.js", "highlight.js", "xgrammar.js"].map(at));
   const html = marked.marked.parse("**a** <img src=x onerror=alert(1)>");
   return {
     clean: purify.default.sanitize(html),
     code: hljs.default.highlight("def f(): pass", { language: "python" }).value,
     tokenizer: typeof tokenizers.Tokenizer,
+    grammar: String(await xgrammar.Grammar.fromEBNF('root ::= "a"')),
   };
 }"""
 
@@ -53,7 +54,8 @@ def test_pyodide_boots_with_our_wheels_and_numpy_only_when_asked(blank, outside)
 def test_vendor_modules_work(blank, outside):
     served, page = blank
     result = page.evaluate(VENDOR)
-    assert len(served.log) == 4, "a vendor module is not one file"
+    assert 'root ::= (("a"))' in result["grammar"]
+    assert len(served.log) == 5, "a vendor module is not one file"
     assert result["clean"].strip() == '<p><strong>a</strong> <img src="x"></p>'
     assert "hljs-keyword" in result["code"] and result["tokenizer"] == "function"
     assert outside == []

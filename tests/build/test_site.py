@@ -55,7 +55,7 @@ def test_models_index_is_true(dist):
 
 
 def test_vendor_modules_are_bundled_with_their_licences(dist):
-    for name, (_, package) in node.VENDOR.items():
+    for name, (_, package, _) in node.VENDOR.items():
         text = (dist / "vendor" / name).read_text()
         assert re.search(r"\bexport\s*\{", text), f"{name} is no ES module"
         assert (dist / "vendor/licenses" / f"{package.split('/')[-1]}.txt").stat().st_size > 500

@@ -8,6 +8,7 @@ from pyengine.decode.sampler import draw
 from pyengine.decode.sampling import SamplingParams
 from pyengine.ir.graph import Node, Value
 from pyengine.ir.logprob_ops import ENTRY
+from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS
 from pyengine.ir.sample_ops import SCRATCH, partials
 from pyengine.kernels import sample
@@ -34,6 +35,7 @@ LOGPROBS = (
     *GREEDY,
     ("logprob_take", ("raw", "logtops", "tokens", "log_ring", "state"), ()),
 )
+MASKED = (("mask_logits", ("logits", "mask", "state"), ()),)
 KINDS = ("normal", "even", "steps", "huge", "masked")
 CASES = (
     {},
@@ -54,7 +56,7 @@ CASES = (
     {"temperature": 0},
     {"temperature": 0, "repetition_penalty": 1.3, "frequency_penalty": 0.5, "logit_bias": True},
 )
-READ_ONLY = {"state", "counts", "bias"}  # except where an op writes them
+READ_ONLY = {"state", "counts", "bias", "mask"}  # except where an op writes them
 
 
 def logits_of(kind, vocab, rng):
@@ -120,6 +122,7 @@ def shapes(vocab):
         "logits": (1, vocab),
         "counts": (vocab,),
         "bias": (vocab,),
+        "mask": (mask_words(vocab),),
         "state": (st.WORDS,),
         "ring": (RING,),
         "tokens": (1,),
@@ -174,7 +177,7 @@ class Gpu:
             for name, shape in self.shapes.items()
         }
         self.steps = {
-            op: self._prepare(op, inputs + outputs) for op, inputs, outputs in SAMPLED + LOGPROBS
+            op: self._prepare(op, inputs + outputs) for op, inputs, outputs in SAMPLED + LOGPROBS + MASKED
         }
 
     def _prepare(self, op, operands):

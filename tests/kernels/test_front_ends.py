@@ -101,13 +101,13 @@ def test_every_variant_is_launched_by_some_case(goldens):
     """No template is rendered for nothing, and none goes unseen by the tests of the ops."""
     launched = set(op_shaders()) | set(repack_shaders())
     every = {source.variant_key(stem, variant) for stem, found in kernels.every_template()
-             for variant in found if not stem.startswith(("sample_", "logprob_"))}
+             for variant in found if not stem.startswith(("sample_", "logprob_", "mask_"))}
     assert launched == every
 
 
 def test_a_plan_holds_every_sampling_kernel(goldens):
     labels = {p.label.split("#")[0] for p in next(model_plans(goldens, None)).pipelines}
-    stems = {stem for stem, _ in kernels.every_template() if stem.startswith(("sample_", "logprob_"))}
+    stems = {stem for stem, _ in kernels.every_template() if stem.startswith(("sample_", "logprob_", "mask_"))}
     assert stems <= labels
 
 

@@ -1,0 +1,43 @@
+"""Files that the command line's arguments name."""
+
+import json
+
+from pyengine.errors import EngineError
+
+
+def read_json(path):
+    """The object of a JSON file. Raises E_NO_FILE, E_BAD_FILE."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except OSError as error:
+        raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
+    except ValueError as error:
+        raise EngineError("E_BAD_FILE", file=path, format="JSON", detail=str(error)) from None
+    if not isinstance(value, dict):
+        raise EngineError(
+            "E_BAD_FILE", file=path, format="JSON", detail="wanted an object at the top"
+        )
+    return value
+
+
+def read_text(path):
+    """The text of a UTF-8 file. Raises E_NO_FILE, E_BAD_FILE."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
+    except ValueError as error:
+        raise EngineError("E_BAD_FILE", file=path, format="UTF-8", detail=str(error)) from None
+
+
+def response_format(args):
+    """The `response_format` of the arguments, or None."""
+    if args.json_schema is not None:
+        return {"type": "json_schema", "json_schema": {"schema": read_json(args.json_schema)}}
+    if args.regex is not None:
+        return {"type": "regex", "regex": args.regex}
+    if args.grammar is not None:
+        return {"type": "grammar", "grammar": read_text(args.grammar)}
+    return None

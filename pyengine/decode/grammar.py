@@ -1,0 +1,195 @@
+"""Structured output: what is asked for, the back end that matches it, and one generation's guide.
+
+The back end (XGrammar in a process or a worker of its own) is given from outside, as a tokenizer's
+is: `await open_host()` gives an object with
+
+    ask(message, seconds) -> awaitable of the reply, both dicts; the question is on its way when
+                             this returns; after `seconds` without one the reply is {late: true}
+    async close()            ends it, whatever it is doing
+
+Messages: `table {tokens, stops}` (first), `start {kind, text, strict, rules} -> {matcher, mask}`,
+`step {matcher, token} -> {accepted, mask}`, `rollback {matcher, count} -> {mask}`,
+`end {matcher}`, `live -> {compiled, matchers}`. A mask is bytes: bit i % 8 of byte i / 8 says that
+id i may follow. A reply with `error` is a refusal; after it, or none in time, the host is not used
+again.
+"""
+from dataclasses import dataclass
+
+from pyengine.errors import EngineError
+
+KINDS = ("json_schema", "json_object", "regex", "grammar")
+START_SECONDS = 20.0   # of one grammar's compilation; a good one of a large vocabulary takes some
+TABLE_SECONDS = 60.0   # of reading a token table, once a model
+STEP_SECONDS = 10.0    # of one mask, which takes a millisecond
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What an answer must match: `text` is a JSON schema, a regular expression or an EBNF grammar
+    whose root rule is `root`. `rules`: EBNF by the name of a constant text of the schema that it
+    takes the place of. `strict`: of a schema, that objects have only declared properties.
+    `param`: the request's parameter, for refusals."""
+    kind: str
+    text: str = ""
+    strict: bool = True
+    param: str = "response_format"
+    rules: tuple = ()
+
+
+class Grammars:
+    """One model's grammars. `tokens()` -> the token table: a text for each id, its bytes in
+    byte-level BPE's alphabet, "" for what no grammar may use; `stops`: the ids that end an answer;
+    `vocab`: how many logits there are."""
+
+    def __init__(self, open_host, tokens, stops, vocab):
+        self._open, self._tokens, self._vocab = open_host, tokens, vocab
+        self._stops = [i for i in stops if i < vocab]
+        self.host = None  # while there is one
+
+    async def begin(self, grammar, seconds=START_SECONDS):
+        """A `Matcher` at the start of `grammar`. Raises `E_BAD_REQUEST` for one that is refused,
+        takes over `seconds` or that no text matches, `E_NO_GRAMMAR` where there is no back end."""
+        if self.host is None:
+            await self._start_host()
+        reply = await self._asked(
+            {"op": "start", "kind": grammar.kind, "text": grammar.text, "strict": grammar.strict,
+             "rules": dict(grammar.rules)}, grammar, seconds)
+        matcher = Matcher(self, self.host, grammar, reply, frozenset(self._stops))
+        if _is_empty(matcher.mask):
+            await matcher.close()
+            raise refused(grammar, "one that no text matches")
+        return matcher
+
+    async def _start_host(self):
+        self.host = await self._open()
+        tokens = self._tokens()[:self._vocab]
+        tokens += [""] * (self._vocab - len(tokens))
+        message = {"op": "table", "tokens": tokens, "stops": self._stops}
+        await self._asked(message, None, TABLE_SECONDS)
+
+    async def _asked(self, message, grammar, seconds):
+        return await self.answer(self.host.ask(message, seconds), grammar, seconds)
+
+    async def answer(self, pending, grammar, seconds=STEP_SECONDS):
+        """The reply of a question. Raises as `begin`; the host is ended then, as a C++ library that
+        gave up cannot go on, and the next grammar starts another."""
+        try:
+            reply = await pending
+        except BaseException:
+            await self.close()
+            raise
+        if "error" in reply or "late" in reply:
+            await self.close()
+            raise refused(grammar, f"refused ({reply['error']})" if "error" in reply
+                          else f"one that takes over {seconds:g} s to prepare")
+        return reply
+
+    async def live(self):
+        """{compiled, matchers}: how many the back end holds, for leak tests; zeros without one."""
+        if self.host is None:
+            return {"compiled": 0, "matchers": 0}
+        return await self._asked({"op": "live"}, None, STEP_SECONDS)
+
+    async def close(self):
+        """Ends the back end and everything in it."""
+        host, self.host = self.host, None
+        if host is not None:
+            await host.close()
+
+
+def refused(grammar, got):
+    """E_BAD_REQUEST of a grammar, or E_NO_GRAMMAR where the back end itself fails."""
+    if grammar is None:
+        return EngineError("E_NO_GRAMMAR", reason=f"its token table is {got}")
+    wanted = f"a {grammar.kind.replace('_', ' ')} that some text matches and XGrammar supports"
+    return EngineError("E_BAD_REQUEST", param=grammar.param, got=got, wanted=wanted)
+
+
+def _is_empty(mask):
+    return mask.count(0) == len(mask)
+
+
+class Matcher:
+    """A place in one grammar. `mask`: bytes, which ids may follow; `finished`: its end was
+    reached."""
+
+    def __init__(self, grammars, host, grammar, reply, stops):
+        self._grammars, self._host, self._grammar = grammars, host, grammar
+        self._number, self._stops, self._pending = reply["matcher"], stops, None
+        self.mask, self.finished = reply["mask"], False
+
+    def _ask(self, op, **fields):
+        return self._host.ask({"op": op, "matcher": self._number, **fields}, STEP_SECONDS)
+
+    def advance(self, token):
+        """Begins to accept `token`; `settle` waits for what follows it."""
+        if token in self._stops:  # the mask has it only where the grammar may end
+            self.finished = True
+        else:
+            self._pending = self._ask("step", token=token)
+
+    async def settle(self):
+        """Waits for what `advance` began. Raises `E_BAD_REQUEST` where no id can follow."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        reply = await self._grammars.answer(pending, self._grammar)
+        self.mask = reply["mask"]
+        if not reply["accepted"] or self._stops and _is_empty(self.mask):
+            raise refused(self._grammar, "one that leads to where no token can follow")
+        self.finished = _is_empty(self.mask)  # a model without an end of its own
+
+    async def rollback(self, count):
+        """Takes back the last `count` ids."""
+        await self.settle()
+        reply = await self._grammars.answer(self._ask("rollback", count=count), self._grammar)
+        self.mask, self.finished = reply["mask"], False
+
+    async def close(self):
+        """Lets go of the back end's part; a second time does nothing."""
+        host, pending = self._host, self._pending
+        self._host = self._pending = None
+        if host is None or host is not self._grammars.host:
+            return
+        if pending is not None:
+            await self._grammars.answer(pending, self._grammar)
+        message = {"op": "end", "matcher": self._number}
+        await self._grammars.answer(host.ask(message, STEP_SECONDS), self._grammar)
+
+
+class Guide:
+    """One generation's: the matcher applies from the answer's first id on, which is behind the
+    thinking where there is some. `opens`, `closes`: ids of a thinking block's marks or None;
+    `thinking`: the prompt has opened one."""
+
+    def __init__(self, matcher, opens=None, closes=None, thinking=False):
+        self.matcher, self._opens, self._closes = matcher, opens, closes
+        self.thinking, self._first = thinking, True
+
+    @property
+    def finished(self):
+        return self.matcher.finished
+
+    async def mask(self):
+        """Bytes of the mask for the next id, a multiple of 4; None: any id may follow."""
+        if self.thinking:
+            return None
+        await self.matcher.settle()
+        if not self._first or self._opens is None:
+            return self.matcher.mask
+        mask = bytearray(self.matcher.mask)
+        mask[self._opens // 8] |= 1 << self._opens % 8
+        return bytes(mask)
+
+    def follow(self, token):
+        """Id `token` was chosen: what follows is worked out while the device computes."""
+        if self.thinking:
+            self.thinking = token != self._closes
+        elif self._first and token == self._opens:
+            self.thinking = True
+        else:
+            self.matcher.advance(token)
+        self._first = False
+
+    async def close(self):
+        await self.matcher.close()
