@@ -22,6 +22,7 @@ import { apiAddress, ApiServer } from "./js/api/server.js";
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
 import { readToken } from "./js/hub_token.js";
+import { runTools } from "./js/tools/run_tools.js";
 import { platformOf } from "./js/platform.js";
 
 export { JirdError };
@@ -111,7 +112,9 @@ class Engine {
     this.#load = load;
     this.#server = server;
     this.#onLoadEvent = (name, data) => name === "progress" && onProgress?.(data);
-    this.chat = { completions: { create: (body, options) => this.#create("chat", body, options) } };
+    const create = (body, options) => this.#create("chat", body, options);
+    const withTools = (body, options) => runTools({ create }, body, options);
+    this.chat = { completions: { create, runTools: withTools } };
     this.completions = { create: (body, options) => this.#create("complete", body, options) };
     this.models = { list: () => this.#models(), retrieve: (id) => this.#retrieve(id) };
   }

@@ -8,6 +8,7 @@ import { leafUnder, pathTo, siblings, subtree, titleOf } from "./chat_tree.js";
 import { Emitter, newId } from "./dom.js";
 import { Generation } from "./generation.js";
 import { splitThought } from "./reasoning.js";
+import { stepMessages } from "./tools/agent_loop.js";
 
 /** @typedef {import("./chat_store.js").Chat} Chat */
 /** @typedef {import("./chat_store.js").Message} Message */
@@ -24,6 +25,8 @@ export class Conversation extends Emitter {
   /** @type {{run: Generation, chat: Chat, messages: Message[]}|null} maybe in another chat */
   running = null;
   #gone = new Set();
+  /** @type {{loop: Function}|null} tools that answers may call (tools/setup.js) */
+  tools = null;
 
   /**
    * @param {import("./engine_session.js").EngineSession} session
@@ -211,6 +214,7 @@ export class Conversation extends Emitter {
       const own = message === answer;
       const user = message.role === "user";
       const content = user ? contentOf(message) : own ? message.text : splitThought(message.text).answer;
+      messages.push(...stepMessages(message));
       if (content) messages.push({ role: message.role, content });
     }
     return { model, messages, ...params };
@@ -221,6 +225,7 @@ export class Conversation extends Emitter {
     chat.updated = Date.now();
     const save = () => this.save(chat, [answer]);
     const run = new Generation(this.session, answer, this.#request(answer), save);
+    run.agent = this.tools?.loop(chat, answer) ?? null;
     this.running = { run, chat, messages: this.messages };
     holdAnswer(answer.id, new Promise((resolve) => run.on("end", resolve)));
     run.on("end", () => {

@@ -29,6 +29,8 @@ export class Generation extends Emitter {
   constructor(session, message, body, save) {
     super();
     Object.assign(this, { session, message, body });
+    /** @type {import("./tools/agent_loop.js").AgentLoop|null} */
+    this.agent = null;
     this.save = save;
     this.phase = "waiting";
     this.#before = message.text ? (message.stats?.tokens ?? 0) : 0;
@@ -51,9 +53,11 @@ export class Generation extends Emitter {
     aborted.catch(() => {}); // no one may be waiting when it fires
     try {
       const engine = await Promise.race([this.session.ensure(), aborted]);
-      this.phase = "reading";
-      this.emit("text");
-      await this.#read(engine, aborted);
+      do {
+        this.phase = "reading";
+        this.emit("text");
+        await this.#read(engine, aborted);
+      } while (await this.agent?.next(this, signal));
       // An engine may end an aborted stream quietly instead of throwing.
       const stopped = signal.aborted || this.message.finish === "cancelled";
       this.message.state = stopped ? "stopped" : "done";
@@ -67,7 +71,7 @@ export class Generation extends Emitter {
     const { signal } = this.#abort;
     const begun = performance.now();
     const body = {
-      ...this.body,
+      ...(this.agent?.body(this.body) ?? this.body),
       stream: true,
       stream_options: { include_usage: true, continuous_usage_stats: true },
     };
@@ -87,6 +91,7 @@ export class Generation extends Emitter {
   #take(chunk, begun) {
     const choice = chunk.choices?.[0];
     const piece = choice?.delta?.content ?? "";
+    this.agent?.take(choice);
     if (chunk.usage?.completion_tokens !== undefined) this.#tokens = chunk.usage.completion_tokens;
     if (chunk.usage?.prompt_tokens) this.#prompt = chunk.usage.prompt_tokens;
     if (chunk.timings && this.message.stats)

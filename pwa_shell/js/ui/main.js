@@ -8,6 +8,7 @@ import { closeMenu } from "./menu.js";
 import { chosenModel } from "./model_info.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { setUpThemeButton } from "./theme.js";
+import { setUpTools } from "./tools/setup.js";
 import { followVisualViewport } from "./viewport.js";
 
 setUpThemeButton();
@@ -15,6 +16,7 @@ followVisualViewport();
 const model = chosenModel();
 const store = await openChatStore();
 const app = new App(new EngineSession(model), store, model);
+setUpTools(app);
 listenForShortcuts({
   "new-chat": () => void app.go(null),
   search: () => app.sidebar.find(),

@@ -8,6 +8,7 @@ import { footRow, problemBox } from "./message_foot.js";
 import { splitThought } from "./reasoning.js";
 import { t } from "./strings.js";
 import { ThoughtView } from "./thought_view.js";
+import { StepsView } from "./tools/steps_view.js";
 
 /** @typedef {import("./chat_store.js").Message} Message */
 
@@ -37,6 +38,7 @@ export class MessageView {
     this.body = h("div", { class: user ? "bubble" : "md", dir: "auto" });
     this.foot = h("div", { class: "message-foot" });
     this.thought = user ? null : new ThoughtView();
+    this.steps = user ? null : new StepsView();
     this.node = h(
       "article",
       {
@@ -45,7 +47,8 @@ export class MessageView {
         "data-id": message.id,
       },
       h("h2", { class: "offscreen", text: t(user ? "you" : "assistant") }),
-      user ? fileChips(message.files ?? []) : this.thought.node,
+      user ? fileChips(message.files ?? []) : this.steps.node,
+      user ? null : this.thought.node,
       this.body,
       this.foot,
     );
@@ -70,6 +73,7 @@ export class MessageView {
     };
     const { thought, answer } = splitThought(this.message.text);
     this.thought.update(thought, false, this.message.stats?.think_ms);
+    this.steps.update(this.message);
     for (const _ of renderDocument(answer, this.body, onBlock)) {
       yield;
       if (this.#gone) return;
@@ -135,6 +139,7 @@ export class MessageView {
     const { text, stats } = this.message;
     const { thought, answer, open } = splitThought(text);
     this.thought.update(thought, open, stats?.think_ms);
+    this.steps.update(this.message);
     // What looked like an answer turned out to be the thought before it.
     if (!answer.startsWith(this.#shown)) this.#startStream();
     if (answer) this.#stream.update(answer);

@@ -3,12 +3,14 @@ import { MODEL_TEXTS } from "./strings_models.js";
 import { SETTINGS_TEXTS } from "./strings_settings.js";
 
 export { PROMPTS } from "./strings_settings.js";
+import { TOOL_TEXTS } from "./strings_tools.js";
 
 /** Every text the page shows, by key: the one place a translation would replace. */
 const TEXTS = {
   ...MODEL_TEXTS,
   ...CHAT_TEXTS,
   ...SETTINGS_TEXTS,
+  ...TOOL_TEXTS,
   appName: "Jird",
   tagline: "Private AI. Runs in this tab, nothing leaves your device.",
   code: "code",
