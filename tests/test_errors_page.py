@@ -23,12 +23,7 @@ def texts():
             if path.name not in ABOUT_THE_TABLE]
 
 
-UNTESTED = {"E_NO_ENGINE"}  # of the service worker's relay
-CODES = [pytest.param(code, marks=[pytest.mark.xfail(reason="no test causes it yet")]
-                      if code in UNTESTED else []) for code in MESSAGES]
-
-
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", MESSAGES)
 def test_a_test_expects_the_code(code, texts):
     expected = re.compile(rf"(==|\bin\b|code|refused|raises|,|\(|:)[^\n]*[\"']{code}[\"']")
     assert any(expected.search(text) for text in texts)

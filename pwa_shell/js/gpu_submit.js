@@ -63,7 +63,10 @@ export class Patience {
   }
 
   wait(promise) {
-    if (this.#error) return Promise.reject(this.#error);
+    if (this.#error) {
+      promise.catch(() => {}); // nobody waits for it
+      return Promise.reject(this.#error);
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
       promise.then(resolve, reject).finally(() => this.#waiting.delete(reject));
