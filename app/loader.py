@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from dataclasses import dataclass
 
-from app import catalog, settings, tuning
+from app import catalog, kept, settings, tuning
 from app.session import Session, template_of, tokenizer_of
 from pyengine.errors import MESSAGES, EngineError
 from pyengine.laps import Laps
@@ -59,6 +60,8 @@ class JsSource:
 
     def __init__(self, reader):
         self.reader, self.name, self.size = reader, reader.name, int(reader.size)
+        # of a stored file: changes with any byte
+        self.identity = getattr(reader, "identity", None) or None
 
     async def read(self, offset, length):
         """Exactly `length` bytes at `offset`, copied into Python. Raises E_TRUNCATED, E_NETWORK."""
@@ -78,6 +81,29 @@ class JsSource:
         self.reader.close()
 
 
+@dataclass
+class Load:
+    """One load: what was asked for and what it runs on; `cache` is the tuner's, None without it."""
+
+    model: str
+    params: dict
+    options: dict
+    device: object
+    cache: object
+    marks: object  # the cache of the self-test and of the mark that a load is under way
+    laps: object
+    progress: object
+    files: list  # its JsSources
+    open_device: object  # () -> awaitable of another such device
+    tokenizer: object = None  # of JavaScript
+
+    @property
+    def engine_options(self):
+        """What the engine is loaded with, then and after its device was lost."""
+        tuned = {"tuning_cache": self.cache} if self.cache else {}
+        return {**self.options, **tuned, "selftest_cache": self.marks}
+
+
 class BrowserLoader:
     """`load(params, progress)` with the JavaScript `parts` of `app/worker.py`; keeps the
     catalogue."""
@@ -88,6 +114,8 @@ class BrowserLoader:
         self._boots = 0  # loads that Python's start belongs to
         self._reading = []  # sources of the load under way
         self._given_up = False
+        self._keeping = None  # the task that keeps the last load's plan
+        self._preparing = None  # and the one that fetches what a chat needs
 
     def give_up(self):
         """Makes the load under way fail at its next read, its download at once. What reads nothing
@@ -101,7 +129,7 @@ class BrowserLoader:
         """The Session of the `load` call's params. Raises every E_ code that loading can meet."""
         options = settings.load_options(params)
         self._given_up = False
-        device, tune = settings.load_device(params), settings.load_tune(params)
+        name, tune = settings.load_device(params), settings.load_tune(params)
         laps = Laps({} if self._boots else {"boot": self._parts.now()})
         self._boots += 1
         progress("read")
@@ -111,18 +139,18 @@ class BrowserLoader:
         try:
             if self._given_up:
                 self.give_up()  # it came while the files were opened
-            from pyengine.formats.checkpoint import open_checkpoint
-
-            checkpoint = await open_checkpoint(files)
-            laps.mark("read")
-            name, device = device, await self._device(device)
+            started = await self._parts.started(json.dumps(params))
+            checkpoint = None if started is not None else await self._checkpoint(laps)
+            device = await self._device(name)
             laps.mark("boot")
-            if tuning.wanted(tune, device.caps):
-                options["tuning_cache"] = tuning.BrowserCache(self._parts)
-            options["selftest_cache"] = tuning.BrowserCache(self._parts)
-            options["laps"] = laps
-            return await self._load(model, checkpoint, device, options, progress,
-                                    lambda: self._device(name))
+            cache = kept.cache_of(self._parts, tuning.wanted(tune, device.caps))
+            load = Load(model, params, options, device, cache, tuning.BrowserCache(self._parts),
+                        laps, progress, self._reading, lambda: self._device(name))
+            if started is not None:
+                session = await self._taken(load, started)
+                if session is not None:
+                    return session
+            return await self._planned(load, checkpoint or await self._checkpoint(laps))
         except BaseException:
             self.give_up()
             raise
@@ -167,31 +195,79 @@ class BrowserLoader:
 
         return WebDevice(await self._parts.binding())
 
-    async def _load(self, model, checkpoint, device, options, progress, open_device):
+    async def _taken(self, load, started):
+        """The Session by the plan that JavaScript began with, or None where it is not the one that
+        we would make: then it is ended."""
+        report = await kept.fits(started.text("key"), self._facts(load), load.marks)
+        if report is None:
+            await started.dispose()
+            return None
+        from app.steady import RECOVERABLE, Policy, SteadyEngine
+
+        kept.apply(load.device, report)
+        checkpoint = kept.checkpoint_of(started, load.files)
+        try:
+            engine = await kept.attached(load, started, checkpoint)
+        except BaseException as error:
+            load.device.close()
+            if getattr(error, "code", None) not in RECOVERABLE:
+                raise
+            load.device = await load.open_device()
+            return None
+        finally:
+            await tuning.LoadingMark(load.marks).clear()
+        engine = SteadyEngine(engine, load.device, Policy(), checkpoint, load.open_device,
+                              load.engine_options, report)
+        tokenizer = None
+        if started.tokenizer is not None:
+            from pyengine.text.tokenizer import JsBackend, Tokenizer
+
+            tokenizer = Tokenizer(JsBackend(started.tokenizer), checkpoint.tokenizer_config)
+        return self._ready(load, engine, checkpoint, tokenizer)
+
+    def _facts(self, load):
+        return kept.facts(self._parts.code(), load.options, load.cache is not None, load.files,
+                          load.device)
+
+    async def _checkpoint(self, laps):
+        from pyengine.formats.checkpoint import open_checkpoint
+
+        checkpoint = await open_checkpoint({source.name: source for source in self._reading})
+        laps.mark("read")
+        return checkpoint
+
+    async def _planned(self, load, checkpoint):
         from app.steady import load_steadily, policy_after
 
-        mark = tuning.LoadingMark(options["selftest_cache"])
-        policy = policy_after(await mark.found() == model, checkpoint, options.get("context"))
-        await mark.set(model)
-        loading = load_steadily(checkpoint, open_device, device=device, on_progress=progress,
-                                policy=policy, **options)
+        mark = tuning.LoadingMark(load.marks)
+        policy = policy_after(await mark.found() == load.model, checkpoint,
+                              load.options.get("context"))
+        await mark.set(load.model)
+        loading = load_steadily(checkpoint, load.open_device, device=load.device, policy=policy,
+                                on_progress=load.progress, laps=load.laps, **load.engine_options)
         # The tokenizer is made while the GPU compiles and uploads.
         done = await asyncio.gather(
-            loading, self._tokenizer(model, checkpoint), return_exceptions=True
+            loading, self._tokenizer(load, checkpoint), return_exceptions=True
         )
         await mark.clear()
-        options["laps"].mark("tokenizer")
+        load.laps.mark("tokenizer")
         engine, tokenizer = done
         failures = [result for result in done if isinstance(result, BaseException)]
         if failures:
             if engine not in failures:
                 await engine.close()
             raise failures[0]
+        session = self._ready(load, engine, checkpoint, tokenizer)
+        self._keeping = asyncio.ensure_future(self._keep(load, session))  # once the page has heard
+        return session
+
+    def _ready(self, load, engine, checkpoint, tokenizer):
         engine.tokenizer = tokenizer
         for source in self._reading:
             source.drop_head()
-        progress("ready", 1, 1)
-        return Session(engine, model, checkpoint, tokenizer, self._template,
+        load.progress("ready", 1, 1)
+        self._preparing = asyncio.ensure_future(self._prepare())
+        return Session(engine, load.model, checkpoint, tokenizer, self._template,
                        open_grammar=self._grammar)
 
     async def _grammar(self):
@@ -199,15 +275,46 @@ class BrowserLoader:
 
         return JsHost(await self._parts.open_grammar())
 
-    async def _tokenizer(self, model, checkpoint):
-        await asyncio.sleep(0)
-        return tokenizer_of(checkpoint, model, self._backend(checkpoint))
+    async def _prepare(self):
+        """Fetches what the first chat needs, so that it waits for less; it asks again itself."""
+        try:
+            await self._parts.need("jinja2")
+        except Exception as error:
+            self._parts.log(f"jinja2 was not loaded: {error}")
 
-    def _backend(self, checkpoint):
+    async def _keep(self, load, session):
+        """Keeps the plan for the next start; a failure costs that start its time, no more."""
+        if not hasattr(load.device, "exported") or not session.engine.as_asked:
+            return
+        tokenizer = session.tokenizer
+        found = await kept.record(
+            self._facts(load), load, session.engine, session.checkpoint,
+            tokenizer.config if tokenizer else {})
+        if found is not None:
+            texts, ints, consts = found
+            source = catalog.source_of(load.model, self.entries)
+            await self._parts.keep_plan(
+                json.dumps(load.params), json.dumps({**texts, "source": source}), ints, consts,
+                load.tokenizer)
+
+    async def settled(self):
+        """Waits until the last load's plan is kept, or could not be."""
+        if self._keeping is not None:
+            await asyncio.gather(self._keeping, return_exceptions=True)
+
+    async def _tokenizer(self, load, checkpoint):
+        await asyncio.sleep(0)
+        return tokenizer_of(checkpoint, load.model, self._backend(load, checkpoint))
+
+    def _backend(self, load, checkpoint):
         from pyengine.text.tokenizer import JsBackend
 
+        def backend(text):
+            load.tokenizer = self._parts.make_tokenizer(text, config)
+            return JsBackend(load.tokenizer)
+
         config = json.dumps(checkpoint.tokenizer_config)
-        return lambda text: JsBackend(self._parts.make_tokenizer(text, config))
+        return backend
 
     async def _template(self, checkpoint):
         await self._parts.need("jinja2")

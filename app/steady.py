@@ -9,11 +9,9 @@ import time
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 
-from pyengine.compile import DEFAULT_CONTEXT
 from pyengine.device.api import Layout
 from pyengine.engine import Engine, load
 from pyengine.errors import EngineError
-from pyengine.formats import hf_config
 from pyengine.selftest import selftest
 
 RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_OUT_OF_MEMORY")
@@ -119,6 +117,9 @@ async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **
 
 def _most(checkpoint):
     """The context that a model gets when none is asked for, as far as its config tells."""
+    from pyengine.compile import DEFAULT_CONTEXT  # late: a start by a kept plan needs no planner
+    from pyengine.formats import hf_config
+
     most = hf_config.text_config(checkpoint.config).get("max_position_embeddings")
     return min(most, DEFAULT_CONTEXT) if isinstance(most, int) and most > 0 else DEFAULT_CONTEXT
 
@@ -137,6 +138,8 @@ async def build(checkpoint, device, changes, options):
     most = changes.get("submit", 0)
     if most and not 0 < device.layout.dispatches <= most:
         device.layout = Layout(device.layout.passes, most)
+    if hasattr(checkpoint, "whole"):
+        checkpoint = await checkpoint.whole()  # it began with a kept plan: no header was read
     return await load(checkpoint, device, **given), report
 
 
@@ -145,7 +148,7 @@ class SteadyEngine(Engine):
 
     def __init__(self, engine, device, policy, checkpoint, open_device, options, report):
         super().__init__(device, engine._runner, engine.model, engine._loop, engine.tokenizer,
-                         engine._laps)
+                         engine._laps, engine._replan)
         self._policy, self._checkpoint = policy, checkpoint
         self._open_device, self._down, self._report = open_device, None, report
         # laps and progress are of the first load
@@ -153,7 +156,12 @@ class SteadyEngine(Engine):
 
     def _adopt(self, engine, device):
         self._device, self._runner, self._loop = device, engine._runner, engine._loop
-        self.model, self._down = engine.model, None
+        self.model, self._replan, self._down = engine.model, engine._replan, None
+
+    @property
+    def as_asked(self):
+        """Whether it is built as it was asked for, on its first device or a later one."""
+        return not self._policy.changes
 
     def _fall(self, error):
         """Gives everything on the device back; the next call builds anew."""

@@ -8,6 +8,9 @@
     open_grammar() -> Promise<js/grammar.js's object>,
     binding() -> Promise<GPU binding>, gpu_facts() -> Promise<json_text of its facts or null>,
     counts() -> json_text,
+    code() -> text that changes with our code,
+    started(json of the load's params) -> Promise<what warm_start.js began for them, or undefined>,
+    keep_plan(json of the params, json of its texts, programs, constants) -> Promise,
     tuning_get(key) -> Promise<text | undefined>, tuning_put(key, text) -> Promise,
     storage_notice() -> json_text of {code, message} where the model is not kept, or null
 """
@@ -140,6 +143,7 @@ class Worker:
             token.cancel()
         async with self._turn, self._changing:
             await self._close()
+        await self._loader.settled()  # the page may end this worker now
         self._post(call.id, "result", {})
 
     # requests

@@ -5,9 +5,11 @@
  */
 import { asJirdError, jirdError } from "./js/errors.js";
 import { ModelFiles } from "./js/model_files.js";
+import { getPlan, putPlan } from "./js/plan_cache.js";
 import { event } from "./js/protocol.js";
 import { reportRequests } from "./js/request_log.js";
 import { getTuning, putTuning } from "./js/tuning_cache.js";
+import { requestOf, warmStart } from "./js/warm_start.js";
 
 const SITE = new URL("./", import.meta.url).href;
 const GPU_ANSWERS_MS = 150;
@@ -15,8 +17,10 @@ const GPU_ANSWERS_MS = 150;
 const loads = new Set();       // ids of the loads under way: a download reports to them
 const modelFiles = new ModelFiles(SITE, catalogue);
 let opening = null;            // {key, readers: Promise, ending} of the model being opened
+let warm = null;               // {request, started: Promise} of what a kept plan began
 let python = null;             // Promise of app/worker.py's worker, once it is to start
 let indexText = null;
+const tokenizerTexts = new WeakMap(); // tokenizer -> what it was made of, to be kept with the plan
 let bindingTaken = false;
 let running = false, withoutGpu = false;
 let faultyGpu = null;
@@ -86,8 +90,15 @@ function parts(pyodide, createTokenizer) {
     need: async (name) => {
       if (!pyodide.loadedPackages[name]) await pyodide.loadPackage(name, { messageCallback() {} });
     },
-    make_tokenizer: createTokenizer,
+    make_tokenizer: (text, config) => {
+      const tokenizer = createTokenizer(text, config);
+      tokenizerTexts.set(tokenizer, { tokenizer: text, tokenizerConfig: config });
+      return tokenizer;
+    },
     open_grammar: async () => (await import("./js/grammar.js")).openGrammar(),
+    code: () => pyodide.lockfile.packages.jird.sha256,
+    started: takeStarted,
+    keep_plan: keepPlan,
     binding: takeBinding,
     gpu_facts: () => binding.then((gpu) => gpu.describe(), () => "null"),
     tuning_get: getTuning,
@@ -95,6 +106,26 @@ function parts(pyodide, createTokenizer) {
     counts: () => JSON.stringify({ js_refs: pyodide._module._hiwire_num_refs() }),
     storage_notice: () => JSON.stringify(modelFiles.notice),
   };
+}
+
+/** What a kept plan began for a load's params, or undefined; what was begun for another load is ended. */
+async function takeStarted(params) {
+  const mine = warm;
+  warm = null;
+  const started = await mine?.started;
+  if (!started) return undefined;
+  if (mine.request === await requestFor(JSON.parse(params))) return started;
+  await started.dispose();
+  return undefined;
+}
+
+async function keepPlan(params, texts, ints, consts, tokenizer) {
+  const record = { ...JSON.parse(texts), ...tokenizerTexts.get(tokenizer), ints, consts };
+  await putPlan(await requestFor(JSON.parse(params)), record);
+}
+
+async function requestFor(params) {
+  return requestOf({ ...params, model: params.model ?? (await catalogue())[0].id });
 }
 
 async function createBinding() {
@@ -164,14 +195,23 @@ async function open(model, options) {
 }
 
 /** A model's files are opened while Python boots. A hint: Python asks again, and hears of failures. */
-async function preopen({ model, hub, token, device }) {
+async function preopen(params) {
+  const { hub, token, device } = params;
+  let { model } = params, record = null;
   try {
     if (device !== "reference") await gpuAnswered;
     model ??= (await catalogue())[0].id;
+    if (device !== "reference") record = await getPlan(requestOf({ ...params, model }));
   } catch {
     return; // no GPU or no index: the load itself will say so
   }
-  if (!opening) begin(JSON.stringify([model, hub ?? null, token ?? null]), model, { hub, token });
+  if (opening) return;
+  const named = model;
+  model = record?.source ?? model;
+  begin(JSON.stringify([model, hub ?? null, token ?? null]), model, { hub, token });
+  if (record && !bindingTaken && !warm) {
+    warm = { request: record.request, started: warmStart(record, named, binding, opening.readers) };
+  }
 }
 
 function begin(key, model, { hub, token }) {

@@ -200,7 +200,7 @@ class Runner {
   // ---- weights -------------------------------------------------------------------------------------------------
 
   /** Reads slices of the files a few ahead, and writes and repacks each with one submit. A reader's bytes become ours. */
-  async upload(readers, onProgress) {
+  async upload(readers, onProgress, signal = null) {
     const { uploads } = this.#header;
     const total = uploads.reduce((sum, [, , , pieces]) => sum + pieces.reduce((bytes, piece) => bytes + piece[4], 0), 0);
     const ahead = [];
@@ -216,6 +216,7 @@ class Runner {
     fill();
     for (let i = 0; i < uploads.length; i++) {
       const data = await ahead.shift();
+      signal?.throwIfAborted();
       fill();
       const pieces = uploads[i][3];
       this.#checkFinite(data, pieces);

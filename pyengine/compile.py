@@ -1,9 +1,9 @@
 """Config (+ tensors) -> graphs -> fused graphs -> Plan: the planning line, with no device and no
 weights' bytes."""
 import re
-from dataclasses import dataclass, field
 
 from pyengine import flags, kernels, models
+from pyengine.caps import Caps
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
@@ -13,13 +13,12 @@ from pyengine.ir.logprob_ops import ENTRY
 from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS
 from pyengine.ir.verify import verify
-from pyengine.kernels.spec import Caps
 from pyengine.kernels.split import split_attrs
 from pyengine.models.builder import Builder, Weights
 from pyengine.passes.conv import fold_conv
 from pyengine.passes.fuse import fuse
 from pyengine.passes.split import split_attention
-from pyengine.plan.plan import Plan
+from pyengine.plan.plan import CompiledModel
 from pyengine.plan.schedule import make_plan
 from pyengine.quant.kinds import WeightKind, resolve_quant
 
@@ -29,22 +28,6 @@ RING = 64                    # ids that a burst may produce before they are read
 DEFAULT_CONTEXT = 4096
 F32 = WeightKind("dense", dtype="f32")
 ENCODINGS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
-
-
-@dataclass(frozen=True)
-class CompiledModel:
-    """A model's plan and what the loop must know of it. `graphs` are kept for their text (golden
-    plans); `tuned` is what the autotuner measured at this load."""
-    plan: Plan
-    config: object
-    model_type: str
-    context: int
-    vocab: int
-    quant: str
-    kv: str
-    graphs: tuple
-    ring: tuple | None = None  # (positions, slack) of the shortest ring that wraps
-    tuned: dict = field(default_factory=dict)
 
 
 def _is_quantised(tensors):

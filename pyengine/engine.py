@@ -1,15 +1,16 @@
-"""The engine, where both lines meet: `load` a checkpoint on a device, then generate."""
+"""The engine, where both lines meet: `load` a checkpoint on a device, then generate.
+
+Planner, tuner and profiler are imported where they are used: a start by a kept plan needs none, and
+in the browser each module costs milliseconds."""
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from pyengine.compile import compile_model
+from pyengine.caps import Caps
 from pyengine.decode.loop import CancelToken, DecodeLoop
 from pyengine.errors import EngineError
-from pyengine.kernels.spec import Caps
 from pyengine.laps import Laps
-from pyengine.profiler import profile
+from pyengine.plan.kept import is_kept
 from pyengine.text.stream import TextStream
-from pyengine.tune import recall, remember, tune
 from pyengine.warmup import warm_up
 
 PASSES_PER_SUBMIT = 1
@@ -31,6 +32,8 @@ def _report(on_progress, stage):
 
 async def _tuned(runner, model, caps, cache, identity):
     """The model with the measured choices; the runner has them too."""
+    from pyengine.tune import remember, tune
+
     plan, measured = await tune(runner, model.plan, caps)
     if not measured:
         return model
@@ -52,20 +55,20 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
     gets the stages' times: "compile" is the planning, the begin of the pipelines and the wait for
     those that the upload did not hide. Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`,
     `E_OUT_OF_MEMORY`; memory is released then."""
+    from pyengine.compile import compile_model
+    from pyengine.tune import recall
+
     laps, caps = laps or Laps(), device.caps
     if tuning_cache is not None:
         caps = replace(caps, tuning=await recall(tuning_cache, device.identity))
-    model = compile_model(checkpoint.config, checkpoint.tensors, quant=quant, context=context,
-                          kv=kv, caps=caps, hybrid=hybrid)
+    options = {"quant": quant, "context": context, "kv": kv, "caps": caps,
+               "hybrid": hybrid}
+    model = compile_model(checkpoint.config, checkpoint.tensors, **options)
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:
         loop = DecodeLoop(runner, model, burst)
         laps.mark("compile")
-        # pipelines compile meanwhile
-        await runner.upload(checkpoint.files, _report(on_progress, "upload"))
-        laps.mark("upload")
-        await runner.ready()
-        laps.mark("compile")
+        await _filled(runner, checkpoint.files, on_progress, laps)
         if tuning_cache is not None:
             model = await _tuned(runner, model, caps, tuning_cache, device.identity)
         laps.mark("tune")
@@ -78,11 +81,38 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
     return Engine(device, runner, model, loop, tokenizer, laps)
 
 
+async def _filled(runner, files, on_progress, laps):
+    """The weights on the device and every pipeline compiled, which goes on meanwhile."""
+    await runner.upload(files, _report(on_progress, "upload"))
+    laps.mark("upload")
+    await runner.ready()
+    laps.mark("compile")
+
+
+async def attach(kept, runner, device, files, replan, *, burst="auto", on_progress=None, laps=None):
+    """The Engine of a kept plan (`plan.kept.restore`'s pair) whose `runner` exists already and may
+    be uploading; `async replan() -> CompiledModel` plans the same anew, for `profile`. Raises what
+    the device raises; memory is released then."""
+    (model, steps), laps = kept, laps or Laps()
+    try:
+        loop = DecodeLoop(runner, model, burst)
+        laps.mark("compile")
+        await _filled(runner, files, on_progress, laps)
+        await warm_up(runner, model.plan, _report(on_progress, "warmup"), todo=steps)
+        laps.mark("warmup")
+    except BaseException:
+        runner.close()
+        raise
+    return Engine(device, runner, model, loop, None, laps, replan)
+
+
 def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=None):
     """What a model would need, from its config alone or with its {name: TensorRef}.
 
     -> {dispatches_per_token (greedy path), passes_per_token, bytes: {part: bytes, total},
     plan_text}."""
+    from pyengine.compile import compile_model
+
     model = compile_model(config, tensors, quant=quant, context=context, kv=kv, caps=caps or Caps())
     return {
         "dispatches_per_token": model.plan.dispatches("decode", "greedy"),
@@ -98,10 +128,10 @@ def inspect(config, tensors=None, *, quant=None, context=None, kv="f16", caps=No
 class Engine:
     """A loaded model. One generation at a time; `close()` releases the device's memory."""
 
-    def __init__(self, device, runner, model, loop, tokenizer, laps):
+    def __init__(self, device, runner, model, loop, tokenizer, laps, replan=None):
         self._device, self._runner, self._loop = device, runner, loop
         self.model, self.tokenizer, self._laps = model, tokenizer, laps
-        self._busy = False
+        self._replan, self._busy = replan, False
 
     @property
     def context(self):
@@ -179,6 +209,10 @@ class Engine:
                                   wanted=f"a whole number up to {most}")
         self._claim()
         try:
+            from pyengine.profiler import profile
+
+            if is_kept(self.model.plan):
+                self.model = replace(self.model, plan=(await self._replan()).plan)
             self._loop.cache.trim(0)
             tail = ("greedy",) if program == "decode" else ()
             return await profile(self._runner, self.model.plan, (program, *tail), pos=position,
@@ -205,6 +239,7 @@ class Engine:
             "bytes": self.model.plan.bytes_needed(),
             "context": self.model.context,
             "tuned": dict(self.model.tuned),
+            "kept_plan": self._replan is not None,
             "objects": dict(self._runner.live()),
         }
 

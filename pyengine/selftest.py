@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 
 from pyengine.device.api import Layout
 from pyengine.errors import EngineError
-from pyengine.kernels import source
 from pyengine.plan.plan import READBACKS, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan
 
 VERSION = 1
@@ -210,6 +209,8 @@ async def _measure(device, full):
 
 def cache_key(identity):
     """One browser, adapter and text of the kernels."""
+    from pyengine.kernels import source  # late: a start by a kept plan imports no kernels
+
     return f"selftest{VERSION}|{source.version()}|{identity}"
 
 

@@ -100,9 +100,10 @@ def jird_files(root=None):
 
 
 def jird_wheel(folder):
-    """Our packages as one wheel, which does not require numpy: the first token needs none."""
+    """Our packages as one wheel that requires nothing: the worker loads numpy and jinja2 when it has
+    to, and a start waits for neither."""
     from pyengine import __version__ as version
     target = Path(folder) / f"jird-{version}-py3-none-any.whl"
-    write_wheel(target, "jird", version, jird_files(), requires=("jinja2",),
-                license_file=(settings.ROOT / "LICENSE").read_bytes())
+    license_file = (settings.ROOT / "LICENSE").read_bytes()
+    write_wheel(target, "jird", version, jird_files(), license_file=license_file)
     return target

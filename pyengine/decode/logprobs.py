@@ -4,8 +4,9 @@ import struct
 from dataclasses import dataclass
 
 from pyengine.decode.state import NO_ID
-from pyengine.ir.logprob_ops import ENTRY, KEEP
 
+KEEP = 20               # likeliest ids of each step, as many as OpenAI's API allows
+ENTRY = 2 + 2 * KEEP    # u32 words: id, log probability, then the likeliest ids, each with its own
 MOST = KEEP
 
 

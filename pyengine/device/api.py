@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pyengine.errors import EngineError
-from pyengine.kernels.spec import ceil_div
 from pyengine.lazy import np
 from pyengine.plan.plan import JOBS, SLICE
 
@@ -152,9 +151,9 @@ def check_finite(upload, raw):
 
 def repack_grid(upload, rows):
     """Workgroups (x, y, 1) for `rows` rows of an upload's repack kernel."""
-    groups = ceil_div(rows * upload.units_per_row, WORKGROUP)
+    groups = -(-rows * upload.units_per_row // WORKGROUP)
     x = min(groups, MAX_GRID)
-    return x, ceil_div(groups, x), 1
+    return x, -(-groups // x), 1
 
 
 def upload_bytes(plan):

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from pyengine import flags
+from pyengine.caps import Caps
 from pyengine.device.api import Layout, Runner, check_finite, reads, repack_grid, upload_bytes
 from pyengine.errors import EngineError
-from pyengine.kernels.spec import Caps
 from pyengine.plan.plan import JOB_STRIDE, SLOTS
 
 BINDING_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}

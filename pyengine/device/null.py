@@ -1,6 +1,6 @@
 """The null device: runs nothing, records everything; most tests of the decode loop need no more."""
+from pyengine.caps import Caps
 from pyengine.device.api import Layout, Runner
-from pyengine.kernels.spec import Caps
 
 
 class NullRunner(Runner):

@@ -6,10 +6,9 @@ crosses per call, and weights go from the file reader to the GPU without enterin
 """
 import json
 
+from pyengine.caps import Caps
 from pyengine.device.api import Layout, Runner
 from pyengine.errors import MESSAGES, EngineError
-from pyengine.kernels.spec import Caps
-from pyengine.plan import export
 
 try:
     from pyodide.ffi import JsException, create_proxy, to_js
@@ -29,7 +28,8 @@ def _coded(error):
 class WebDevice:
     def __init__(self, binding):
         self._binding, self._layout = binding, Layout()
-        facts = json.loads(binding.describe())
+        self.facts = binding.describe()  # JSON text: all that a plan depends on of the device
+        facts = json.loads(self.facts)
         self.caps = Caps(
             f16=facts["f16"],
             subgroups=facts["subgroups"],
@@ -59,6 +59,8 @@ class WebDevice:
         self._binding.setLayout(layout.passes, layout.dispatches)
 
     async def prepare(self, plan, progress=None):
+        from pyengine.plan import export  # late: a start by a kept plan exports nothing
+
         callback = create_proxy(progress or (lambda done, total: None))
         try:
             handle = await self._binding.prepare(
@@ -69,6 +71,18 @@ class WebDevice:
             raise _coded(error) from None
         return WebRunner(handle, plan, callback)
 
+    def attach(self, started, plan):
+        """The runner that JavaScript began by a kept plan (`started` of warm_start.js)."""
+        return WebRunner(started.runner, plan, None, started)
+
+    def exported(self, plan):
+        """(header JSON, Uint32Array of programs, [[buffer, bytes of its constants]]) for
+        JavaScript to keep."""
+        from pyengine.plan import export
+
+        consts = [[index, data.tobytes()] for index, data in plan.consts.items()]
+        return export.header_json(plan), to_js(export.program_ints(plan)), to_js(consts)
+
     def close(self):
         """Gives the GPU device back; its runners are dead afterwards."""
         self._binding.destroy()
@@ -77,8 +91,9 @@ class WebDevice:
 class WebRunner(Runner):
     ahead = 2  # one burst computes while the browser encodes the next
 
-    def __init__(self, handle, plan, compile_callback):
+    def __init__(self, handle, plan, compile_callback, started=None):
         self._handle, self.plan, self._compile_callback = handle, plan, compile_callback
+        self._started = started  # its upload is under way, its constants are written
         self._sequences = {}  # sequence -> Int32Array: the same few every token
         self._known = len(plan.pipelines)
         self.clocks = "gpu" if handle.gpuClock else "wall"
@@ -88,7 +103,10 @@ class WebRunner(Runner):
             self.write(index, 0, data.tobytes())
         callback = create_proxy(progress)
         try:
-            await self._handle.upload(to_js([source.reader for source in files]), callback)
+            if self._started is not None:
+                await self._started.uploaded(callback)
+            else:
+                await self._handle.upload(to_js([source.reader for source in files]), callback)
         except JsException as error:
             raise _coded(error) from None
         finally:
@@ -143,6 +161,8 @@ class WebRunner(Runner):
         return await self._asked(self._handle.clock(number, to_js(indices or []), repeats))
 
     async def extend(self, plan, programs):
+        from pyengine.plan import export
+
         header = export.extension_json(plan, self._known, programs)
         await self._asked(self._handle.extend(header, to_js(export.program_ints(plan, programs))))
         self.plan, self._known = plan, len(plan.pipelines)

@@ -3,13 +3,11 @@ in place, `logprob_take` after them. They are of the model's own logits, before 
 temperature.
 """
 from pyengine.decode import state as st
+from pyengine.decode.logprobs import ENTRY, KEEP
 from pyengine.ir import sample_math as sm
 from pyengine.ir.ops import ELEMENTWISE, register
 from pyengine.ir.sample_ops import NO_SCORE, chunk, partials
 from pyengine.lazy import np
-
-KEEP = 20               # likeliest ids of each step, as many as OpenAI's API allows
-ENTRY = 2 + 2 * KEEP    # u32 words: id, log probability, then the likeliest ids, each with its own
 
 
 def _infer_nothing(attrs, *_):

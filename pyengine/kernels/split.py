@@ -1,5 +1,6 @@
 """Attention of one row in parts along the cache (flash decoding), for GPUs: short rows lose
 nothing, long ones are read by many workgroups at once."""
+from pyengine.ir import split_ops  # noqa: F401  registers its ops
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div, variants
 from pyengine.passes.fuse import Fusion
 

@@ -114,3 +114,19 @@ class Plan:
                     f"  {self.pipelines[d.pipeline].label} {'x'.join(map(str, d.grid))} {where}"
                 )
         return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model's plan and what the loop must know of it. `graphs` are kept for their text (golden
+    plans); `tuned` is what the autotuner measured at this load."""
+    plan: Plan
+    config: object
+    model_type: str
+    context: int
+    vocab: int
+    quant: str
+    kv: str
+    graphs: tuple
+    ring: tuple | None = None  # (positions, slack) of the shortest ring that wraps
+    tuned: dict = field(default_factory=dict)

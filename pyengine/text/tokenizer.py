@@ -88,7 +88,7 @@ class Tokenizer:
 
     def __init__(self, backend, config=None):
         self._backend = backend
-        self._config = config or {}
+        self.config = self._config = config or {}
         self._tokens = {}
         self.vocab_size = backend.vocab_size  # one more than the largest id
         self.special_ids = frozenset(backend.special_ids)

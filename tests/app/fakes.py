@@ -173,6 +173,9 @@ class FakeLoader:
         progress("ready", 1, 1)
         return fake_session(self.make(), params.get("model") or "m")
 
+    async def settled(self):
+        self.settles = getattr(self, "settles", 0) + 1
+
     def give_up(self):
         self.given_up = True
         self.gate.set()

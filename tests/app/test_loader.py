@@ -48,6 +48,9 @@ class Parts:
         self.readers = [Reader(name, data) for name, data in self.models[model].items()]
         return self.readers
 
+    async def started(self, params):
+        return None  # no plan was kept
+
     def stop_opening(self):
         self.stopped += 1
 

@@ -7,7 +7,8 @@ BOOT = """async () => {
   const { loadPyodide } = await import(new URL("pyodide/pyodide.mjs", location.href));
   const py = await loadPyodide({ indexURL: new URL("pyodide/", location.href).href });
   await py.loadPackage("jird");
-  const before = py.runPython("import sys, pyengine.errors, app, jinja2; 'numpy' in sys.modules");
+  const before = py.runPython("import sys, pyengine.errors, app; 'numpy' in sys.modules");
+  await py.loadPackage("jinja2");
   const text = py.runPython(`
 import importlib.resources, json, jinja2
 rendered = json.loads((importlib.resources.files("pyengine.kernels") / "rendered.json").read_text())

@@ -69,7 +69,7 @@ def test_jird_wheel_has_both_packages_and_the_kernels_but_not_the_build(tmp_path
         metadata = archive.read(next(n for n in names if n.endswith("/METADATA"))).decode()
     assert {"pyengine/errors.py", "app/__init__.py", wheels.RENDERED} <= names
     assert not [n for n in names if n.startswith("app/build/") or "__pycache__" in n]
-    assert "Requires-Dist: jinja2\n" in metadata and "numpy" not in metadata
+    assert "Requires-Dist" not in metadata  # numpy and jinja2 come when they are needed
     assert rendered and all("@compute" in text for text in rendered.values())
     folders = {n.rsplit("/", 1)[0] for n in names if n.endswith(".py")}
     assert all(f"{folder}/__init__.py" in names for folder in folders)

@@ -40,11 +40,11 @@ export class StorageClient {
     });
   }
 
-  /** Readers of a whole model: {files: Map(name -> {name, size, read(offset, length), close()}), close()}. */
+  /** Readers of a whole model: {files: Map(name -> {name, size, identity, read(offset, length), close()}), close()}. */
   async openModel(id) {
     const { handle, files } = await this.call("open", { id });
     const close = () => this.call("close", { handle });
-    return { files: new Map(files.map(({ name, size }) => [name, this.#source(handle, name, size)])), close };
+    return { files: new Map(files.map((file) => [file.name, this.#source(handle, file)])), close };
   }
 
   /** A port for another worker, to be transferred to it: `new StorageClient(port)` there. */
@@ -65,10 +65,10 @@ export class StorageClient {
     this.#fail(jirdError("E_INTERNAL", { detail: "the storage worker was ended" }));
   }
 
-  #source(handle, name, size) {
+  #source(handle, { name, size, identity }) {
     let open = true;
     return {
-      name, size,
+      name, size, identity,
       read: async (offset, length) => {
         if (!open) throw jirdError("E_CORRUPT_SHARD", { file: name, detail: "it was closed" });
         return new Uint8Array((await this.call("read", { handle, name, offset, length })).bytes);

@@ -21,7 +21,7 @@
  *     verify            {id}                                          {id, ok, bad: [{file, chunk}]}
  *     delete            {id}                                          {}
  *     import            {id, name, files: [{name, file: File}]}       row of `list`
- *     open              {id}                                          {handle, files: [{name, size}]}
+ *     open              {id}                                          {handle, files: [{name, size, identity}]}
  *     read              {handle, name, offset, length}                {bytes: ArrayBuffer}, transferred
  *     close             {handle}                                      {}
  *     foreign           {}                                            [{kind: "cache" | "database" | "folder", name, bytes}]

@@ -43,6 +43,8 @@ export class StoredFile {
   constructor({ backend, id, entry, checked, repair }) {
     this.name = entry.name;
     this.size = entry.size;
+    /** Changes with any byte: the digests that the reads are checked against. */
+    this.identity = entry.sha256.join(" ");
     this.#backend = backend;
     this.#id = id;
     this.#entry = entry;

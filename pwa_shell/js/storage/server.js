@@ -92,7 +92,7 @@ export class Server {
     const readers = await (await this.#library).openModel(id);
     const handle = ++this.#count;
     this.#models.set(handle, new Map(readers.map((reader) => [reader.name, reader])));
-    return { handle, files: readers.map(({ name, size }) => ({ name, size })) };
+    return { handle, files: readers.map(({ name, size, identity }) => ({ name, size, identity })) };
   }
 
   async _read({ handle, name, offset, length }) {

@@ -1,0 +1,87 @@
+/**
+ * Sets the GPU up by a kept plan while Python boots: buffers, pipelines, weights and the tokenizer.
+ *
+ * What is done here is a guess until Python takes it: only Python knows whether the plan is still the one that it would make,
+ * and compares its key (app/kept.py). One that is not taken is ended, and the load goes on as if there had been none.
+ */
+import { getTuning, putTuning } from "./tuning_cache.js";
+
+const MARK = "loading"; // app/tuning.py: set from before the GPU's memory is filled until a model is ready
+
+/** What of a load's parameters a plan depends on, as the name under which it is kept. */
+export function requestOf({ model, hub, device, quant, kv, context, tune }) {
+  return JSON.stringify([model, hub, device, quant, kv, context, tune].map((value) => value ?? null));
+}
+
+/**
+ * Begins `model` by `record` (plan_cache.js) on `binding` (a Promise) with `readers` (a Promise). -> Promise of a Started, or null where
+ * the files or the device are plainly others than the record's, or something fails: the usual way will tell.
+ */
+export async function warmStart(record, model, binding, readers) {
+  let started = null, marked = false;
+  try {
+    const { files, device, selftest } = JSON.parse(record.key);
+    const gpu = await binding;
+    if (gpu.describe() !== device) return null;
+    const opened = await readers;
+    const found = opened.map(({ name, size, identity }) => [name, size, identity ?? null]);
+    if (JSON.stringify(found) !== JSON.stringify(files)) return null;
+    if (await getTuning(MARK)) return null; // the page ended during its last load: Python starts it in safe mode
+    await putTuning(MARK, model);
+    marked = true;
+    gpu.setLayout(...selftest.layout);
+    const runner = await gpu.prepare(record.header, record.ints, () => {});
+    const shards = JSON.parse(record.shards).map((name) => opened.find((reader) => reader.name === name));
+    started = new Started(record, runner, shards);
+    const { createTokenizer } = await import("../tokenizer.js"); // late: the worker's start must not wait for it
+    started.tokenizer = record.tokenizer ? createTokenizer(record.tokenizer, record.tokenizerConfig) : undefined;
+    return started;
+  } catch {
+    await started?.dispose();
+    if (marked && !started) await putTuning(MARK, "");
+    return null;
+  }
+}
+
+class Started {
+  #ending = new AbortController(); #upload; #progress = null; #last = null; #record; #began = performance.now();
+  /** Milliseconds that the upload took, most of them beside Python's boot; 0 until it is done. */
+  upload_ms = 0;
+  tokenizer = undefined; // null would be an object in Python
+
+  constructor(record, runner, readers) {
+    this.#record = record;
+    this.runner = runner;
+    for (const [buffer, data] of record.consts) runner.write(buffer, 0, data);
+    const report = (...state) => {
+      this.#last = state;
+      this.#progress?.(...state);
+    };
+    this.#upload = runner.upload(readers, report, this.#ending.signal);
+    this.#upload.then(() => (this.upload_ms = performance.now() - this.#began), () => {}); // told by uploaded()
+  }
+
+  /** The record's texts, for Python. */
+  text(name) {
+    return this.#record[name];
+  }
+
+  /** Waits for the upload; `onProgress` hears how far it is. */
+  async uploaded(onProgress) {
+    if (this.#last) onProgress(...this.#last);
+    this.#progress = onProgress;
+    try {
+      await this.#upload;
+    } finally {
+      this.#progress = null;
+    }
+  }
+
+  /** Ends what was begun: nobody wants it. */
+  async dispose() {
+    this.#ending.abort();
+    await this.#upload.catch(() => {});
+    this.runner.close();
+    await putTuning(MARK, "");
+  }
+}
