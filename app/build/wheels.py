@@ -100,8 +100,8 @@ def jird_files(root=None):
 
 
 def jird_wheel(folder):
-    """Our packages as one wheel that requires nothing: the worker loads numpy and jinja2 when it has
-    to, and a start waits for neither."""
+    """Our packages as one wheel that requires nothing: the worker loads numpy and jinja2 when it
+    has to, and a start waits for neither."""
     from pyengine import __version__ as version
     target = Path(folder) / f"jird-{version}-py3-none-any.whl"
     license_file = (settings.ROOT / "LICENSE").read_bytes()
