@@ -86,7 +86,12 @@ function parts(pyodide, createTokenizer) {
     now: () => performance.now(),
     read_index: readIndex,
     open_model: open,
-    stop_opening: () => opening?.ending.abort(),
+    stop_opening: () => {
+      opening?.ending.abort();
+      const mine = warm;
+      warm = null;
+      mine?.started.then((started) => started?.dispose());
+    },
     need: async (name) => {
       if (!pyodide.loadedPackages[name]) await pyodide.loadPackage(name, { messageCallback() {} });
     },

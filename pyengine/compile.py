@@ -4,12 +4,12 @@ import re
 
 from pyengine import flags, kernels, models
 from pyengine.caps import Caps
+from pyengine.decode.logprobs import ENTRY
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
 from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
 from pyengine.ir.graph import Value
-from pyengine.ir.logprob_ops import ENTRY
 from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS
 from pyengine.ir.verify import verify

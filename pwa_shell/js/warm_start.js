@@ -14,8 +14,8 @@ export function requestOf({ model, hub, device, quant, kv, context, tune }) {
 }
 
 /**
- * Begins `model` by `record` (plan_cache.js) on `binding` (a Promise) with `readers` (a Promise). -> Promise of a Started, or null where
- * the files or the device are plainly others than the record's, or something fails: the usual way will tell.
+ * Begins `model` by `record` (plan_cache.js) on `binding` (a Promise) with `readers` (a Promise). -> Promise of a Started,
+ * or null where the files or the device are plainly others than the record's, or something fails: the usual way will tell.
  */
 export async function warmStart(record, model, binding, readers) {
   let started = null, marked = false;

@@ -78,7 +78,7 @@ class Layout:
 
     @property
     def per_pass(self):
-        return ceil_div(self.dispatches, self.passes)
+        return -(-self.dispatches // self.passes)
 
     def submits(self, dispatches):
         """[[dispatches of a pass] of a submit]; one empty submit where there is nothing to do."""

@@ -3,7 +3,7 @@ in place, `logprob_take` after them. They are of the model's own logits, before 
 temperature.
 """
 from pyengine.decode import state as st
-from pyengine.decode.logprobs import ENTRY, KEEP
+from pyengine.decode.logprobs import KEEP
 from pyengine.ir import sample_math as sm
 from pyengine.ir.ops import ELEMENTWISE, register
 from pyengine.ir.sample_ops import NO_SCORE, chunk, partials

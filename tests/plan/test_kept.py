@@ -9,7 +9,7 @@ from pyengine.engine import attach
 from pyengine.plan.kept import compact, dump, is_kept, restore
 from pyengine.plan.plan import Pipeline
 from pyengine.warmup import steps
-from tests.checkpoints import CONFIG, checkpoint, close, device, engine, generated
+from tests.checkpoints import checkpoint, close, device, engine, generated
 
 IDS = [5, 17, 82, 3, 42, 7, 8]
 
