@@ -7,7 +7,7 @@ from pyengine.decode import state as st
 from pyengine.decode.sampler import draw
 from pyengine.decode.sampling import SamplingParams
 from pyengine.ir.graph import Node, Value
-from pyengine.ir.logprob_ops import ENTRY
+from pyengine.decode.logprobs import ENTRY
 from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS
 from pyengine.ir.sample_ops import SCRATCH, partials

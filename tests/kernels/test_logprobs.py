@@ -7,7 +7,7 @@ from pyengine.decode import logprobs
 from pyengine.decode import state as st
 from pyengine.device.native import NativeDevice
 from pyengine.ir import sample_math as sm
-from pyengine.ir.logprob_ops import ENTRY, KEEP
+from pyengine.decode.logprobs import ENTRY, KEEP
 from tests.checkpoints import device as open_device
 from tests.kernels.sample_steps import LOGPROBS, RING, Gpu, Reference, logits_of
 
