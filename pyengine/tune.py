@@ -3,8 +3,8 @@
 
 A candidate is first run on data made for it and compared with the default: one that computes
 something else is never chosen, however fast. The whole takes at most SECONDS; what there was no
-time for keeps its default. A cache keeps the outcome per device, browser and version of the
-kernels, so that a later load measures nothing and always gets the same kernels."""
+time for keeps its default, for good. A cache keeps the outcome per device, browser and version of
+the kernels, so that a later load measures nothing and always gets the same kernels."""
 import json
 import random
 import struct
@@ -305,11 +305,10 @@ async def tune(runner, plan, caps, *, seconds=SECONDS, clock=time.perf_counter):
         return plan, {}
     bench, found = _Bench(runner, plan, caps, seconds, clock), {}
     for key, site in todo.items():
-        if bench.late:
-            break
-        measured = await bench.measure(site)
-        if measured is not None:
-            found[key] = measured
+        measured = None if bench.late else await bench.measure(site)
+        # Without a measure the default is the choice for good: a later load has its plan at hand
+        # only where nothing is left to find out.
+        found[key] = measured or {"choice": site.tunable.candidates[0], "us": []}
     for name in [n for n in bench.growing.plan.programs if n.startswith("tune.")]:
         del bench.growing.plan.programs[name]
     better, changed = bench.growing.tuned(
