@@ -98,6 +98,7 @@ def test_a_second_start_takes_the_kept_plan_and_writes_the_same(blank, golden):
     assert abs(sum(parts) - second["load_ms"]["total"]) < 1
 
 
+@pytest.mark.long
 def test_other_options_and_other_files_are_planned_anew(blank, golden, root):
     first = start(blank, golden)
     assert not start(blank, golden, context=192)["kept"]
@@ -117,8 +118,9 @@ def test_other_options_and_other_files_are_planned_anew(blank, golden, root):
 
 @pytest.mark.parametrize("change", [
     "(record) => { record.ints[7] ^= 1; }",
-    "(record) => { record.header = record.header.replace('const', 'c0nst'); }",
-    "(record) => { record.digest = null; }",
+    pytest.param("(record) => { record.header = record.header.replace('const', 'c0nst'); }",
+                 marks=pytest.mark.long),
+    pytest.param("(record) => { record.digest = null; }", marks=pytest.mark.long),
 ])
 def test_a_damaged_record_is_dropped(blank, golden, change):
     start(blank, golden)
@@ -130,9 +132,12 @@ def test_a_damaged_record_is_dropped(blank, golden, change):
 @pytest.mark.parametrize("change", [
     # another version of our code or its kernels, another adapter, another file
     "(record) => { record.key = record.key.replace(/\"code\": \"..../, '\"code\": \"0000'); }",
-    "(record) => { record.key = record.key.replace('maxBinding', 'minBinding'); }",
-    "(record) => { record.key = record.key.replace('model.safetensors', 'model.safetensorz'); }",
-    "(record) => { record.key = '{}'; }",
+    pytest.param("(record) => { record.key = record.key.replace('maxBinding', 'minBinding'); }",
+                 marks=pytest.mark.long),
+    pytest.param("(record) => { record.key = record.key.replace('model.safetensors', 'model.safetensorz'); }",
+                 marks=pytest.mark.long),
+    pytest.param("(record) => { record.key = '{}'; }",
+                 marks=pytest.mark.long),
     # a plan that does not compile, of another site: noticed and ended, not used
     """(record) => { record.key = record.key.replace(/"code": "..../, '"code": "0000');
         record.header = record.header.replaceAll('fn main', 'fn niam'); }""",
