@@ -53,16 +53,36 @@ async function long(engine, start, count) {
     agree: checks.every(({ decoded, fresh }) => decoded === fresh) };
 }
 
+const PEOPLE = { type: "array", minItems: 60, maxItems: 80, items: { type: "object", required: ["name", "age"],
+  properties: { name: { type: "string", maxLength: 12 }, age: { type: "integer" } } } };
+
+/** Bursts of one token, free and under a schema in turns; the first round compiles. Medians of tokens a second. */
+async function jsonMode(engine) {
+  const schema = { type: "json_schema", json_schema: { name: "people", schema: PEOPLE } };
+  const rates = { free: [], json: [] };
+  for (let round = 0; round <= repeats; round++) {
+    for (const [name, response_format] of [["free", null], ["json", schema]]) {
+      const answer = await engine.completions.create({ prompt: counting(contexts[0], round), max_tokens: decodeTokens,
+        temperature: 0, response_format, return_token_ids: true });
+      const { decode_tps, python_ms_per_token } = await engine.stats();
+      if (round) rates[name].push({ decode_tps, python_ms_per_token, tokens: answer.usage.completion_tokens });
+    }
+  }
+  const [free, json] = [rates.free, rates.json].map((runs) => median(runs.map((run) => run.decode_tps)));
+  return { free, json, ratio: json / free, rates };
+}
+
 async function measure() {
   const began = performance.now();
   const { createEngine } = await import("../jird.js");
-  const options = {};
+  const options = parameters.get("json_mode") ? { burst: 1 } : {};
   if (parameters.get("model")) options.model = new URL(parameters.get("model"), location.href).href;
   if (parameters.get("context")) options.context = Number(parameters.get("context"));
   if (parameters.get("tune")) options.tune = parameters.get("tune") === "on";
   const hybrid = { apart: parameters.get("apart"), delta_state: parameters.get("delta_state") }; // jird.js reads them too
   const engine = await createEngine(options);
   if (parameters.get("profile")) return { device: (await engine.stats()).device, hybrid, profiles: await profiles(engine) };
+  if (parameters.get("json_mode")) return { device: (await engine.stats()).device, json_mode: await jsonMode(engine) };
   if (parameters.get("long")) {
     const [count, start] = parameters.get("long").split("@").map(Number);
     return { device: (await engine.stats()).device, long: await long(engine, start, count) };

@@ -63,6 +63,8 @@ def options():
                         help="time each kernel instead, as a table on stderr and JSON")
     parser.add_argument("--long", metavar="N@C", help="instead decode N tokens from context C and compare with "
                         "fresh prefills, such as 2000@6000; give --context 8192")
+    parser.add_argument("--json-mode", action="store_true", help="instead decode one token a burst with and without a "
+                        "JSON schema, in turns")
     parser.add_argument("--model", type=Path, help="folder of a checkpoint; else the site's own model")
     parser.add_argument("--context", type=int, help="positions of the KV cache")
     parser.add_argument("--tune", choices=("on", "off"), help="the autotuner; else the device decides")
@@ -91,7 +93,7 @@ def measured(page, browser, seconds, model=None):
 def main():
     o = options()
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
-    passed = ("profile", "long", "context", "tune", "apart", "delta_state")
+    passed = ("profile", "long", "json_mode", "context", "tune", "apart", "delta_state")
     query += "".join(f"&{name}={value}" for name in passed if (value := getattr(o, name)))
     query += "&model=../model/" if o.model else ""
     answer = measured(f"speed.html?{query}", o.browser, o.seconds, o.model)
