@@ -19,6 +19,7 @@ from pyengine.plan.export import header_json
 from tests.checkpoints import (
     close,
     config,
+    device,
     engine,
     first_logits,
     folder,
@@ -121,10 +122,11 @@ def test_bytes_from_the_config_alone_are_what_is_allocated(form):
                              for k, v in c["quantization"].items()}
     one = engine(source, "native", quant=None, context=64, kv="f16")
     allocated = sum(buffer.size for buffer in one._runner._buffers)
-    found = engine_module.inspect(c, context=64)
+    caps = device("native").caps
+    found = engine_module.inspect(c, context=64, caps=caps)
     assert found["quant"] == "keep" and found["bytes"] == one.model.plan.bytes_needed()
     assert found["bytes"]["total"] == allocated
-    assert fit(c, budget=1 << 40, context=64).bytes == found["bytes"]
+    assert fit(c, budget=1 << 40, context=64, caps=caps).bytes == found["bytes"]
     close(one)
 
 

@@ -116,13 +116,14 @@ def test_a_halved_state_moves_logits_by_little(monkeypatch):
 REAL = json.loads((GOLDENS / "configs" / "qwen3_5-0.8b.json").read_text())
 
 
-@pytest.mark.parametrize("context, most", [(512, 500e6), (4096, 560e6)])
-def test_the_real_size_fits_a_tablet(context, most):
-    report = inspect(REAL, quant="affine4-g64", context=context)
+@pytest.mark.parametrize("positions, most", [(512, 500e6), (4096, 560e6)])
+def test_the_real_size_fits_a_tablet(positions, most):
+    report = inspect(REAL, quant="affine4-g64", context=positions)
     assert report["bytes"]["total"] <= most
     state = 18 * 4 * (16 * 128 * 128 + 4 * 6144)
-    assert 2 * state < report["bytes"]["state"] < 2 * state + 4e6  # live and saved, and the sampler's
-    assert fit(REAL, budget=most, quant="affine4-g64", context=context).bytes == report["bytes"]
+    sampling = report["bytes"]["state"] - 2 * state  # beside the live and the saved: counts, mask
+    assert 0 < sampling < 5e6
+    assert fit(REAL, budget=most, quant="affine4-g64", context=positions).bytes == report["bytes"]
 
 
 @pytest.mark.parametrize("software", [True, False])
