@@ -13,10 +13,12 @@ import { requestOf, warmStart } from "./js/warm_start.js";
 
 const SITE = new URL("./", import.meta.url).href;
 const GPU_ANSWERS_MS = 150;
+const PREOPEN_MS = 300;
 
 const loads = new Set();       // ids of the loads under way: a download reports to them
 const modelFiles = new ModelFiles(SITE, catalogue);
 let opening = null;            // {key, readers: Promise, ending} of the model being opened
+let preopening = null;         // Promise: the model is being opened, and begun where its plan is kept
 let warm = null;               // {request, started: Promise} of what a kept plan began
 let python = null;             // Promise of app/worker.py's worker, once it is to start
 let indexText = null;
@@ -35,7 +37,7 @@ self.onmessage = ({ data }) => {
   if (data.method === "load") {
     loads.add(data.id);
     if (!running) {
-      preopen(data.params ?? {});
+      preopening ??= preopen(data.params ?? {});
       progress("boot", "Starting Python");
     }
   }
@@ -62,7 +64,7 @@ function needsNoGpu({ method, params }) {
 
 /** Everything that start-up needs, at once: the sum would be twice as long. */
 function boot() {
-  return (python ??= Promise.all([bootPython(), import("./tokenizer.js")]).then(([pyodide, tokenizer]) => {
+  return (python ??= Promise.all([begun().then(bootPython), import("./tokenizer.js")]).then(([pyodide, tokenizer]) => {
     const app = pyodide.pyimport("app.worker");
     const worker = app.create(parts(pyodide, tokenizer.createTokenizer));
     app.destroy();
@@ -70,6 +72,11 @@ function boot() {
     running = true;
     return worker;
   }));
+}
+
+/** Python's start fills this thread for seconds, so the GPU's work by a kept plan is begun before it, if that is quick. */
+function begun() {
+  return Promise.race([preopening, new Promise((go) => setTimeout(go, PREOPEN_MS))]);
 }
 
 async function bootPython() {
@@ -182,6 +189,7 @@ async function catalogue() {
 /** Readers of `model`, which may be open already; `options` is JSON of {hub, token}. */
 async function open(model, options) {
   const { hub, token } = JSON.parse(options);
+  await preopening; // or both would open it
   const key = JSON.stringify([model, hub ?? null, token ?? null]);
   if (opening?.key !== key) {
     opening?.ending.abort();
