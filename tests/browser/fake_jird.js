@@ -95,7 +95,7 @@ export async function createEngine({ model, context, onProgress }) {
       return { model, decode_tps: 12, ...options().stats };
     },
     async selftest() {
-      return options.selftest;
+      return options().selftest;
     },
     async profile() {
       if (!options().report) throw failure("E_BUSY", "The engine is busy.", "Wait for it.");
