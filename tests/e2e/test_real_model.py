@@ -40,7 +40,7 @@ def opened(page, site, outside):
                if url.startswith("http"))
 
 
-def test_the_raw_prompt_continues_and_the_stats_are_those_of_inspect(opened, dist):
+def test_the_raw_prompt_continues_and_the_stats_are_those_of_inspect(opened, dist, tmp_path):
     result = opened.evaluate(RAW_PROMPT)
     assert result["text"] == result["streamed"] == " 6, 7, 8, 9, 10,"
     assert result["finish"] == "length"
@@ -48,8 +48,11 @@ def test_the_raw_prompt_continues_and_the_stats_are_those_of_inspect(opened, dis
     stats = result["stats"]
     assert stats["device"]["backend"] == "webgpu"
     assert stats["submits_per_token"] == 1
+    caps = tmp_path / "caps.json"
+    caps.write_text(json.dumps({"software": stats["device"]["vendor"] == "google"}))  # SwiftShader's
     inspected = json.loads(subprocess.run(
-        [sys.executable, "-m", "app.cli", "inspect", "--model", str(dist / MODEL), "--context", str(stats["context"]), "--json"],
+        [sys.executable, "-m", "app.cli", "inspect", "--model", str(dist / MODEL), "--context", str(stats["context"]),
+         "--caps", str(caps), "--json"],
         cwd=settings.ROOT, check=True, capture_output=True, text=True).stdout)
     assert stats["dispatches_per_token"] == inspected["dispatches_per_token"]
     assert stats["bytes"] == inspected["bytes"]
