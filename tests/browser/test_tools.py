@@ -127,7 +127,7 @@ def test_always_counts_for_this_chat_only(chat):
     chat.ask("Where was it?", wait=False)
     wait_cards(chat, "asking")
     chat.get("tool-once").click()
-    chat.page.locator("[data-state=done] + * [data-state=asking], [data-state=asking]").wait_for()
+    wait_cards(chat, "done", "asking")
     assert "zebra" in chat.get("tool-card").first.inner_text()
     chat.page.keyboard.press("Escape")
     chat.wait_end()
