@@ -2,7 +2,7 @@
    Inputs: src (a slice of the file, with whole rows in it), job (first source row, rows, first destination row, first byte of
    the rows in src);
    output dst. One thread per (row, group) for affine targets, per (row, word) for dense ones.
-   exact: the file's own codes and scales; quantize: MLX's affine quantiser (MODEL-MATH 2); dense: f32 values, or a copy.
+   exact: the file's own codes and scales; quantize: MLX's affine quantiser; dense: f32 values, or a copy.
    place: one field a unit, the codes, scales or biases of an MLX matrix, into word FIRST + STRIDE * unit of the row; 16-bit
    ones into the half at SHIFT, beside what an earlier dispatch wrote.
    Constants: K, SRC_BYTES (per row), ROW_WORDS, CODE_WORDS, GROUP, HEAD (head size of rows in llama.cpp's

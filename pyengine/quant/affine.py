@@ -66,7 +66,7 @@ def pack_dense(w, kind):
 
 
 def quantize(w, kind):
-    """float32 [N, K] -> uint32 [N, row_words]; source of the maths: MODEL-MATH section 2 (MLX), any
+    """float32 [N, K] -> uint32 [N, row_words]; source of the maths: MLX's affine quantiser, any
     bits.
 
     With f16 scales, |scale| is kept in [2^-14, 65504] and |bias| below 65504. Raises E_BAD_REQUEST
