@@ -24,13 +24,14 @@ def qwen_windows(config, layers):
 @dataclass(frozen=True)
 class Config(Shape):
     """The fields that change the maths; none has a default. `windows` by layer."""
+    BIAS = True  # on q, k and v
     rope: RopeTables
     windows: tuple
 
     @classmethod
     def from_hf(cls, config):
         """Raises `E_UNSUPPORTED_CONFIG` for a missing field or a variant whose maths differs."""
-        expect(config, hidden_act="silu", attention_bias=True)
+        expect(config, hidden_act="silu", attention_bias=cls.BIAS)
         found = shape(config)
         return cls(**found, rope=rope(config, found["head_dim"]),
                    windows=qwen_windows(config, found["layers"]))

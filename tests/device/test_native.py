@@ -15,6 +15,7 @@ from pyengine.device.native import NativeDevice
 from pyengine.engine import load
 from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_path
+from tests.checkpoints import device as open_device
 from tests.device.plans import BROKEN, counter_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,10 +47,7 @@ print("then", runner.live()["buffers"])
 
 @pytest.fixture(scope="module")
 def device():
-    try:
-        return asyncio.run(NativeDevice.create())
-    except EngineError as error:
-        pytest.skip(str(error))
+    return open_device("native")
 
 
 def test_a_closed_device_makes_no_runners():

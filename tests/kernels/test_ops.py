@@ -9,7 +9,6 @@ import pytest
 
 from pyengine import kernels
 from pyengine.decode import state as st
-from pyengine.device.native import NativeDevice
 from pyengine.errors import EngineError
 from pyengine.ir.verify import verify
 from pyengine.kernels.spec import Caps
@@ -17,6 +16,7 @@ from pyengine.models.builder import Builder, Weights
 from pyengine.plan.schedule import make_plan
 from pyengine.quant import affine
 from pyengine.quant.kinds import WeightKind
+from tests.checkpoints import device as open_device
 from tests.kernels import op_cases
 from tests.kernels.one_op import Case, faults, graph_of, packed_weight, run
 
@@ -31,10 +31,7 @@ QUICK = {"rope_kv": 8, "bias_rope_kv": 8, "norm_rope_kv": 8, "attention": 12, "a
 
 @pytest.fixture(scope="module")
 def device():
-    try:
-        return asyncio.run(NativeDevice.create())
-    except EngineError as error:
-        pytest.skip(str(error))
+    return open_device("native")
 
 
 def both_caps(device):

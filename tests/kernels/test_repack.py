@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pyengine.device.api import reads
-from pyengine.device.native import NativeDevice
 from pyengine.device.numpy_ref import NumpyDevice
 from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import TensorRef
@@ -18,6 +17,7 @@ from pyengine.plan.plan import JOBS, SLICE
 from pyengine.quant import affine
 from pyengine.quant.blocks import BLOCKS
 from pyengine.quant.kinds import WeightKind, for_encoding
+from tests.checkpoints import device as open_device
 from tests.formats.mlx_writer import float_bytes
 from tests.kernels.repack_kit import Tensor, plan_uploads, raw_bytes, upload, uploaded, wanted
 
@@ -26,10 +26,7 @@ ENCODINGS = FLOATS + BLOCKED
 
 @pytest.fixture(scope="module")
 def device():
-    try:
-        return asyncio.run(NativeDevice.create())
-    except EngineError as error:
-        pytest.skip(str(error))
+    return open_device("native")
 
 
 def data_of(tensors, **options):
