@@ -8,7 +8,8 @@ from pyengine.decode.logprobs import ENTRY
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
-from pyengine.ir import hybrid_ops, sample_ops, split_ops  # noqa: F401  registers their ops
+from pyengine.ir import (  # noqa: F401  registers their ops
+    codec_ops, hybrid_ops, sample_ops, split_ops)
 from pyengine.ir.graph import Value
 from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS

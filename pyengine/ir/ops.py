@@ -31,24 +31,26 @@ REDUCTION = Tolerance(2e-5, 2e-5, "f32 sums of up to some thousand terms in anot
 class OpSpec:
     """`infer(attrs, *values) -> [(shape, dtype)]`; `reference(attrs, *arrays) -> tuple of output
     arrays`; `mutates`: indices of the inputs that the op writes in place; `always`: it runs in the
-    rest of a burst that stopped, too."""
+    rest of a burst that stopped, too; `prepares`: it runs once, after the upload, and may change
+    weights."""
     name: str
     infer: Callable
     reference: Callable
     tolerance: Tolerance
     mutates: tuple = ()
     always: bool = False
+    prepares: bool = False
 
 
 OPS = {}
 
 
-def register(name, infer, tolerance, mutates=(), always=False):
+def register(name, infer, tolerance, mutates=(), always=False, prepares=False):
     """Decorator: the decorated function is the op's reference."""
     def add(reference):
         if name in OPS:
             raise EngineError("E_INTERNAL", detail=f"op {name} is registered twice")
-        OPS[name] = OpSpec(name, infer, reference, tolerance, mutates, always)
+        OPS[name] = OpSpec(name, infer, reference, tolerance, mutates, always, prepares)
         return reference
     return add
 

@@ -111,20 +111,29 @@ def chunks(case, shape):
 
 def operand(case, name, shape, dtype, rng):
     """-> (bytes for the device, array for the reference)."""
-    if name in ("weight", "table", "bias", "gains"):
+    if name in ("weight", "table", "bias", "gains") and dtype != "f32":
         kind = WeightKind.parse(dtype)
         packed = packed_weight(kind, shape, rng)
         return packed.tobytes(), affine.unpack(packed, kind, shape[1])
     if name in ("coarse", "fine"):
         array = tables(name, shape, rng)
+    elif name == "codes":
+        array = rng.integers(0, np.prod(dict(case.attrs)["levels"]), shape)
     elif dtype == "u32":
         array = rng.integers(0, next(s for k, s, _ in case.inputs if k == "table")[0], shape)
     else:
         array = 2 * rng.normal(size=shape)
     if name == "chunks":
         array = chunks(case, shape)
+    elif name == "kernel":
+        array /= np.sqrt(np.prod(shape[:-1]))
     array = array.astype(DTYPES[dtype])
     return _poison(case, name, array), array
+
+
+def rows_of(case):
+    """Rows of an input: T, or those of T frames."""
+    return case.rows * dict(case.attrs).get("rate", 1)
 
 
 def active_parts(case):
@@ -147,20 +156,26 @@ def _poison(case, name, array):
         array[:, ~np.isin(np.arange(array.shape[1]), seen_slots(case, array.shape[1]))] = bad
     elif name == "parts":
         array[active_parts(case):] = bad
+    elif name == "past":  # the half to read, from position 0 on
+        rate, kept = dict(case.attrs)["rate"], array.shape[1]
+        array[1 - case.pos % 2] = bad
+        array[case.pos % 2][np.arange(kept) < kept - case.pos * rate] = bad
+    elif name in ("kernel", "alpha", "offsets"):
+        pass
     elif name in ("ring", "s"):  # nothing comes before position 0
         if case.pos == 0:
             array[:] = bad
         elif name == "ring":
             array[case.pos % len(array)] = bad
-    elif name not in (*VECTORS, "coarse", "fine", "y") and len(array) == case.rows > case.n:
-        array[case.n:] = bad
+    elif name not in (*VECTORS, "coarse", "fine", "y") and len(array) == rows_of(case) > case.n:
+        array[case.n * (rows_of(case) // case.rows):] = bad
     slack = -array.nbytes % 16 // array.itemsize
     return array.tobytes() + np.full(slack, bad, array.dtype).tobytes()
 
 
 def state_bytes(case, stopped=False):
     words = np.zeros(STATE_WORDS, np.uint32)
-    words[[st.POS, st.N, st.STOPPED]] = case.pos, case.n, stopped
+    words[[st.POS, st.N, st.STOPPED, st.STEP]] = case.pos, case.n, stopped, case.pos
     return words.tobytes()
 
 
@@ -231,6 +246,13 @@ def written_part(case, name, array):
     attrs = dict(case.attrs)
     if name.endswith("_cache"):  # what rope writes
         mask[:, np.arange(case.pos, case.pos + case.n) % array.shape[1]] = True
+    elif name == "past":  # the other half, from position 0 on
+        rate, kept = attrs["rate"], array.shape[1]
+        after = np.arange(kept) >= kept - (case.pos + case.n) * rate
+        mask[1 - case.pos % 2][after] = True
+    elif case.op == "weight_norm":
+        units = case.inputs[1][1][0]
+        mask[(slice(units),) if attrs["by"] == "rows" else (..., slice(units))] = True
     elif name == "s":
         mask[:] = True
     elif name == "ring":
@@ -250,7 +272,7 @@ def written_part(case, name, array):
     elif case.op == "take_last":
         mask[:] = True
     else:
-        mask[:case.n] = True
+        mask[:case.n * (len(array) // case.rows)] = True
     return mask
 
 

@@ -4,7 +4,7 @@ import random
 from itertools import product
 
 from pyengine.quant.kinds import WeightKind
-from tests.kernels import hybrid_cases
+from tests.kernels import codec_cases, hybrid_cases
 from tests.kernels.one_op import Case
 
 SIZES = (1, 7, 83, 769)
@@ -224,7 +224,7 @@ def groups():
             found[f"{op}-{kv}"] = list(parts_cases(op, kv))
     for op in ("attention_combine", "gated_combine"):
         found[op] = list(combine_cases(op))
-    return found | hybrid_cases.groups()
+    return found | hybrid_cases.groups() | codec_cases.groups()
 
 
 def sample(name, cases, count):
