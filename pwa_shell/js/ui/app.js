@@ -119,7 +119,13 @@ export class App {
 
   #keepDraft() {
     const { text, files } = this.composer;
-    this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
+    return this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
+  }
+
+  /** Draw the page anew, with what is in the box. */
+  async reload() {
+    await this.#keepDraft();
+    location.reload();
   }
 
   /** @param {Chat|null} chat @returns {{model: string, system: string, params: any}} */

@@ -36,7 +36,7 @@ export function showGauge(tokens, context) {
   const percent = Math.max(1, Math.round(share * 100));
   node.classList.toggle("near", share >= NEAR);
   node.style.setProperty("--share", String(Math.min(1, share)));
-  const facts = { tokens: tokens.toLocaleString("en"), context: context.toLocaleString("en") };
+  const facts = { tokens, context };
   node.title = t(share > 1 ? "gaugeOver" : "gaugeFacts", facts);
   byId("gauge-text").textContent = t("gauge", { percent });
 }

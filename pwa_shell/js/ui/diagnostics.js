@@ -4,9 +4,8 @@
  */
 import { byId, h, iconButton } from "./dom.js";
 import { formatBytes, formatSeconds } from "./format.js";
-import { toProblem } from "./problem.js";
-import { DIAGNOSTIC_TEXTS as TEXTS } from "./strings_diagnostics.js";
-import { t } from "./strings.js";
+import { problemLine } from "./problem.js";
+import { number, t } from "./strings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const FACTS = ["backend", "vendor", "architecture", "f16", "subgroups"];
@@ -45,31 +44,31 @@ export function loadChart({ total, ...parts }) {
   const rows = Object.entries(parts).map(([name, value]) => {
     const start = at;
     at += value;
-    return { cells: [TEXTS[name] ?? name, formatSeconds(value / 1e3)], start: start / total, end: at / total };
+    return { cells: [t(`diag_${name}`) ?? name, formatSeconds(value / 1e3)], start: start / total, end: at / total };
   });
-  rows.push({ cells: [TEXTS.total, formatSeconds(total / 1e3)], start: 0, end: 1 });
-  return chart("load-chart", [TEXTS.diagStage, TEXTS.diagTime], rows);
+  rows.push({ cells: [t("diag_total"), formatSeconds(total / 1e3)], start: 0, end: 1 });
+  return chart("load-chart", [t("diagStage"), t("diagTime")], rows);
 }
 
 /** @param {Record<string, number>} bytes by part, with `total` */
 export function memoryChart(bytes) {
   const rows = [...PARTS, "total"].map((name) => (
-    { cells: [TEXTS[name], formatBytes(bytes[name])], start: 0, end: bytes[name] / bytes.total }));
-  return chart("memory-chart", [TEXTS.diagPart, TEXTS.diagBytes], rows);
+    { cells: [t(`diag_${name}`), formatBytes(bytes[name])], start: 0, end: bytes[name] / bytes.total }));
+  return chart("memory-chart", [t("diagPart"), t("diagBytes")], rows);
 }
 
 /** @param {any} report of `engine.profile()` */
 export function kernelChart(report) {
   const longest = report.kernels[0]?.share || 1;
   const rows = report.kernels.map(({ op, shape, calls, us, share, gb_s }) => ({
-    cells: [`${op} ${shape}`, `${calls} × ${us.toFixed(1)} µs`, `${(100 * share).toFixed(1)} %`,
-      gb_s === null ? "" : `${gb_s.toFixed(1)} GB/s`],
+    cells: [`${op} ${shape}`, `${calls} × ${number(us, 1)} µs`, `${number(100 * share, 1)} %`,
+      gb_s === null ? "" : t("perSecond", { amount: t("unitGB", { value: number(gb_s, 1) }) })],
     start: 0, end: share / longest }));
-  return chart("kernel-chart", [TEXTS.diagKernel, TEXTS.diagTime, TEXTS.diagShare, TEXTS.diagRate], rows);
+  return chart("kernel-chart", [t("diagKernel"), t("diagTime"), t("diagShare"), t("diagRate")], rows);
 }
 
-const shown = (value) => (value === true ? TEXTS.yes : value === false ? TEXTS.no
-  : typeof value === "number" && !Number.isInteger(value) ? value.toFixed(2) : String(value));
+const shown = (value) => (value === true ? t("diag_yes") : value === false ? t("diag_no")
+  : typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 2) : String(value));
 
 export class DiagnosticsPanel {
   /** @param {import("./engine_session.js").EngineSession} session */
@@ -78,13 +77,13 @@ export class DiagnosticsPanel {
     this.dialog = /** @type {HTMLDialogElement} */ (byId("diagnostics-panel"));
     this.body = h("div", { class: "diagnostics" });
     this.kernels = h("div", { "aria-live": "polite" });
-    this.measure = h("button", { type: "button", class: "button", "data-testid": "measure", text: TEXTS.diagMeasure,
+    this.measure = h("button", { type: "button", class: "button", "data-testid": "measure", text: t("diagMeasure"),
       on: { click: () => this.profile() } });
     this.testing = h("div", { "aria-live": "polite" });
-    this.test = h("button", { type: "button", class: "button", "data-testid": "selftest", text: TEXTS.diagSelftest,
+    this.test = h("button", { type: "button", class: "button", "data-testid": "selftest", text: t("diagSelftest"),
       on: { click: () => this.selftest() } });
     const close = iconButton("close", t("close"), { class: "ghost", on: { click: () => this.dialog.close() } });
-    const head = h("div", { class: "panel-head" }, h("h2", { text: TEXTS.diagnostics }), close);
+    const head = h("div", { class: "panel-head" }, h("h2", { text: t("diagnostics") }), close);
     this.dialog.append(head, this.body);
     this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
     // Escape would also stop an answer.
@@ -104,35 +103,35 @@ export class DiagnosticsPanel {
   /** Shows the loaded model's figures; never loads one. */
   async refresh() {
     const stats = this.session.state === "ready" && await this.session.ensure().then((engine) => engine.stats(), () => null);
-    if (!stats?.device) return this.body.replaceChildren(h("p", { text: TEXTS.diagNoModel }));
+    if (!stats?.device) return this.body.replaceChildren(h("p", { text: t("diagNoModel") }));
     const facts = [...FACTS.map((name) => [name, stats.device[name]]), ...COUNTS.map((name) => [name, stats[name]])]
       .filter(([, value]) => value !== undefined && value !== null && value !== "");
     this.body.replaceChildren(
-      h("h3", { text: TEXTS.diagDevice }),
+      h("h3", { text: t("diagDevice") }),
       h("dl", { class: "device-facts", "data-testid": "device-facts" }, ...facts.flatMap(([name, value]) => (
-        [h("dt", { text: TEXTS[name] }), h("dd", { text: shown(value) })]))),
+        [h("dt", { text: t(`diag_${name}`) }), h("dd", { text: shown(value) })]))),
       ...(stats.device.notice ? [h("p", { class: "problem", "data-testid": "device-notice", text: stats.device.notice })] : []),
       this.test, this.testing,
-      h("h3", { text: TEXTS.diagLoad }), loadChart(stats.load_ms),
-      h("h3", { text: TEXTS.diagMemory }), memoryChart(stats.bytes),
-      h("h3", { text: TEXTS.diagKernels }), this.measure, this.kernels);
+      h("h3", { text: t("diagLoad") }), loadChart(stats.load_ms),
+      h("h3", { text: t("diagMemory") }), memoryChart(stats.bytes),
+      h("h3", { text: t("diagKernels") }), this.measure, this.kernels);
   }
 
   /** Tries what the GPU computes correctly, after the answer that runs. */
   async selftest() {
     this.test.setAttribute("disabled", "");
-    this.testing.replaceChildren(h("p", { text: TEXTS.diagTesting }));
+    this.testing.replaceChildren(h("p", { text: t("diagTesting") }));
     try {
       const report = await (await this.session.ensure()).selftest();
       const wrong = report.rows.filter(({ right }) => !right).map(({ what, dispatches, passes, submits }) => (
         `${what}: ${dispatches} / ${passes} / ${submits}`));
-      const text = TEXTS.diagTested.replace("{right}", report.rows.length - wrong.length).replace("{all}", report.rows.length)
-        .replace("{dispatches}", report.layout[1]).replace("{passes}", report.layout[0]).replace("{ms}", report.ms.toFixed(0));
+      const [passes, dispatches] = report.layout;
+      const all = report.rows.length;
+      const text = t("diagTested", { right: all - wrong.length, all, passes, dispatches, ms: number(report.ms, 0) });
       this.testing.replaceChildren(h("p", { "data-testid": "selftest-result", text }),
-        ...(wrong.length ? [h("p", { class: "problem", text: `${TEXTS.diagWrong} ${wrong.join("; ")}` })] : []));
+        ...(wrong.length ? [h("p", { class: "problem", text: `${t("diagWrong")} ${wrong.join("; ")}` })] : []));
     } catch (error) {
-      const { message, nextStep } = toProblem(error);
-      this.testing.replaceChildren(h("p", { class: "problem", text: [message, nextStep].join(" ") }));
+      this.testing.replaceChildren(h("p", { class: "problem", text: problemLine(error) }));
     } finally {
       this.test.removeAttribute("disabled");
     }
@@ -141,16 +140,15 @@ export class DiagnosticsPanel {
   /** Times the kernels, after the answer that runs. */
   async profile() {
     this.measure.setAttribute("disabled", "");
-    this.kernels.replaceChildren(h("p", { text: TEXTS.diagMeasuring }));
+    this.kernels.replaceChildren(h("p", { text: t("diagMeasuring") }));
     try {
       const engine = await this.session.ensure();
       const report = await engine.profile({ program: "decode", repeats: 3 });
-      const note = TEXTS.diagKernelsNote.replace("{ms}", report.ms.toFixed(1)).replace("{position}", report.position);
-      const clock = report.clock === "gpu" ? TEXTS.diagGpuClock : TEXTS.diagWallClock;
+      const note = t("diagKernelsNote", { ms: number(report.ms, 1), position: report.position });
+      const clock = report.clock === "gpu" ? t("diagGpuClock") : t("diagWallClock");
       this.kernels.replaceChildren(h("p", { text: `${note} ${clock}` }), kernelChart(report));
     } catch (error) {
-      const { message, nextStep } = toProblem(error);
-      this.kernels.replaceChildren(h("p", { class: "problem", text: [message, nextStep].join(" ") }));
+      this.kernels.replaceChildren(h("p", { class: "problem", text: problemLine(error) }));
     } finally {
       this.measure.removeAttribute("disabled");
     }

@@ -3,6 +3,7 @@ import { fileName, fromJsonl, toJsonl, toMarkdown } from "./chat_files.js";
 import { showGauge, tokensOf } from "./context_gauge.js";
 import { byId, h } from "./dom.js";
 import { openMenu } from "./menu.js";
+import { problemLine } from "./problem.js";
 import { canShare, saveFile, shareText } from "./save_file.js";
 import { t } from "./strings.js";
 import { toast } from "./toast.js";
@@ -40,7 +41,8 @@ export class Extras {
       this.renderGauge();
     };
     this.app.sidebar.close();
-    new SettingsPanel({ store, chat, defaults, setChat, extra: this.#transferRow() });
+    const reload = () => this.app.reload();
+    new SettingsPanel({ store, chat, defaults, setChat, extra: this.#transferRow(), reload });
   }
 
   #transferRow() {
@@ -160,8 +162,7 @@ export class Extras {
       await this.app.reread(null);
       toast(t("imported", { count: fresh.length, skipped: parts.length - fresh.length }));
     } catch (error) {
-      const { code, message, next_step: next = "" } = error;
-      toast(code ? `${message} ${next} (${code})` : t("saveFailed"));
+      toast(error.code ? `${problemLine(error)} (${error.code})` : t("saveFailed"));
     }
   }
 }

@@ -7,10 +7,12 @@ import { openKeys } from "./keys_panel.js";
 import { closeMenu } from "./menu.js";
 import { chosenModel } from "./model_info.js";
 import { listenForShortcuts } from "./shortcuts.js";
+import { setUpLanguage } from "./strings.js";
 import { setUpThemeButton } from "./theme.js";
 import { setUpTools } from "./tools/setup.js";
 import { followVisualViewport } from "./viewport.js";
 
+await setUpLanguage();
 setUpThemeButton();
 followVisualViewport();
 const model = chosenModel();

@@ -1,7 +1,7 @@
 /** What stands under a message: its buttons, its place among the branches, its figures. */
 import { h, icon, iconButton } from "./dom.js";
 import { formatRate, formatSeconds } from "./format.js";
-import { t } from "./strings.js";
+import { t, told } from "./strings.js";
 
 /** @typedef {import("./chat_store.js").Message} Message */
 
@@ -61,9 +61,9 @@ export function statsText(message) {
   const { stats, state, finish, text } = message;
   const parts = [];
   if (stats?.tps) parts.push(formatRate(stats.tps));
-  if (stats?.ttft_ms) parts.push(`${formatSeconds(stats.ttft_ms / 1000)} ${t("firstToken")}`);
+  if (stats?.ttft_ms) parts.push(t("firstToken", { time: formatSeconds(stats.ttft_ms / 1000) }));
   if (stats?.prefill_tps) parts.push(t("prefillRate", { rate: formatRate(stats.prefill_tps) }));
-  if (stats?.tokens) parts.push(`${stats.tokens} ${t(stats.tokens === 1 ? "token" : "tokens")}`);
+  if (stats?.tokens) parts.push(t("tokens", { count: stats.tokens }));
   if (state === "stopped") parts.unshift(t(finish === "interrupted" ? "interrupted" : "stopped"));
   else if (finish === "length") parts.unshift(t("length"));
   else if (state === "done" && !text) parts.unshift(t("empty"));
@@ -78,6 +78,7 @@ export function statsText(message) {
  * @returns {HTMLElement}
  */
 export function problemBox(problem, retry) {
+  const { what, nextStep } = told(problem);
   const again = retry
     ? h("button", {
         type: "button",
@@ -93,8 +94,8 @@ export function problemBox(problem, retry) {
     h(
       "div",
       { class: "problem-text" },
-      h("p", { class: "problem-what", text: problem.message }),
-      h("p", { text: problem.nextStep }),
+      h("p", { class: "problem-what", dir: "auto", text: what }),
+      h("p", { dir: "auto", text: nextStep }),
       h("p", { class: "problem-foot" }, h("code", { text: problem.code }), again),
     ),
   );

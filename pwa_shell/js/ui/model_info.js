@@ -2,14 +2,12 @@
  * What the page says about the default model before anything is loaded, and the sampling its
  * authors advise.
  */
-import { t } from "./strings.js";
-
 export const DEFAULT_MODEL = Object.freeze({
   id: "smollm2-135m-instruct",
   name: "SmolLM2 135M Instruct",
   bytes: 98e6,
   licence: "Apache-2.0",
-  note: "Small and quick. Good for short questions and drafts; check what it claims.",
+  note: "defaultNote",
   // The values of the model card's own example.
   sampling: Object.freeze({ temperature: 0.2, top_p: 0.9 }),
   maxTokens: 1024,
@@ -46,6 +44,6 @@ export function chooseModel(row) {
 /** Sampling is left to the model's own defaults. */
 function describe({ id, name, bytes = 0, license }) {
   const { maxTokens } = DEFAULT_MODEL;
-  return Object.freeze({ id, name, bytes, licence: license ?? "", note: t("chosenNote"),
+  return Object.freeze({ id, name, bytes, licence: license ?? "", note: "chosenNote",
     sampling: Object.freeze({}), maxTokens });
 }

@@ -2,7 +2,7 @@
 import { hearRequests, RequestLog } from "../request_log.js";
 import { byId, h, iconButton } from "./dom.js";
 import { formatBytes } from "./format.js";
-import { t } from "./strings.js";
+import { language, t } from "./strings.js";
 
 const SHOWN = 30;
 const APP = new URL("../../", import.meta.url).href;
@@ -74,16 +74,16 @@ export class PrivacyPanel {
 /** @param {Record<string, number>} hosts requests by host @returns {string} */
 function summary(hosts) {
   const { [location.host]: own = 0, ...others } = hosts;
-  const parts = Object.entries(others).map(([host, count]) => `${count} ${t("requestsTo")} ${host}`);
+  const parts = Object.entries(others).map(([host, count]) => t("requestsTo", { count, host }));
   if (!parts.length) parts.push(t("requestsNoOther"));
-  return [`${own} ${t("requestsOwn")} (${location.host})`, ...parts].join(", ");
+  return [t("requestsOwn", { count: own, host: location.host }), ...parts].join(", ");
 }
 
 /** @param {import("../request_log.js").LoggedRequest} request */
 function row({ url, time, bytes, fetched }) {
   const name = url.startsWith(APP) ? url.slice(APP.length) || "index.html" : url;
   const size = bytes ? formatBytes(bytes) : ""; // it has no body, or the other site hides its size
-  const clock = new Date(time).toLocaleTimeString();
+  const clock = new Date(time).toLocaleTimeString(language());
   const outside = new URL(url).host !== location.host;
   return h("li", { class: outside ? "outside" : null },
     h("time", { text: clock }), h("span", { class: "request-name", text: name }),

@@ -2,6 +2,7 @@
  * Errors as the page shows them.
  * @typedef {{code: string, message: string, nextStep: string, facts?: Record<string, any>}} Problem
  */
+import { t, told } from "./strings.js";
 
 /**
  * Codes after which the loaded engine is of no use, so that the next attempt must load it again.
@@ -24,13 +25,21 @@ export function toProblem(error) {
       code: "E_NETWORK",
       message: `A part of the app could not be fetched: ${text}`,
       nextStep: "Check the connection to this site and try again.",
+      facts: { url: t("partOfApp"), detail: text },
     };
   }
   return {
     code: "E_INTERNAL",
     message: `Something failed inside Jird: ${text}`,
     nextStep: "Reload the page; report it if it repeats.",
+    facts: { detail: text },
   };
+}
+
+/** @param {any} error @returns {string} in one line, for a note */
+export function problemLine(error) {
+  const { what, nextStep } = told(toProblem(error));
+  return `${what} ${nextStep}`;
 }
 
 /** @param {Problem} problem @returns {boolean} */
@@ -54,6 +63,7 @@ export async function findObstacle() {
       message: `${location.origin} is not a secure address, so the browser hides its GPU from it.`,
       nextStep:
         "Open it over https or as http://localhost; python3 build.py serve --https sets up https.",
+      facts: { url: location.origin },
     };
   }
   const gpu = /** @type {any} */ (navigator).gpu;
@@ -61,9 +71,7 @@ export async function findObstacle() {
   if (adapter) return null;
   return {
     code: "E_NO_WEBGPU",
-    message: gpu
-      ? "This browser has WebGPU but found no graphics adapter for it."
-      : "This browser has no WebGPU, which Jird needs to run a model on your device.",
+    message: t(gpu ? "noAdapter" : "noWebgpu"),
     nextStep:
       "Use Safari 26 or later, or a current Chrome or Edge, " +
       "and check that graphics acceleration is on in its settings.",

@@ -1,5 +1,8 @@
 /** Progress of the loading stages: pure bookkeeping, so that it can be tested without a page. */
-import { STAGES } from "./strings.js";
+import { t } from "./strings.js";
+
+/** The loading stages, in the order in which they are listed. */
+const STAGES = ["boot", "read", "upload", "compile"];
 
 /** Weight of the newest measurement in the smoothed rate. */
 const NEWEST = 0.3;
@@ -18,7 +21,7 @@ const MIN_BYTES = 10_000;
 
 export class ProgressMeter {
   /** @type {Stage[]} */
-  stages = STAGES.map(([id, name]) => newStage(id, name));
+  stages = STAGES.map(newStage);
 
   /**
    * Stages may overlap and come in any order; one that is not in the list is added, so that nothing
@@ -34,7 +37,7 @@ export class ProgressMeter {
         1,
         this.stages.findIndex((stage) => stage.state === "pending"),
       );
-      this.stages.splice(at, 0, newStage(id, id[0].toUpperCase() + id.slice(1)));
+      this.stages.splice(at, 0, newStage(id));
     }
     // One that never said how long it is has ended when a later one begins; others may overlap.
     for (const earlier of this.stages.slice(0, at)) {
@@ -68,10 +71,10 @@ export class ProgressMeter {
   }
 }
 
-function newStage(id, name) {
+function newStage(id) {
   return {
     id,
-    name,
+    name: t(`stage_${id}`) ?? id,
     state: "pending",
     done: 0,
     total: 0,

@@ -2,7 +2,11 @@
 import { folded } from "./chat_search.js";
 import { h, iconButton } from "./dom.js";
 import { openPanel } from "./panel.js";
-import { PROMPTS, t } from "./strings.js";
+import { t } from "./strings.js";
+
+/** The prompts to begin with: names of texts. */
+const LIBRARY = ["summarise", "explain", "proofread", "shorten", "email", "translate", "review",
+  "weigh"];
 
 /**
  * @param {import("./settings_store.js").SettingsStore} store
@@ -21,7 +25,8 @@ export function openPrompts(store, use, draft) {
   function draw() {
     const words = folded(find.value).split(/\s+/).filter(Boolean);
     const own = store.prompts.map((row) => ({ ...row, own: true }));
-    const rows = [...own, ...PROMPTS.map(([name, text]) => ({ name, text }))];
+    const ours = LIBRARY.map((id) => ({ name: t(`libraryName_${id}`), text: t(`libraryText_${id}`) }));
+    const rows = [...own, ...ours];
     const fits = ({ name, text }) => words.every((word) => folded(`${name} ${text}`).includes(word));
     list.replaceChildren(...rows.filter(fits).map(item));
     if (!list.children.length) list.append(h("li", { class: "soft", text: t("foundNone") }));

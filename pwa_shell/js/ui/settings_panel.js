@@ -2,16 +2,29 @@
 import { h, iconButton } from "./dom.js";
 import { openPanel } from "./panel.js";
 import { PRESETS, SETTINGS, cleanSettings, parseSetting } from "./settings_registry.js";
-import { t } from "./strings.js";
+import { chooseLanguage, chosenLanguage, t } from "./strings.js";
+import { LANGUAGES } from "./lang/languages.js";
 import { currentTheme, setTheme } from "./theme.js";
+import { toast } from "./toast.js";
 
 /** @typedef {import("./settings_registry.js").Setting} Setting */
 
 /**
  * @typedef {{store: import("./settings_store.js").SettingsStore, chat:
  *   import("./chat_store.js").Chat|null, defaults: Record<string, any>, setChat: (settings:
- *   Record<string, any>) => void, extra: HTMLElement}} Context `defaults`: the model's own
+ *   Record<string, any>) => void, extra: HTMLElement, reload: () => void}} Context `defaults`: the
+ *   model's own
  */
+
+/** Settings that the page keeps itself; the first choice is what holds without one. */
+const OWN = {
+  theme: { read: currentTheme, keep: setTheme },
+  language: { read: chosenLanguage, keep: chooseLanguage },
+};
+
+/** @param {Setting} setting @param {string} value */
+const choiceText = ({ name }, value) =>
+  t(/** @type {any} */ (`choice_${name}_${value}`)) ?? LANGUAGES[value].name;
 
 export class SettingsPanel {
   #rows = new Map();
@@ -108,7 +121,7 @@ export class SettingsPanel {
     if (setting.type === "text") return h("textarea", { ...props, rows: 3, dir: "auto" });
     if (setting.type === "choice") {
       const texts = setting.choices.map((value) =>
-        h("option", { value, text: t(`${setting.name}_${value}`) }));
+        h("option", { value, text: choiceText(setting, value) }));
       return h("select", props, ...texts);
     }
     const inputmode = setting.type === "int" ? "numeric" : "decimal";
@@ -116,13 +129,21 @@ export class SettingsPanel {
   }
 
   #read(name) {
-    return name === "theme" ? currentTheme() : this.values[name];
+    return OWN[name] ? OWN[name].read() : this.values[name];
   }
 
   #store(name, value) {
-    if (name === "theme") setTheme(value ?? "system");
+    if (OWN[name]) OWN[name].keep(value ?? this.#rows.get(name).setting.choices[0]);
     else this.#write({ [name]: value });
+    if (name === "language") this.#redraw();
     this.#mark(name);
+  }
+
+  /** The page is drawn anew in another language; not in the middle of an answer. */
+  #redraw() {
+    if (!document.documentElement.hasAttribute("data-busy")) return this.reload();
+    const action = { label: t("reload"), run: this.reload };
+    toast(t("languageLater"), action, { lasting: true });
   }
 
   #fill(name) {
@@ -137,9 +158,9 @@ export class SettingsPanel {
   }
 
   #mark(name) {
-    const { node, reset } = this.#rows.get(name);
+    const { setting, node, reset } = this.#rows.get(name);
     const value = this.#read(name);
-    const changed = value !== undefined && value !== null && !(name === "theme" && value === "system");
+    const changed = value !== undefined && value !== null && value !== setting.choices?.[0];
     node.classList.toggle("changed", changed);
     reset.disabled = !changed;
   }

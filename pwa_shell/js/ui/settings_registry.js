@@ -4,6 +4,8 @@
  * for all chats, and that before the model's own default.
  */
 
+import { LANGUAGES } from "./lang/languages.js";
+
 /**
  * @typedef {{name: string, type: "text"|"float"|"int"|"choice", low?: number, high?: number,
  *   step?: number, openLow?: boolean, choices?: string[], label: string, help: string, scope:
@@ -27,6 +29,7 @@ export const SETTINGS = [
   row("seed", { type: "int", low: 0, high: 2 ** 32 - 1, step: 1 }),
   row("context", { type: "int", low: 128, step: 128, scope: "global", slow: true }),
   row("theme", { type: "choice", choices: ["system", "light", "dark"], scope: "global" }),
+  row("language", { type: "choice", choices: ["auto", ...Object.keys(LANGUAGES)], scope: "global" }),
 ];
 
 /** What is a parameter of a request under its own name. */

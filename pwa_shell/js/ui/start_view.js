@@ -6,7 +6,10 @@ import { Emitter, byId, h, icon } from "./dom.js";
 import { formatBytes, formatEta, formatSeconds } from "./format.js";
 import { problemBox } from "./message_foot.js";
 import { ProgressMeter } from "./progress_meter.js";
-import { EXAMPLES } from "./strings.js";
+import { t } from "./strings.js";
+
+/** What a first question could be: names of texts. */
+const EXAMPLES = ["sky", "mail", "code", "food"];
 
 /** Emits `start` and `example` (string). */
 export class StartView extends Emitter {
@@ -25,7 +28,7 @@ export class StartView extends Emitter {
     this.status.addEventListener("click", (event) => {
       if (/** @type {Element} */ (event.target).closest("[data-action=retry]")) this.emit("start");
     });
-    byId("examples").append(...EXAMPLES.map(([lead, rest]) => this.#example(lead, rest)));
+    byId("examples").append(...EXAMPLES.map((name) => this.#example(name)));
   }
 
   /** @param {import("./model_info.js").DEFAULT_MODEL} model */
@@ -33,7 +36,7 @@ export class StartView extends Emitter {
     byId("model-name").textContent = name;
     const facts = [bytes && formatBytes(bytes), licence].filter(Boolean);
     byId("model-facts").textContent = facts.join(" · ");
-    byId("model-note").textContent = note;
+    byId("model-note").textContent = t(note);
   }
 
   /**
@@ -65,7 +68,9 @@ export class StartView extends Emitter {
     });
   }
 
-  #example(lead, rest) {
+  /** @param {string} name */
+  #example(name) {
+    const [lead, rest] = [t(`exampleLead_${name}`), t(`exampleRest_${name}`)];
     const button = h(
       "button",
       { type: "button", class: "example" },
@@ -88,7 +93,7 @@ export class StartView extends Emitter {
   #buildProgress() {
     this.list = h("ol", { class: "stages" });
     this.bar = /** @type {HTMLProgressElement} */ (
-      h("progress", { max: 1, value: 0, "aria-label": "Loading" })
+      h("progress", { max: 1, value: 0, "aria-label": t("loading") })
     );
     this.summary = h("p", { class: "load-summary" });
     this.status.replaceChildren(
@@ -125,9 +130,9 @@ function detail(stage) {
     return ms >= 10 ? formatSeconds(ms / 1000) : ""; // it said no more than that it is over
   }
   if (stage.unit === "bytes") {
-    const parts = [`${formatBytes(stage.done)} of ${formatBytes(stage.total)}`];
-    if (stage.rate) parts.push(`${formatBytes(stage.rate)}/s`, formatEta(stage.eta));
+    const parts = [t("done", { done: formatBytes(stage.done), total: formatBytes(stage.total) })];
+    if (stage.rate) parts.push(t("perSecond", { amount: formatBytes(stage.rate) }), formatEta(stage.eta));
     return parts.filter(Boolean).join(" · ");
   }
-  return stage.total > 1 ? `${stage.done} of ${stage.total}` : "";
+  return stage.total > 1 ? t("done", stage) : "";
 }

@@ -1,117 +1,106 @@
-import { CHAT_TEXTS } from "./strings_chat.js";
-import { MODEL_TEXTS } from "./strings_models.js";
-import { SETTINGS_TEXTS } from "./strings_settings.js";
-
-export { PROMPTS } from "./strings_settings.js";
-import { TOOL_TEXTS } from "./strings_tools.js";
-
-/** Every text the page shows, by key: the one place a translation would replace. */
-const TEXTS = {
-  ...MODEL_TEXTS,
-  ...CHAT_TEXTS,
-  ...SETTINGS_TEXTS,
-  ...TOOL_TEXTS,
-  appName: "Jird",
-  tagline: "Private AI. Runs in this tab, nothing leaves your device.",
-  code: "code",
-  copy: "Copy",
-  copied: "Copied",
-  copyMessage: "Copy message",
-  copyFailed: "This browser refused to copy.",
-  task: "Task",
-  image: "image",
-  imageBlocked: "Images are not fetched, so that nothing leaves your device",
-  you: "You said",
-  assistant: "Jird said",
-  retry: "Try again",
-  start: "Start",
-  restart: "Try again",
-  reading: "Reading your question",
-  waiting: "Waiting for the model",
-  stopped: "Stopped",
-  interrupted: "Interrupted by a reload",
-  length: "Cut at the length limit",
-  empty: "The model gave an empty answer.",
-  untitled: "New chat",
-  deleted: "Chat deleted",
-  undo: "Undo",
-  deleteChat: "Delete chat",
-  noChats: "Your chats will be listed here. They are kept in this browser only.",
-  notKept: "This browser keeps no data here, so chats will be gone when the tab closes.",
-  saveFailed: "A chat could not be saved: this browser's storage refused it.",
-  answering: "Answering in another chat",
-  placeholder: "Ask anything",
-  placeholderLoading: "Ask while it gets ready",
-  firstToken: "to first token",
-  tokens: "tokens",
-  token: "token",
-  statusIdle: "Runs on this device",
-  statusLoading: "Getting ready",
-  statusReady: "Runs on this device",
-  statusBusy: "Answering",
-  statusFailed: "Not running",
-  themeSystem: "Theme: system",
-  themeLight: "Theme: light",
-  themeDark: "Theme: dark",
-  chatsOpen: "Show chats",
-  chatsClose: "Hide chats",
-  codeBlock: "Code block.",
-  ready: "The model is ready.",
-  close: "Close",
-  updateReady: "A new version is ready",
-  updatedElsewhere: "Another tab has updated Jird",
-  updateLater: "The new version starts when the answer in another tab is done.",
-  reload: "Reload",
-  later: "Later",
-  privacyTitle: "Nothing you write leaves this device",
-  privacyText:
-    "Answers are worked out here. The network is asked only for Jird's own files, and for models " +
-    "that you choose.",
-  networkOn: "This site can be reached.",
-  networkOff: "Offline: this site cannot be reached.",
-  offlineReady: "Jird starts without a network.",
-  offlinePreparing: "Jird is being stored, so that it starts without a network.",
-  offlineInsecure: "Jird needs a network to start: this address is not secure (https).",
-  offlineUnsupported: "Jird needs a network to start: this browser stores no pages.",
-  offlineFailed: "Jird needs a network to start: it could not be stored. Free some space, then reload.",
-  requestsOwn: "requests to this site",
-  requestsTo: "to",
-  requestsNoOther: "none to any other",
-  requestStored: "from this device",
-  install: "Install",
-  installTitle: "Keep Jird at hand",
-  installApple:
-    "On the Home Screen it starts without a network, and Safari keeps its data. Elsewhere Safari " +
-    "may delete what a site stored when it is not visited for a week.",
-  installOther: "Installed, it starts without a network and in a window of its own.",
-  installShareBefore: "Tap Share",
-  installShare: "(it may be behind the ••• button)",
-  installAdd: "Choose “Add to Home Screen”",
-  installOpen: "Open Jird from there",
-  installClose: "Do not show this again",
-};
-
 /**
- * @param {keyof TEXTS} key
- * @param {Record<string, any>} [facts] what stands for `{name}` in the text
- * @returns {string}
+ * Every text that the page shows, by key, in the language that `before_paint.js` chose. English is
+ * always there; another language is read before the page is drawn, so `t` must not be called while
+ * modules load. Texts are in `lang/<language>/`; docs/architecture.md says how one is added.
  */
-export function t(key, facts) {
-  if (!facts) return TEXTS[key];
-  return TEXTS[key].replace(/\{(\w+)\}/g, (_, name) => String(facts[name]));
+import ENGLISH from "./lang/en/index.js";
+import { LANGUAGES } from "./lang/languages.js";
+
+/** @typedef {keyof typeof ENGLISH} Key */
+/** @typedef {string|Partial<Record<Intl.LDMLPluralRule, string>>} Text one, or one a plural form */
+
+const STORED = "jird.language";
+
+/** @type {Record<string, Text>} */
+let texts = ENGLISH;
+/** @type {Record<string, string[]>} by code; an English error brings its own texts */
+let errors = {};
+let plurals = new Intl.PluralRules("en");
+
+/** @returns {string} the code of the page's language, e.g. "de" */
+export function language() {
+  return document.documentElement.lang;
 }
 
-/** Names of the loading stages, in the order in which they are listed. */
-export const STAGES = [
-  ["boot", "Start Python"],
-  ["read", "Read the model"],
-  ["upload", "Upload to the GPU"],
-  ["compile", "Compile for this GPU"],
-];
+/** @returns {string} what the person chose: a language's code, or "auto" for the browser's */
+export function chosenLanguage() {
+  try {
+    return localStorage.getItem(STORED) ?? "auto";
+  } catch {
+    return "auto";
+  }
+}
 
-export const EXAMPLES = [
-  ["Explain", "why the sky is blue, to a ten-year-old"],
-  ["Draft", "a short, friendly email that moves a meeting to Friday"],
-  ["Write", "a Python function that counts the words in a text"],
-  ["Give me", "three ideas for a quick dinner with rice and eggs"],
-];
+/** @param {string} code or "auto"; it holds from the next load of the page on */
+export function chooseLanguage(code) {
+  try {
+    if (code === "auto") localStorage.removeItem(STORED);
+    else localStorage.setItem(STORED, code);
+  } catch {
+    // Without storage the browser's language stays.
+  }
+}
+
+/** Read the page's language and put its texts into the page; once, before anything is drawn. */
+export async function setUpLanguage() {
+  const root = document.documentElement;
+  const { load, dir } = LANGUAGES[root.lang];
+  try {
+    if (load) ({ default: texts, errors } = await load());
+    root.dir = dir;
+  } catch {
+    root.lang = "en"; // its texts could not be fetched
+  }
+  plurals = new Intl.PluralRules(root.lang);
+  if (texts !== ENGLISH) translatePage();
+  delete root.dataset.translating;
+}
+
+/** Texts that stand in the HTML, in English: `data-t` names the key, `data-t-title` a title's. */
+function translatePage() {
+  for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
+  for (const name of ["aria-label", "title", "placeholder", "content"]) {
+    for (const node of document.querySelectorAll(`[data-t-${name}]`)) {
+      node.setAttribute(name, t(/** @type {Key} */ (node.getAttribute(`data-t-${name}`))));
+    }
+  }
+}
+
+/**
+ * @param {Key} key
+ * @param {Record<string, any>} [facts] what stands for `{name}`; numbers as the language writes
+ *   them, and `count` chooses the plural form
+ * @returns {string} undefined for a key that is made of data and that no text has
+ */
+export function t(key, facts) {
+  const text = texts[key];
+  const form = typeof text === "object" && plurals.select(facts.count);
+  const chosen = form ? (text[form] ?? text.other) : text;
+  return facts ? fill(chosen, facts) : chosen;
+}
+
+/** @param {string} text @param {Record<string, any>} facts */
+function fill(text, facts) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => shown(facts[name]));
+}
+
+/**
+ * An error in the page's language. What no table knows, or lacks a fact, stays as it came.
+ * @param {import("./problem.js").Problem} problem
+ * @returns {{what: string, nextStep: string}}
+ */
+export function told({ code, message, nextStep, facts = {} }) {
+  const given = [message, nextStep];
+  const row = Object.hasOwn(errors, code) ? errors[code] : [];
+  const has = (text) => [...text.matchAll(/\{(\w+)\}/g)].every(([, name]) => name in facts);
+  const [what, next] = given.map((text, i) => (row[i] && has(row[i]) ? fill(row[i], facts) : text));
+  return { what, nextStep: next };
+}
+
+/** @param {number} value @param {number} [digits] behind the point @returns {string} */
+export function number(value, digits) {
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits ?? 20 };
+  return value.toLocaleString(language(), options);
+}
+
+const shown = (value) => (typeof value === "number" ? number(value) : String(value));

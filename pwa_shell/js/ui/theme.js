@@ -1,4 +1,4 @@
-/** The theme button: system, light, dark. theme_boot.js applies the choice before first paint. */
+/** The theme button: system, light, dark. before_paint.js applies the choice before first paint. */
 import { byId } from "./dom.js";
 import { t } from "./strings.js";
 

@@ -17,7 +17,7 @@ export class AccessForm {
     this.kept = h("p", { class: "token-kept", "data-testid": "token-kept" });
     this.node = h("div", { class: "access-form" },
       h("label", { for: "hub-address", text: t("hubAddress") }), this.hub,
-      h("label", { for: "hub-token", text: t("token") }),
+      h("label", { for: "hub-token", text: t("hubToken") }),
       h("div", { class: "add-line" }, this.token, this.keep),
       h("small", { text: t("tokenHint") }),
       h("div", { class: "token-line" }, this.kept, this.forget));

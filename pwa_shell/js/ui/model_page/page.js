@@ -4,7 +4,7 @@ import { confirmed } from "../confirm.js";
 import { Emitter, byId, h, icon } from "../dom.js";
 import { formatBytes } from "../format.js";
 import { problemBox } from "../message_foot.js";
-import { toProblem } from "../problem.js";
+import { problemLine, toProblem } from "../problem.js";
 import { t } from "../strings.js";
 import { toast } from "../toast.js";
 import { AddModel } from "./add_model.js";
@@ -135,7 +135,7 @@ export class ModelsPage extends Emitter {
       this.budget.textContent = t("budget", { budget: formatBytes(catalog?.budget ?? 0) });
       this.#tellCatalogue("");
     } catch (error) {
-      this.#tellCatalogue(`${t("noCatalog")} ${toProblem(error).message}`);
+      this.#tellCatalogue(`${t("noCatalog")} ${problemLine(error)}`);
       this.#catalogue = null; // the next visit tries again
     }
     this.render();
@@ -290,7 +290,7 @@ export class ModelsPage extends Emitter {
       await this.library.clearForeign(item);
       toast(t("cleared", { name }));
     } catch (error) {
-      toast(`${toProblem(error).message} ${toProblem(error).nextStep}`);
+      toast(problemLine(error));
     }
   }
 }

@@ -1,11 +1,11 @@
 /** What the Models page says of a model: pure functions of its row, its progress and its fit. */
 import { formatBytes, formatEta } from "../format.js";
-import { t } from "../strings.js";
+import { language, t } from "../strings.js";
 
 /** @param {number} done @param {number} total @returns {string} never 100% before the end */
 export function percentOf(done, total) {
-  if (!total) return "0%";
-  return `${Math.min(done < total ? 99 : 100, Math.floor((100 * done) / total))}%`;
+  const percent = total ? Math.min(done < total ? 99 : 100, Math.floor((100 * done) / total)) : 0;
+  return (percent / 100).toLocaleString(language(), { style: "percent" });
 }
 
 /** @returns {string} the state of a stored row, or of what is under way */
@@ -19,8 +19,8 @@ export function stateText(row, activity) {
 /** @returns {string} e.g. "43 MB of 98 MB · 12 MB/s · 5 s left" */
 export function progressText({ bytes_done: done = 0, bytes_total: total = 0, rate, eta_s: eta }) {
   if (!total) return "";
-  const parts = [t("progressOf", { done: formatBytes(done), total: formatBytes(total) })];
-  if (rate) parts.push(`${formatBytes(rate)}/s`);
+  const parts = [t("done", { done: formatBytes(done), total: formatBytes(total) })];
+  if (rate) parts.push(t("perSecond", { amount: formatBytes(rate) }));
   if (rate && eta !== null) parts.push(formatEta(eta));
   return parts.join(" · ");
 }
@@ -35,14 +35,17 @@ export function sourceText(source) {
 
 /** @returns {string} size, licence and what else is known, in one line */
 export function factsText(row, offer) {
-  const context = offer?.context && t("context", { context: offer.context.toLocaleString("en") });
+  const context = offer?.context && t("context", { context: offer.context });
   const parts = [
-    row.bytes ? (offer?.approximate && row === offer ? "about " : "") + formatBytes(row.bytes) : "",
+    row.bytes ? sizeOf(row.bytes, offer?.approximate && row === offer) : "",
     licenceText(row.license ?? offer?.license), offer?.quant, context,
     offer?.modalities?.length > 1 ? offer.modalities.join(", ") : "", sourceText(row.source),
   ];
   return parts.filter(Boolean).join("\u00a0· "); // a line ends in a dot, none begins with one
 }
+
+const sizeOf = (bytes, roughly) =>
+  roughly ? t("aboutSize", { size: formatBytes(bytes) }) : formatBytes(bytes);
 
 /** "apache-2.0" as its authors write it; other names as they are. */
 function licenceText(license) {
@@ -55,10 +58,10 @@ export function fitText(offer) {
   if (!fit) return null;
   const keys = { fits: "fits", tight: "tight", no: "noFit" };
   const facts = { needed: formatBytes(fit.bytes.total), budget: budget ? formatBytes(budget) : "" };
-  const context = fit.context?.toLocaleString("en");
+  const { context } = fit;
   let text = budget ? t(keys[fit.verdict], facts) : fit.reason || t("fits", facts);
   if (fit.verdict === "no" && fit.largest_context)
-    text += t("largestContext", { context: fit.largest_context.toLocaleString("en") });
+    text += t("largestContext", { context: fit.largest_context });
   else if (fit.verdict !== "no" && context) text += t("withContext", { context });
   return { verdict: fit.verdict, text: `${text}.`, title: fit.reason ?? "" };
 }
@@ -68,14 +71,14 @@ export function checkText({ bytes, files, bad, repaired }) {
   const facts = {
     size: formatBytes(bytes),
     files: filesText(files),
-    pieces: bad === 1 ? t("onePiece") : t("manyPieces", { count: bad }),
+    pieces: t("pieces", { count: bad }),
   };
   if (!bad) return t("verifiedOk", facts);
   return t(repaired ? "verifiedRepaired" : "verifiedLocal", facts);
 }
 
 export function filesText(count) {
-  return count === 1 ? t("oneFile") : t("manyFiles", { count });
+  return t("files", { count });
 }
 
 /** A size that the browser may not tell. @param {number|null} bytes */

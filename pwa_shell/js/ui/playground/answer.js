@@ -1,5 +1,7 @@
 /** The answer as it comes, whole or in chunks; or the error, in full. */
 import { byId, h } from "../dom.js";
+import { formatSeconds } from "../format.js";
+import { t } from "../strings.js";
 
 const MOST_RAW = 200; // chunks that are listed as JSON
 
@@ -30,7 +32,7 @@ export class Answer {
     while (this.#texts.length <= index) {
       const text = document.createTextNode("");
       const number = this.#texts.push(text);
-      const name = number > 1 ? h("p", { class: "choice-name", text: `Choice ${number}` }) : null;
+      const name = number > 1 ? h("p", { class: "choice-name", text: t("playChoice", { number }) }) : null;
       byId("answer").append(h("div", { class: "choice", dir: "auto" }, name, text));
     }
     return this.#texts[index];
@@ -50,10 +52,10 @@ export class Answer {
   /** @param {boolean} stopped */
   end(stopped) {
     const now = performance.now();
-    const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
-    const facts = [this.#tokens && `${this.#tokens} tokens`,
-      this.#first && `first after ${seconds(this.#first - this.#begun)}`,
-      seconds(now - this.#begun), stopped && "stopped"];
+    const seconds = (ms) => formatSeconds(ms / 1000);
+    const facts = [this.#tokens && t("tokens", { count: this.#tokens }),
+      this.#first && t("playFirst", { time: seconds(this.#first - this.#begun) }),
+      seconds(now - this.#begun), stopped && t("playStopped")];
     byId("facts").textContent = facts.filter(Boolean).join(" · ");
     byId("raw").hidden = this.#raw.length === 0;
     const shown = this.#raw.length === 1 ? this.#raw[0] : this.#raw;

@@ -4,6 +4,7 @@ import { asJirdError } from "../../errors.js";
 import { eventsOf } from "../../api/sse.js";
 import { byId, copyText } from "../dom.js";
 import { chosenModel } from "../model_info.js";
+import { setUpLanguage, t } from "../strings.js";
 import { Answer } from "./answer.js";
 import { codeOf } from "./code.js";
 import { requestOf } from "./request.js";
@@ -29,6 +30,8 @@ byId("copy").addEventListener("click", () => void copy());
 for (const [name, value] of Object.entries(chosen.sampling)) {
   /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value = String(value);
 }
+await setUpLanguage();
+document.title = `${t("playground")} – ${t("appName")}`;
 showCode();
 void find();
 
@@ -40,11 +43,11 @@ function showState(state, text) {
 
 /** Whether some tab of the app has a model already. */
 async function find() {
-  if (!navigator.serviceWorker?.controller) return showState("none", "No model is loaded");
+  if (!navigator.serviceWorker?.controller) return showState("none", t("playNoModel"));
   const response = await fetch(`${APP}v1/models`).catch(() => null);
   const found = response?.ok ? (await response.json()).data[0] : null;
   if (found) ready(found.id);
-  else showState("none", "No model is loaded");
+  else showState("none", t("playNoModel"));
 }
 
 function ready(id) {
@@ -55,19 +58,19 @@ function ready(id) {
 
 /** Loads the model of the chat in this tab. */
 async function start() {
-  showState("loading", "Getting ready");
+  showState("loading", t("playGetting"));
   try {
     const onProgress = ({ label, stage, bytes_done: done, bytes_total: total }) => {
       const part = total ? ` ${Math.floor((100 * done) / total)}%` : "";
-      showState("loading", `${label ?? stage}${part}`);
+      showState("loading", `${t(/** @type {any} */ (`stage_${stage}`)) ?? label}${part}`);
     };
     const engine = await createEngine({ model, onProgress });
-    showState("loading", "Getting the API ready");
+    showState("loading", t("playApi"));
     await apiURL();
     ready(engine.model);
   } catch (error) {
     const known = asJirdError(error);
-    showState("failed", "Not running");
+    showState("failed", t("playFailed"));
     new Answer().fail({ ...known.error, status: known.status });
   }
 }
@@ -118,7 +121,7 @@ function showCode() {
   const { kind, body } = requestOf(form, model);
   const way = document.querySelector("input[name=way]:checked");
   byId("code").textContent = codeOf(/** @type {any} */ (way).value, { kind, body }, APP);
-  byId("input-label").textContent = kind === "chat" ? "Message" : "Prompt";
+  byId("input-label").textContent = t(kind === "chat" ? "message" : "playPrompt");
   for (const field of form.querySelectorAll("[data-only]")) {
     /** @type {HTMLElement} */ (field).hidden = kind !== "chat";
   }
@@ -126,6 +129,6 @@ function showCode() {
 
 async function copy() {
   const done = await copyText(byId("code").textContent ?? "");
-  byId("copy").textContent = done ? "Copied" : "Not copied";
-  setTimeout(() => (byId("copy").textContent = "Copy"), 1500);
+  byId("copy").textContent = t(done ? "playCopied" : "playNotCopied");
+  setTimeout(() => (byId("copy").textContent = t("copy")), 1500);
 }

@@ -1,5 +1,5 @@
 /** Texts of the settings, the prompt library and the context gauge. */
-export const SETTINGS_TEXTS = {
+export default {
   settings: "Settings",
   settingsScope: "Which chats",
   settingsChat: "This chat",
@@ -41,9 +41,13 @@ export const SETTINGS_TEXTS = {
   unset_context: "what fits",
   set_theme: "Theme",
   help_theme: "Light, dark, or what this device uses.",
-  theme_system: "As this device",
-  theme_light: "Light",
-  theme_dark: "Dark",
+  choice_theme_system: "As this device",
+  choice_theme_light: "Light",
+  choice_theme_dark: "Dark",
+  set_language: "Language",
+  help_language: "Of the page; a model answers in the language that it is asked in.",
+  choice_language_auto: "As this browser",
+  languageLater: "The language changes when the page is loaded again.",
   presets: "Presets",
   presetModel: "The model's own",
   presetExact: "Exact",
@@ -62,16 +66,21 @@ export const SETTINGS_TEXTS = {
   gauge: "{percent}% of context",
   gaugeFacts: "About {tokens} of {context} tokens are in use.",
   gaugeOver: "About {tokens} tokens, but the model holds {context}: shorten it or begin a new chat.",
+  // The prompt library: a text that ends in a line break waits for more.
+  libraryName_summarise: "Summarise",
+  libraryText_summarise: "Summarise the following text in five short bullet points:\n\n",
+  libraryName_explain: "Explain simply",
+  libraryText_explain: "Explain this to a curious ten-year-old, with one example:\n\n",
+  libraryName_proofread: "Proofread",
+  libraryText_proofread: "Correct spelling and grammar. Keep the tone, and list what you changed:\n\n",
+  libraryName_shorten: "Make it shorter",
+  libraryText_shorten: "Rewrite this in half as many words without losing a fact:\n\n",
+  libraryName_email: "Friendly email",
+  libraryText_email: "Write a short, friendly email that says:\n\n",
+  libraryName_translate: "Translate to English",
+  libraryText_translate: "Translate into natural English:\n\n",
+  libraryName_review: "Review code",
+  libraryText_review: "Review this code: bugs first, then clarity. Show each fix:\n\n",
+  libraryName_weigh: "Pros and cons",
+  libraryText_weigh: "List pros and cons, then say which side is stronger and why:\n\n",
 };
-
-/** [name, text]: a text that ends in a line break waits for more. */
-export const PROMPTS = [
-  ["Summarise", "Summarise the following text in five short bullet points:\n\n"],
-  ["Explain simply", "Explain this to a curious ten-year-old, with one example:\n\n"],
-  ["Proofread", "Correct spelling and grammar. Keep the tone, and list what you changed:\n\n"],
-  ["Make it shorter", "Rewrite this in half as many words without losing a fact:\n\n"],
-  ["Friendly email", "Write a short, friendly email that says:\n\n"],
-  ["Translate to English", "Translate into natural English:\n\n"],
-  ["Review code", "Review this code: bugs first, then clarity. Show each fix:\n\n"],
-  ["Pros and cons", "List pros and cons, then say which side is stronger and why:\n\n"],
-];

@@ -1,5 +1,5 @@
 /** Texts of the Models page. `{name}` is filled in by `t(key, {name})`. */
-export const MODEL_TEXTS = {
+export default {
   models: "Models",
   modelsLead: "What this device keeps, and what it could. A model is downloaded once, checked byte " +
     "for byte, and then works without a network.",
@@ -10,7 +10,6 @@ export const MODEL_TEXTS = {
   available: "Available",
   lookingUp: "Working out what fits this device…",
   noCatalog: "The list of models could not be read.",
-  allStored: "Every model of the list is on this device.",
   inUse: "In use",
   stateComplete: "Complete",
   statePaused: "Paused at {percent}",
@@ -35,16 +34,15 @@ export const MODEL_TEXTS = {
   repair: "Repair",
   remove: "Delete",
   use: "Use",
-  useNow: "Use {name}",
   ofModel: "{action}: {name}",
-  progressOf: "{done} of {total}",
   verifiedOk: "Checked {size} in {files}: every byte is as it was stored.",
   verifiedRepaired: "Checked {size} in {files}: {pieces} damaged, fetched again and right now.",
   verifiedLocal: "Checked {size} in {files}: {pieces} damaged.",
-  oneFile: "1 file",
-  manyFiles: "{count} files",
-  onePiece: "1 piece of at most 4 MB was",
-  manyPieces: "{count} pieces of at most 4 MB were",
+  files: { one: "{count} file", other: "{count} files" },
+  pieces: {
+    one: "{count} piece of at most 4 MB was",
+    other: "{count} pieces of at most 4 MB were",
+  },
   saidComplete: "{name} is on this device.",
   saidDeleted: "{name} is deleted: {size} freed.",
   deleteTitle: "Delete {name}?",
@@ -61,11 +59,11 @@ export const MODEL_TEXTS = {
   tight: "Tight: needs {needed} of the ~{budget} memory budget",
   noFit: "Will not fit: needs {needed} of the ~{budget} memory budget",
   largestContext: "; up to {context} tokens of context would fit",
+  aboutSize: "about {size}",
   withContext: ", with {context} tokens of context",
   context: "{context} tokens of context",
   storage: "Storage",
   used: "{used} used of about {quota} that this browser allows",
-  usedOnly: "{used} used",
   usedModels: "Models take {models}.",
   usedUnknown: "This browser does not say how much room there is. Models take {models}.",
   kept: "Kept",
@@ -105,7 +103,7 @@ export const MODEL_TEXTS = {
   revision: "Revision",
   revisionHint: "A branch, tag or commit; empty for main.",
   access: "Access token and hub address",
-  token: "Hub token",
+  hubToken: "Hub token",
   tokenHint: "For repositories that ask for permission. Kept in this browser only, and sent to the " +
     "hub only.",
   tokenKept: "A token is kept in this browser.",

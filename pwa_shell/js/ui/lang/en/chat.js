@@ -1,5 +1,5 @@
 /** Texts of the list of chats and of what can be done with messages. */
-export const CHAT_TEXTS = {
+export default {
   rename: "Rename",
   chatActions: "Actions for this chat",
   searching: "Searching…",
@@ -7,7 +7,6 @@ export const CHAT_TEXTS = {
   more: "More actions",
   edit: "Edit",
   send: "Send",
-  cancel: "Cancel",
   goOn: "Continue",
   branchOf: "Version {index} of {count}",
   branchBefore: "Version before",

@@ -1,5 +1,5 @@
 /** Texts of tools. */
-export const TOOL_TEXTS = {
+export default {
   tools: "Tools",
   toolsLead:
     "What the model may call. Everything runs on this device. Small models call tools badly or " +

@@ -1,0 +1,10 @@
+/** Every text in English: the table whose keys all languages have. */
+import chat from "./chat.js";
+import diagnostics from "./diagnostics.js";
+import models from "./models.js";
+import page from "./page.js";
+import playground from "./playground.js";
+import settings from "./settings.js";
+import tools from "./tools.js";
+
+export default { ...page, ...chat, ...settings, ...models, ...tools, ...diagnostics, ...playground };
