@@ -14,8 +14,9 @@ from pyengine.engine import Engine, load
 from pyengine.errors import EngineError
 from pyengine.selftest import selftest
 
-RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_OUT_OF_MEMORY")
+RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_NO_ANSWER", "E_OUT_OF_MEMORY")
 WINDOW_SECONDS = 60
+SILENT_WINDOW_SECONDS = 600  # a GPU that hangs twice in it is told: each time costs half a minute
 MOST_LOSSES = 3        # within the window; then safe mode, in which one more ends it
 SAFE_CONTEXT = 1024
 SAFE_SUBMIT = 64       # dispatches in one submit
@@ -25,6 +26,9 @@ ROOM = 256             # tokens that an answer of open length should still find
 LOST_NOTICE = ("The GPU stopped {count} times within a minute, so Jird now works in safe mode: "
                "smaller steps and a context of {context} tokens. Answers are the same, but slower. "
                "Loading the model again ends safe mode.")
+HUNG_NOTICE = ("The GPU stopped answering, so Jird now works in safe mode: smaller steps and a "
+               "context of {context} tokens. Answers are the same, but slower. Loading the model "
+               "again ends safe mode.")
 MEMORY_NOTICE = ("The GPU ran out of memory, so the conversation now holds {context} tokens "
                  "instead of {before}. Close other tabs, or choose a smaller model.")
 KILLED_NOTICE = ("The browser ended this page while the model was loading last time, most likely "
@@ -42,6 +46,7 @@ class Policy:
     shrunk: bool = False
     rebuilds: int = 0
     losses: list = field(default_factory=list)
+    silent: float | None = None  # when the GPU last did not answer
     changes: dict = field(default_factory=dict)
     notice: str | None = None
 
@@ -52,9 +57,20 @@ class Policy:
             raise error
         if error.code == "E_OUT_OF_MEMORY":
             self._short(error, context, need)
+        elif error.code == "E_NO_ANSWER":
+            self._hung(error, context, need)
         else:
             self._lost(error, context, need)
         self.rebuilds += 1
+
+    def _hung(self, error, context, need):
+        now, before = self.clock(), self.silent
+        self.silent = now
+        if before is not None and now - before < SILENT_WINDOW_SECONDS:
+            raise error
+        if not self.safe:
+            self.be_safe(context, need)
+            self.notice = HUNG_NOTICE.format(**self.changes)
 
     def _short(self, error, context, need):
         if self.shrunk:
@@ -97,7 +113,7 @@ def policy_after(killed, checkpoint, context):
 async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **options):
     """As `engine.load`, on a device of `open_device()` (awaitable; `device`: one that is open);
     -> SteadyEngine, which owns its device. What fails is tried again as `Policy` says, and raised
-    when that gives up: `E_DEVICE_LOST`, `E_GPU`, `E_OUT_OF_MEMORY`; anything else at once."""
+    when that gives up: one of `RECOVERABLE`; anything else at once."""
     policy = policy or Policy()
     while True:
         try:

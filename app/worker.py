@@ -247,7 +247,7 @@ class Worker:
             try:
                 await self._choose(call, session, choice, token, respond, index, outcomes)
             except EngineError as error:
-                if error.code in ("E_DEVICE_LOST", "E_OUT_OF_MEMORY"):
+                if error.code in ("E_DEVICE_LOST", "E_NO_ANSWER", "E_OUT_OF_MEMORY"):
                     # its buffers are gone or must go: the next load starts afresh
                     await self._close()
                 raise

@@ -6,9 +6,10 @@
 import { asJirdError, jirdError } from "./js/errors.js";
 import { ModelFiles } from "./js/model_files.js";
 import { getPlan, putPlan } from "./js/plan_cache.js";
+import { LEFT } from "./js/page_end.js";
 import { event } from "./js/protocol.js";
 import { reportRequests } from "./js/request_log.js";
-import { getTuning, putTuning } from "./js/tuning_cache.js";
+import { getTuning, LOADING, putTuning } from "./js/tuning_cache.js";
 import { requestOf, warmStart } from "./js/warm_start.js";
 
 const SITE = new URL("./", import.meta.url).href;
@@ -31,9 +32,13 @@ let binding = createBinding();
 const gpuAnswered = Promise.race([binding, new Promise((go) => setTimeout(go, GPU_ANSWERS_MS))]);
 gpuAnswered.then(boot, () => {}); // the failure is reported to who needs it
 
+// The page that loaded last was left by its person: that load was not what ended it (js/page_end.js).
+const forgiven = self.name.endsWith(LEFT) ? putTuning(LOADING, "") : null;
+
 reportRequests("engine");
 
 self.onmessage = ({ data }) => {
+  if (data.ping) return self.postMessage({ pong: data.ping }); // js/engine_client.js asks whether this thread still runs
   if (data.method === "load") {
     loads.add(data.id);
     if (!running) {
@@ -53,6 +58,7 @@ async function receive(message) {
     const failure = await binding.then(() => null, (error) => error);
     withoutGpu ||= failure?.code === "E_NO_WEBGPU" && needsNoGpu(message);
     if (failure && !withoutGpu) throw failure;
+    await forgiven;
   }
   (await boot()).receive(JSON.stringify(message));
 }
@@ -147,12 +153,13 @@ async function createBinding() {
   return create({ adapterOptions: { powerPreference: "high-performance" }, ...faultyGpu });
 }
 
-/** {gpu} that fails as the address asks, or nothing: js/gpu_faults.js. */
+/** {gpu, silentMs} that fails as the address asks, or nothing: js/gpu_faults.js. */
 async function askedFaults() {
   const asked = new URLSearchParams(self.location.search).get("gpuFaults");
   if (!asked) return {};
   const { withFaults } = await import("./js/gpu_faults.js");
-  return { gpu: withFaults(navigator.gpu, JSON.parse(asked)) };
+  const faults = JSON.parse(asked);
+  return { gpu: withFaults(navigator.gpu, faults), silentMs: faults.silentMs };
 }
 
 /**
@@ -211,6 +218,7 @@ async function open(model, options) {
 async function preopen(params) {
   const { hub, token, device } = params;
   let { model } = params, record = null;
+  await forgiven;
   try {
     if (device !== "reference") await gpuAnswered;
     model ??= (await catalogue())[0].id;

@@ -6,45 +6,27 @@
  */
 import { Patience, Recorder } from "./js/gpu_submit.js";
 import { GpuTimer } from "./js/gpu_timer.js";
+import { coded, noAnswer, openGpu } from "./js/gpu_open.js";
 
 const READ_AHEAD = 4;
 const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
 const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
-const WANTED_LIMITS = ["maxStorageBufferBindingSize", "maxBufferSize", "maxStorageBuffersPerShaderStage"];
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softwarerasterizer|warp/i;
 
-/** An error that pyengine/device/web.py turns into EngineError(code, **facts). */
-function coded(code, facts) {
-  return Object.assign(new Error(`${code} ${JSON.stringify(facts)}`), { code, facts });
-}
-
-/** -> Binding. A fresh headless Chromium may answer null at first, so the adapter is asked for up to three times. */
-export async function createBinding({ adapterOptions = {}, gpu = navigator.gpu, tries = 3 } = {}) {
-  if (!gpu) throw coded("E_NO_WEBGPU", { reason: "navigator.gpu is missing" });
-  for (let i = 0; i < tries; i++) {
-    const adapter = await gpu.requestAdapter(adapterOptions);
-    if (adapter) return new Binding(adapter, await requestDevice(adapter));
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  throw coded("E_NO_WEBGPU", { reason: `requestAdapter answered null ${tries} times` });
-}
-
-function requestDevice(adapter) {
-  const requiredLimits = Object.fromEntries(WANTED_LIMITS.map((name) => [name, adapter.limits[name]]));
-  const requiredFeatures = ["shader-f16", "subgroups", "timestamp-query"].filter((name) => adapter.features.has(name));
-  return adapter.requestDevice({ requiredLimits, requiredFeatures });
+/** -> Binding, of a device that `openGpu(options)` finds. Whatever the GPU leaves unanswered too long fails with E_NO_ANSWER. */
+export async function createBinding(options = {}) {
+  return new Binding(await openGpu(options));
 }
 
 class Binding {
-  #adapter; #device; #lost = null; #patience; #layout = { passes: 1, dispatches: 0 };
+  #adapter; #device; #software; #lost = null; #patience; #layout = { passes: 1, dispatches: 0 };
 
-  constructor(adapter, device) {
-    this.#adapter = adapter;
-    this.#device = device;
-    this.#patience = new Patience(device.lost.then(({ reason, message }) => {
+  constructor({ adapter, device, software, silentMs }) {
+    [this.#adapter, this.#device, this.#software] = [adapter, device, software];
+    const lost = device.lost.then(({ reason, message }) => {
       this.#lost = `${reason}: ${message}`;
       return coded("E_DEVICE_LOST", { reason: this.#lost });
-    }));
+    });
+    this.#patience = new Patience(lost, silentMs, () => noAnswer(silentMs));
   }
 
   /** How many dispatches a submit may hold and in how many passes, from the next run on (0: any number). */
@@ -58,7 +40,7 @@ class Binding {
     const { limits, features } = this.#device;
     return JSON.stringify({
       vendor: info.vendor ?? "", architecture: info.architecture ?? "",
-      software: SOFTWARE.test([info.vendor, info.architecture, info.device, info.description].join(" ")),
+      software: this.#software,
       f16: features.has("shader-f16"), subgroups: features.has("subgroups"),
       maxBinding: limits.maxStorageBufferBindingSize, maxBuffer: limits.maxBufferSize,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
@@ -73,7 +55,11 @@ class Binding {
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
     const buffers = header.buffers.map(([label, size]) => device.createBuffer({ label, size, usage: usageOf(label) }));
-    const errors = [await device.popErrorScope(), await device.popErrorScope()];
+    const scopes = [device.popErrorScope(), device.popErrorScope()];
+    const errors = await this.#patience.wait(Promise.all(scopes)).catch((error) => {
+      buffers.forEach((buffer) => buffer.destroy());
+      throw error;
+    });
     const error = errors.find(Boolean);
     if (error || this.#lost) {
       buffers.forEach((buffer) => buffer.destroy());
@@ -148,10 +134,12 @@ class Runner {
     this.#device.popErrorScope().catch(() => {});
     try {
       const layout = this.#layout(access).pipeline;
-      return await this.#device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
+      const compute = { module, entryPoint: "main" };
+      return await this.#patience.wait(this.#device.createComputePipelineAsync({ label, layout, compute }));
     } catch (error) {
+      if (error.facts) throw error; // lost, or silent
       await this.#settleLost();
-      const { messages } = await module.getCompilationInfo();
+      const { messages } = await this.#patience.wait(module.getCompilationInfo());
       const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
       throw coded("E_GPU", { what: `kernel ${label}`, detail });
     }
@@ -314,6 +302,7 @@ class Runner {
     try {
       await this.#patience.wait(target.mapAsync(GPUMapMode.READ, 0, nbytes));
     } catch (error) {
+      if (error.facts) throw error;
       await this.#settleLost();
       throw coded("E_GPU", { what: "a readback", detail: error.message });
     }
@@ -334,7 +323,8 @@ class Runner {
     const began = performance.now();
     recorder.submit((encoder) => this.#timer?.resolve(encoder));
     if (!this.#timer) await this.#workDone();
-    const seconds = this.#timer ? await this.#timer.seconds().catch(() => 0) : 1e-3 * (performance.now() - began);
+    const seconds = this.#timer ? await this.#patience.wait(this.#timer.seconds().catch(() => 0))
+      : 1e-3 * (performance.now() - began);
     this.#checkLost();
     return seconds;
   }

@@ -65,6 +65,10 @@ MESSAGES = {
         "The GPU device was lost ({reason}).",
         "Load the model again; close other heavy tabs if it repeats.",
     ),
+    "E_NO_ANSWER": (
+        "{what} has not answered for {seconds} seconds, so it was stopped.",
+        "Load the model again; if it repeats, restart the browser or choose a smaller model.",
+    ),
     "E_OUT_OF_MEMORY": (
         "Not enough memory for {what}: needs {needed} bytes, {available} can be had.",
         "Choose a smaller model or a shorter context, or close other tabs.",

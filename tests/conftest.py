@@ -30,6 +30,8 @@ pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit"
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the full matrices too (marker: long)")
+    parser.addoption("--soak-minutes", type=float, default=0,
+                     help="how long the soak tests of --long run (2 hours natively, 20 minutes in Chromium)")
     parser.addoption("--update-goldens", action="store_true",
                      help="write the text goldens (tests/goldens/plans) anew: read their diff")
 

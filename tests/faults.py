@@ -3,7 +3,7 @@ Python twin of pwa_shell/js/gpu_faults.js."""
 from pyengine.device.numpy_ref import NumpyDevice, NumpyRunner
 from pyengine.errors import EngineError
 
-KINDS = ("lost", "map", "validation", "memory")
+KINDS = ("lost", "map", "validation", "memory", "hang")
 
 
 class Faults:
@@ -50,6 +50,8 @@ class FaultyDevice(NumpyDevice):
             self.failure = EngineError("E_GPU", what="a command", detail="injected")
         elif kind == "map":
             raise EngineError("E_GPU", what="a readback", detail="injected")
+        elif kind == "hang":  # as gpu_binding.js says it after a while
+            self.failure = EngineError("E_NO_ANSWER", what="The GPU", seconds=30)
         elif kind == "memory":
             raise EngineError("E_OUT_OF_MEMORY", what="the model", needed=1 << 30, available="less")
         if self.failure is not None:

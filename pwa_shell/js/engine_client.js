@@ -4,9 +4,12 @@
  * which of both this tab is.
  */
 import { jirdError, JirdError } from "./errors.js";
+import { LEFT, noteLeft, noteLoading, takeLeft, watchEnd } from "./page_end.js";
 import { event, isEvent, request as message } from "./protocol.js";
+import { Pulse } from "./silence.js";
 
 const UNLOAD_WAIT_MS = 2000;
+const PATIENCE = { askMs: 10_000, silentMs: 50_000 }; // Python computes for seconds in one go, never so long
 
 const ownerGone = () => jirdError("E_DEVICE_LOST", {
   reason: "the tab that ran the engine was closed",
@@ -16,17 +19,22 @@ const ownerGone = () => jirdError("E_DEVICE_LOST", {
  * A tab's link to the engine. `scope` names the app, so that two apps on one origin do not meet.
  */
 export class Hub {
-  #workerURL; #name; #tab = null; #count = 0;
+  #workerURL; #name; #patience; #tab = null; #count = 0;
   #role = null;                 // null | "owner" | "client"
   #joining = null; #release = null; #releaseTab = null; #channel = null; #worker = null;
   #pending = new Map();         // id -> {resolve, reject, onEvent, message, acked}
   #relayed = new Map();         // id -> tab it is answered to (owner)
   #guests = new Set();          // tabs that use this tab's engine (owner)
+  #loads = new Set();           // ids of the loads that the worker has (owner)
+  #pulse = null; #unhurried = false;
   #handles = 0;
 
-  constructor(workerURL, scope) {
+  /** `patience`: how often a worker that owes something is asked for a sign, and how long it may give none. */
+  constructor(workerURL, scope, patience = PATIENCE) {
     this.#workerURL = workerURL;
     this.#name = `jird-engine:${scope}`;
+    this.#patience = patience;
+    watchEnd(() => this.#loads.size > 0);
   }
 
   /** What this tab is now: "owner", "client" or null. */
@@ -141,12 +149,40 @@ export class Hub {
   }
 
   #toWorker(text) {
-    if (!this.#worker) {
-      this.#worker = new Worker(this.#workerURL, { type: "module", name: "jird-engine" });
-      this.#worker.onmessage = ({ data }) => isEvent(data) && this.#answer(data);
-      this.#worker.onerror = (error) => this.#lost(error);
+    if (!this.#worker) this.#startWorker();
+    if (text.method === "load") {
+      this.#loads.add(text.id);
+      this.#unhurried = text.params.device === "reference"; // numpy computes without a pause
+      noteLoading();
     }
     this.#worker.postMessage(text);
+  }
+
+  #startWorker() {
+    const name = `jird-engine${takeLeft() ? LEFT : ""}`;
+    this.#worker = new Worker(this.#workerURL, { type: "module", name });
+    this.#worker.onmessage = ({ data }) => {
+      this.#pulse?.heard();
+      if (isEvent(data)) this.#answer(data);
+    };
+    this.#worker.onerror = (error) => {
+      const detail = error.message || "the engine's worker could not start";
+      this.#lost(jirdError("E_INTERNAL", { detail }));
+    };
+    const owes = () => !this.#unhurried && this.#pending.size + this.#relayed.size > 0;
+    this.#pulse = new Pulse(this.#worker, this.#patience, owes, () => {
+      noteLeft(); // nobody ended the page
+      const { askMs, silentMs } = this.#patience;
+      this.#lost(jirdError("E_NO_ANSWER", { what: "The engine's worker", seconds: (askMs + silentMs) / 1000 }));
+    });
+  }
+
+  #endWorker() {
+    if (this.#loads.size > 0) noteLeft();
+    this.#loads.clear();
+    this.#pulse?.stop();
+    this.#worker?.terminate();
+    this.#worker = this.#pulse = null;
   }
 
   #heard(data) {
@@ -202,6 +238,7 @@ export class Hub {
   }
 
   #answer(reply) {
+    if (reply.event === "result" || reply.event === "error") this.#loads.delete(reply.id);
     const tab = this.#relayed.get(reply.id);
     if (tab === undefined) return this.#deliver(reply);
     if (reply.event === "result" || reply.event === "error") this.#relayed.delete(reply.id);
@@ -224,14 +261,12 @@ export class Hub {
   }
 
   /**
-   * The worker itself failed (its script, or the browser killed it): everything under way fails,
-   * the next call starts anew.
+   * The worker itself failed (its script, the browser ended it, it hangs): everything under way fails, the next call starts
+   * anew.
    */
-  #lost(error) {
-    const detail = error.message || "the engine's worker could not start";
-    const failure = jirdError("E_INTERNAL", { detail });
-    this.#worker?.terminate();
-    this.#worker = null;
+  #lost(failure) {
+    this.#loads.clear(); // a mark that a crash leaves behind stays
+    this.#endWorker();
     for (const id of [...this.#relayed.keys()]) this.#answer(event(id, "error", failure.toJSON()));
     for (const id of [...this.#pending.keys()]) this.#settle(id, "reject", failure);
   }
@@ -246,8 +281,7 @@ export class Hub {
       await this.request("unload", {}, { signal: timeout }).catch(() => {});
       // Someone came meanwhile: their load starts it again.
       if (this.#handles > 0 || this.#guests.size > 0) return;
-      this.#worker?.terminate();
-      this.#worker = null;
+      this.#endWorker();
     }
     this.#role = null;
     this.#release?.();

@@ -12,6 +12,8 @@ export const MESSAGES = {
     "Wait for it to finish, or close the other tab, and try again."],
   "E_DEVICE_LOST": ["The GPU device was lost ({reason}).",
     "Load the model again; close other heavy tabs if it repeats."],
+  "E_NO_ANSWER": ["{what} has not answered for {seconds} seconds, so it was stopped.",
+    "Load the model again; if it repeats, restart the browser or choose a smaller model."],
   "E_QUOTA": ["This browser's storage is full: needs {needed} bytes, {available} are free.",
     "Delete a model or free disk space, then try again."],
   "E_CORRUPT_SHARD": ["{file} is damaged: {detail}.", "Delete this file and fetch it again."],
@@ -42,6 +44,7 @@ const STATUS = {
   E_BAD_REQUEST: 400, E_CONTEXT_FULL: 400, E_NO_TOKENIZER: 400, E_BAD_TEMPLATE: 400,
   E_UNKNOWN_MODEL: 404, E_NO_ROUTE: 404, E_BUSY: 409, E_TOO_LARGE: 413, E_NO_ENGINE: 503,
   E_DEVICE_LOST: 503,
+  E_NO_ANSWER: 503,
 };
 
 /**

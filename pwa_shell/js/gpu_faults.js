@@ -4,13 +4,15 @@
  * address has `gpuFaults` (JSON of `faults`) or by tests.
  *
  *     nullAdapters: n      the first n requestAdapter calls answer null
+ *     hangingAdapters: n   the first n requestAdapter calls are never answered
  *     noInfo: true         adapter.info is absent; "subgroups": only its subgroup sizes are
  *     without: [feature]   features that the adapter does not offer
  *     limits: {name: n}    limits of the adapter, e.g. WebGPU's guaranteed ones (SMALL)
  *     zerosAfter: n        dispatches beyond the n-th of a submit (`per: "pass"`: of a pass) give zeros
  *     wrong: [from, to]    replaced in the text of every shader that has `enable f16`
  *     fail: [{kind, after, call, times}]   call number `after` from now on fails, of all calls or of those named
- *                          `call`; kind: "lost" | "map" | "memory" | "validation"
+ *                          `call`; kind: "lost" | "map" | "memory" | "validation" | "hang": nothing is answered from then on
+ *     silentMs: n          how long the GPU may answer nothing (js/gpu_open.js)
  */
 export const SMALL = { maxStorageBuffersPerShaderStage: 8, maxStorageBufferBindingSize: 128 << 20, maxBufferSize: 256 << 20 };
 
@@ -55,8 +57,9 @@ class Faults {
 /** -> {requestAdapter, faults}; the objects behind it are the browser's own, with methods laid over. */
 export function withFaults(gpu, options = {}) {
   const faults = new Faults(options);
-  let nulls = options.nullAdapters ?? 0;
+  let nulls = options.nullAdapters ?? 0, hanging = options.hangingAdapters ?? 0;
   const requestAdapter = async (...args) => {
+    if (hanging-- > 0) return new Promise(() => {});
     if (nulls-- > 0) return null;
     const adapter = await gpu.requestAdapter(...args);
     return adapter && faultyAdapter(adapter, faults);
@@ -79,27 +82,29 @@ function faultyAdapter(adapter, faults) {
 
 function faultyDevice(device, faults) {
   const scopes = [];
-  let lose;
+  let lose, hangs = false;
   const lost = Promise.race([device.lost, new Promise((resolve) => { lose = resolve; })]);
   lay(device, "lost", lost);
   /** What a failing call does besides; throws nothing, as WebGPU's do not. */
   const fail = (kind) => {
+    hangs ||= kind === "hang";
     if (kind === "lost") {
       lose({ reason: "unknown", message: "injected" });
       device.destroy();
-    } else if (kind) {
+    } else if (kind && kind !== "hang") {
       const scope = scopes.findLast(({ filter }) => filter === (TYPES[kind] ?? "validation"));
       if (scope) scope.error ??= { message: `injected ${kind} error` };
       else device.onuncapturederror?.({ error: { message: `injected ${kind} error` } });
     }
   };
+  const answer = (result) => (hangs && result instanceof Promise ? new Promise(() => {}) : result);
   const over = (object, name, then = (original, args) => original(...args)) => {
     const original = object[name].bind(object);
     lay(object, name, (...args) => then(original, args, faults.met(name)));
   };
   const plain = (original, args, kind) => {
     fail(kind);
-    return original(...args);
+    return answer(original(...args));
   };
   for (const name of CALLS) over(device, name, plain);
   for (const name of ["submit", "writeBuffer", "onSubmittedWorkDone"]) over(device.queue, name, plain);
@@ -107,15 +112,15 @@ function faultyDevice(device, faults) {
   lay(device, "pushErrorScope", (filter) => { scopes.push({ filter }); push(filter); });
   lay(device, "popErrorScope", () => {
     const { error } = scopes.pop();
-    return pop().then((found) => found ?? error ?? null);
+    return answer(pop().then((found) => found ?? error ?? null));
   });
-  mapsFail(device, faults, fail);
+  mapsFail(device, faults, fail, answer);
   wrongShaders(device, faults.options.wrong);
   if (faults.options.zerosAfter !== undefined) zeros(device, faults.options);
   return device;
 }
 
-function mapsFail(device, faults, fail) {
+function mapsFail(device, faults, fail, answer) {
   const create = device.createBuffer;
   lay(device, "createBuffer", (descriptor) => {
     const buffer = create(descriptor);
@@ -124,7 +129,7 @@ function mapsFail(device, faults, fail) {
       const kind = faults.met("mapAsync");
       if (kind === "map") return Promise.reject(new DOMException("injected", "OperationError"));
       fail(kind);
-      return map(...args);
+      return answer(map(...args));
     });
     return buffer;
   });

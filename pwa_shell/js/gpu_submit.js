@@ -3,6 +3,8 @@
  * it correctly; WebKit has returned zeros for large command buffers, so the engine's self-test
  * (pyengine/selftest.py) finds how many dispatches one may hold.
  */
+import { Silence } from "./silence.js";
+
 export class Recorder {
   #device; #perSubmit; #perPass; #encoder = null; #pass = null; #inSubmit = 0; #inPass = 0; #current = null; #passOptions;
 
@@ -48,18 +50,21 @@ export class Recorder {
 }
 
 /**
- * Waits for promises that may never settle once the device is gone: each rejects then. A race with
- * `device.lost` would keep every one of them alive as long as the device.
+ * Waits for promises that may never settle: each rejects once the device is gone, or once the GPU has answered nothing for
+ * `most` ms. A race with `device.lost` would keep every one of them alive as long as the device.
  */
 export class Patience {
-  #waiting = new Set(); #error = null;
+  #waiting = new Set(); #error = null; #silence;
 
-  /** `lost`: promise of the error that all who wait get. */
-  constructor(lost) {
-    lost.then((error) => {
-      this.#error = error;
-      for (const reject of this.#waiting) reject(error);
-    });
+  /** `lost`: promise of the error that all who wait get; `silent()` makes the one of a GPU that does not answer. */
+  constructor(lost, most, silent) {
+    this.#silence = new Silence(most, () => this.#fail(silent()));
+    lost.then((error) => this.#fail(error));
+  }
+
+  #fail(error) {
+    this.#error ??= error;
+    for (const reject of this.#waiting) reject(this.#error);
   }
 
   wait(promise) {
@@ -68,8 +73,13 @@ export class Patience {
       return Promise.reject(this.#error);
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.add(reject);
-      promise.then(resolve, reject).finally(() => this.#waiting.delete(reject));
+      const over = () => {
+        if (this.#waiting.delete(failed)) this.#silence.end();
+      };
+      const failed = (error) => (over(), reject(error));
+      this.#waiting.add(failed);
+      this.#silence.begin();
+      promise.then((value) => (over(), resolve(value)), failed);
     });
   }
 }

@@ -3,6 +3,9 @@
  * version. A browser that keeps nothing only makes the next load measure again, so no failure here
  * is an error.
  */
+/** The key of the model that is being loaded, from before the GPU's memory is filled until it is ready: app/tuning.py. */
+export const LOADING = "loading";
+
 const NAME = "jird-tuning";
 const STORE = "choices";
 const MOST = 8; // keys: a new browser or kernel version leaves the old ones behind

@@ -4,9 +4,7 @@
  * What is done here is a guess until Python takes it: only Python knows whether the plan is still the one that it would make,
  * and compares its key (app/kept.py). One that is not taken is ended, and the load goes on as if there had been none.
  */
-import { getTuning, putTuning } from "./tuning_cache.js";
-
-const MARK = "loading"; // app/tuning.py: set from before the GPU's memory is filled until a model is ready
+import { getTuning, LOADING, putTuning } from "./tuning_cache.js";
 
 /** What of a load's parameters a plan depends on, as the name under which it is kept. */
 export function requestOf({ model, hub, device, quant, kv, context, tune }) {
@@ -26,8 +24,8 @@ export async function warmStart(record, model, binding, readers) {
     const opened = await readers;
     const found = opened.map(({ name, size, identity }) => [name, size, identity ?? null]);
     if (JSON.stringify(found) !== JSON.stringify(files)) return null;
-    if (await getTuning(MARK)) return null; // the page ended during its last load: Python starts it in safe mode
-    await putTuning(MARK, model);
+    if (await getTuning(LOADING)) return null; // the page ended during its last load: Python starts it in safe mode
+    await putTuning(LOADING, model);
     marked = true;
     gpu.setLayout(...selftest.layout);
     const runner = await gpu.prepare(record.header, record.ints, () => {});
@@ -38,7 +36,7 @@ export async function warmStart(record, model, binding, readers) {
     return started;
   } catch {
     await started?.dispose();
-    if (marked && !started) await putTuning(MARK, "");
+    if (marked && !started) await putTuning(LOADING, "");
     return null;
   }
 }
@@ -82,6 +80,6 @@ class Started {
     this.#ending.abort();
     await this.#upload.catch(() => {});
     this.runner.close();
-    await putTuning(MARK, "");
+    await putTuning(LOADING, "");
   }
 }

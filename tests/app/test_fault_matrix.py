@@ -19,7 +19,7 @@ TINY = Path(__file__).resolve().parents[1] / "goldens/models-tiny/llama"
 IDS = [5, 17, 99, 3, 42, 7, 8]
 LENGTH = 17
 SOON = 5
-CODES = {"E_DEVICE_LOST", "E_GPU", "E_OUT_OF_MEMORY"}
+CODES = {"E_DEVICE_LOST", "E_GPU", "E_NO_ANSWER", "E_OUT_OF_MEMORY"}
 
 
 async def run(faults, checkpoint, stage=None, plant=None):

@@ -11,7 +11,7 @@ from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_path
 from tests.checkpoints import GREEDY, batches
-from tests.faults import Faults
+from tests.faults import KINDS, Faults
 
 TINY = Path(__file__).resolve().parents[1] / "goldens" / "models-tiny"
 IDS = [5, 17, 99, 3, 42, 7, 8]
@@ -52,7 +52,7 @@ async def calm(family, params):
 def test_an_answer_goes_on_after_a_loss(family, params):
     async def run():
         want = await calm(family, params)
-        for kind in ("lost", "map", "validation", "memory"):
+        for kind in KINDS:
             for at in (1, 4, 9):
                 faults = Faults()
                 engine = await steady(faults, family)
@@ -97,6 +97,27 @@ def test_three_losses_in_a_minute_are_safe_mode_and_a_fourth_is_told():
             await text(engine)
         assert caught.value.code == "E_DEVICE_LOST"
         clock.now += 61  # by then it may try again
+        assert await text(engine) == want
+        await engine.close()
+        assert faults.live == 0
+    asyncio.run(run())
+
+
+def test_a_gpu_that_hangs_is_safe_mode_and_told_the_second_time():
+    async def run():
+        want = await calm("llama", GREEDY)
+        faults, clock = Faults(), Clock()
+        engine = await steady(faults, context=2000, policy=Policy(clock))
+        faults.plant("hang", 5)
+        assert await text(engine) == want
+        said = engine.stats()["device"]
+        assert said["mode"] == "safe" and "stopped answering" in said["notice"]
+        clock.now += 599
+        faults.plant("hang", 5)
+        with pytest.raises(EngineError) as caught:
+            await text(engine)
+        assert caught.value.code == "E_NO_ANSWER" and "30 seconds" in caught.value.message
+        clock.now += 601  # by then it may try again
         assert await text(engine) == want
         await engine.close()
         assert faults.live == 0

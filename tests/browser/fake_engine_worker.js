@@ -17,6 +17,8 @@ const refuse = (id, code, message) => post(id, "error", { code, message, next_st
 const handlers = {
   async load(id, { model: wanted = "default" }) {
     if (wanted === "missing") return refuse(id, "E_BAD_REQUEST", "no such model");
+    if (wanted === "hang") for (;;);
+    if (wanted === "never") return;
     if (wanted === "crash") throw new Error("crashed on purpose");
     if (loading?.wanted === wanted) await loading.done;
     if (model !== wanted) {
@@ -37,7 +39,7 @@ const handlers = {
     await mine;
   },
   complete: (id, params) => handlers.chat(id, params),
-  stats: (id) => post(id, "result", { model, loads, generated, running: running.size, serial }),
+  stats: (id) => post(id, "result", { model, loads, generated, running: running.size, serial, name: self.name }),
   unload(id) {
     model = null;
     post(id, "result", {});
@@ -65,7 +67,8 @@ async function generate(id, { stream, delay = 5, words = WORDS.length, fail_at }
     words).join(" ") } }], serial });
 }
 
-self.onmessage = ({ data: { id, method, params } }) => {
+self.onmessage = ({ data: { id, method, params, ping } }) => {
+  if (ping) return self.postMessage({ pong: ping });
   const done = handlers[method](id, params);
   // As an uncaught error of the worker
   done?.catch?.((error) => setTimeout(() => { throw error; }));

@@ -31,15 +31,15 @@ async def faulty_gpu(options):
     return module.withFaults(js.navigator.gpu, plain(options))
 
 
-def opener(gpu):
-    """open_device of `load_steadily` over a faulty GPU."""
+def opener(gpu, silent_ms=0):
+    """open_device of `load_steadily` over a faulty GPU that may say nothing for `silent_ms`."""
     import js
 
     from pyengine.device.web import WebDevice
 
     async def open_device():
         options = js.Object.new()
-        options.gpu = gpu
+        options.gpu, options.silentMs = gpu, silent_ms
         return WebDevice(await js.engineTest.createBinding(options))
     return open_device
 
@@ -62,8 +62,9 @@ async def survived(folder, ids, count, options, plants=(), load_plants=()):
         gpu.faults.arm(plain(plant))
     engine = None
     try:
-        engine = await load_steadily(await checkpoint_of(folder), opener(gpu), kv="f32",
-                                     quant="keep", context=256, burst=4)
+        opened = opener(gpu, options.get("silentMs", 0))
+        engine = await load_steadily(await checkpoint_of(folder), opened, kv="f32", quant="keep",
+                                     context=256, burst=4)
         before = gpu.faults.calls
         for plant in plants:
             gpu.faults.arm(plain(plant))

@@ -1,4 +1,6 @@
 """The engine on a browser's GPU that fails: the golden text all the same, or a coded error."""
+import time
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from tests.browser.test_engine_web import module_serve  # noqa: F401  a fixture
 
 TINY = "models-tiny/llama"
 COUNT = 13
+SILENT_MS = 2500  # no call on this machine takes so long
 SMALL = {"maxStorageBuffersPerShaderStage": 8, "maxStorageBufferBindingSize": 128 << 20,
          "maxBufferSize": 256 << 20}
 
@@ -55,6 +58,25 @@ def test_a_failure_while_it_loads(engine, goldens, kind, call):
     device = survived(engine, goldens, {}, load_plants=[
         {"kind": kind, "call": call, "after": int(call != "onSubmittedWorkDone")}])
     assert device["rebuilds"] == 1
+
+
+@pytest.mark.parametrize("plants", [
+    {"plants": [{"kind": "hang", "call": "mapAsync", "after": 2}]},
+    {"load_plants": [{"kind": "hang", "call": "createComputePipelineAsync", "after": 2}]},
+    {"load_plants": [{"kind": "hang", "call": "onSubmittedWorkDone"}]},
+    {"load_plants": [{"kind": "hang", "call": "createBuffer", "after": 30}]}], ids=str)
+def test_a_gpu_that_answers_no_more(engine, goldens, plants):
+    device = survived(engine, goldens, {"silentMs": SILENT_MS}, **plants)
+    assert device["mode"] == "safe" and "stopped answering" in device["notice"]
+
+
+@pytest.mark.parametrize("options", [{"hangingAdapters": 9}, {}])
+def test_a_gpu_that_never_answers_is_told(engine, options):
+    hang = {"kind": "hang", "call": "createBuffer", "times": 999}
+    began = time.monotonic()
+    found = engine.run(in_page.survived, folder=TINY, ids=[1], count=1, load_plants=[hang],
+                       options={"silentMs": SILENT_MS, **options})
+    assert found["code"] == "E_NO_ANSWER" and time.monotonic() - began < 2 * SILENT_MS / 1e3 + 5
 
 
 def test_a_browser_that_offers_little(engine, goldens):

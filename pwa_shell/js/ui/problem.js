@@ -1,3 +1,5 @@
+import { answered } from "../silence.js";
+
 /**
  * Errors as the page shows them.
  * @typedef {{code: string, message: string, nextStep: string, facts?: Record<string, any>}} Problem
@@ -7,7 +9,9 @@ import { t, told } from "./strings.js";
 /**
  * Codes after which the loaded engine is of no use, so that the next attempt must load it again.
  */
-const FATAL = new Set(["E_DEVICE_LOST", "E_OUT_OF_MEMORY", "E_GPU", "E_INTERNAL"]);
+const FATAL = new Set(["E_DEVICE_LOST", "E_NO_ANSWER", "E_OUT_OF_MEMORY", "E_GPU", "E_INTERNAL"]);
+
+const ADAPTER_MS = 30_000; // a GPU process that hangs answers never
 
 /** @param {any} error whatever was thrown @returns {Problem} */
 export function toProblem(error) {
@@ -67,7 +71,8 @@ export async function findObstacle() {
     };
   }
   const gpu = /** @type {any} */ (navigator).gpu;
-  const adapter = gpu ? await gpu.requestAdapter().catch(() => null) : null;
+  const asked = gpu?.requestAdapter().catch(() => null) ?? Promise.resolve(null);
+  const adapter = await answered(asked, ADAPTER_MS, () => null).catch(() => null);
   if (adapter) return null;
   return {
     code: "E_NO_WEBGPU",

@@ -1,0 +1,87 @@
+"""A worker that never answers, and pages that end while a model loads: what the client makes of it."""
+import json
+import time
+
+import pytest
+
+from tests.browser.test_jird_client import client_url, open_tab  # noqa: F401  fixtures
+
+PATIENCE = {"askMs": 200, "silentMs": 1500}
+
+
+@pytest.fixture
+def tab(open_tab):  # noqa: F811
+    tab = open_tab()
+    tab.goto(f"{tab.url}?patience={json.dumps(PATIENCE)}")
+    tab.wait_for_function("window.ready")
+    return tab
+
+
+def reopened(tab):
+    tab.reload()
+    tab.wait_for_function("window.ready")
+    return tab.evaluate("create().then((engine) => engine.stats()).then(({ name }) => name)")
+
+
+def test_a_worker_that_hangs_is_ended_and_the_next_call_starts_another(tab):
+    began = time.monotonic()
+    error = tab.evaluate("caught(create({ model: 'hang' }))")
+    taken = time.monotonic() - began
+    assert error["code"] == "E_NO_ANSWER" and error["coded"] and "1.7 seconds" in error["message"]
+    assert 1.5 < taken < 1.7 + 2
+    live, name = tab.evaluate("""async () => {
+        const live = hub.live;
+        const { name } = await (await create()).stats();
+        return [live, name];
+    }""")
+    assert live["worker"] == live["pending"] == 0
+    assert name == "jird-engine:left", "the load that hung is no kill"
+
+
+def test_a_worker_that_works_on_may_take_its_time(tab):
+    """It gives a sign each time it is asked, so a long answer is no hang."""
+    words = tab.evaluate("""async () => {
+        const engine = await create();
+        const chat = await engine.chat.completions.create({ messages: [], words: 2, delay: 1500 });
+        await engine.unload();
+        return chat.choices[0].message.content;
+    }""")
+    assert words == "one two"
+
+
+def test_a_page_that_is_left_while_it_loads_accuses_nobody(tab):
+    assert tab.evaluate("create().then((engine) => engine.stats()).then((s) => s.name)") == "jird-engine"
+    assert reopened(tab) == "jird-engine", "nothing was loading"
+    tab.reload()
+    tab.wait_for_function("window.ready")
+    tab.evaluate("void create({ model: 'never' })")
+    tab.wait_for_timeout(300)
+    assert reopened(tab) == "jird-engine:left"
+    assert reopened(tab) == "jird-engine", "asked once"
+
+
+def test_a_page_that_the_browser_ends_while_it_loads_accuses_that_load(open_tab, client_url):  # noqa: F811
+    """What a killed page leaves is what no pagehide was told of: it is not noted as left."""
+    tab = open_tab()
+    tab.evaluate("void create({ model: 'never' })")
+    tab.wait_for_timeout(300)
+    other = open_tab()
+    assert other.evaluate("localStorage.getItem('jird.left')") is None
+    hidden = """(hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+        return localStorage.getItem("jird.left");
+    }"""
+    assert tab.evaluate(hidden, True) == "1" and tab.evaluate(hidden, False) is None
+
+
+def test_a_load_that_is_given_up_is_no_kill(tab):
+    name = tab.evaluate("""async () => {
+        const mine = new AbortController();
+        setTimeout(() => mine.abort(), 100);
+        await caught(create({ model: "never", signal: mine.signal }));
+        for (let i = 0; hub.live.worker && i < 100; i++) await sleep(50);
+        const { name } = await (await create()).stats();
+        return name;
+    }""")
+    assert name == "jird-engine:left"

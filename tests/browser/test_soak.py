@@ -1,0 +1,83 @@
+"""Minutes of requests to the real worker in Chromium: memory, proxies, listeners and GPU objects
+stay flat. Without --long a sample; --soak-minutes says how long, -s shows the figures."""
+import pytest
+
+from tests.browser.test_jird_engine import (  # noqa: F401  fixtures
+    LOAD, blank, engine_worker, root, served)
+from tests.soak_kit import MB, Samples, minutes, resident
+
+SETUP = f"""async () => {{
+    const {{ createEngine }} = await import("./jird.js");
+    window.engine = await createEngine({LOAD});
+    let seed = 83;
+    const some = (most) => 1 + (seed = (seed * 1664525 + 1013904223) >>> 0) % most;
+    window.turns = 0;
+    window.tokens = 0;
+    window.turn = async () => {{
+        const prompt = Array.from({{ length: some(40) }}, () => some(82));
+        const body = {{ prompt, max_tokens: some(24), temperature: turns % 2, seed: turns,
+            return_token_ids: true }};
+        if (turns % 3 === 0) await engine.completions.create(body);
+        else {{
+            for await (const chunk of await engine.completions.create({{ ...body, stream: true }})) {{
+                tokens += chunk.choices[0]?.token_ids?.length ?? 0;
+                if (turns % 7 === 0) break;
+            }}
+        }}
+        if (turns % 11 === 0) await engine.completions.create({{ prompt, max_tokens: -1 }}).catch(() => {{}});
+        turns += 1;
+    }};
+    await turn();
+}}"""
+TURNS = """async (ms) => {
+    const end = performance.now() + ms;
+    while (performance.now() < end) await turn();
+    const { objects, live } = await engine.stats();
+    return { ...objects, requests: live.requests, tasks: live.tasks, modules: live.modules };
+}"""
+WORKER = """() => new Promise((resolve) => setTimeout(() => resolve({
+    proxies: pyodide._module.pyproxy_alloc_map.size, js_refs: pyodide._module._hiwire_num_refs(),
+    wasm_memory: pyodide._module.HEAP8.length }), 50))"""
+
+
+def processes(browser_cdp):
+    """{"renderer" | "GPU": bytes of memory} of the browser's processes of each kind."""
+    found = {}
+    for process in browser_cdp.send("SystemInfo.getProcessInfo")["processInfo"]:
+        kind = process["type"]
+        if kind in ("renderer", "GPU"):
+            found[kind] = found.get(kind, 0) + resident(process["id"])
+    return found
+
+
+@pytest.mark.parametrize("length", [0.5, pytest.param(
+    20, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
+def test_nothing_grows_in_a_browser(blank, browser, length, request):  # noqa: F811
+    until = 60 * (minutes(request, length) if length > 1 else length)
+    blank.evaluate(SETUP)
+    worker = engine_worker(blank)
+    worker.evaluate("pyodide._module.enable_pyproxy_allocation_tracing()")
+    page_cdp = blank.context.new_cdp_session(blank)
+    browser_cdp = browser.new_browser_cdp_session()
+    page_cdp.send("Performance.enable")
+    samples = Samples()
+    while samples.seconds < until:
+        counts = blank.evaluate(TURNS, 1e3 * until / 40)
+        page_cdp.send("HeapProfiler.collectGarbage")
+        metrics = {m["name"]: m["value"] for m in page_cdp.send("Performance.getMetrics")["metrics"]}
+        memory = processes(browser_cdp)
+        samples.add(**counts, **worker.evaluate(WORKER), listeners=metrics["JSEventListeners"],
+                    nodes=metrics["Nodes"], page_heap_memory=metrics["JSHeapUsedSize"],
+                    renderer_memory=memory["renderer"], gpu_memory=memory["GPU"])
+    turns, tokens = blank.evaluate("[turns, tokens]")
+    blank.evaluate("engine.unload()")
+    samples.report("Chromium", requests=turns, tokens=tokens)
+    assert turns > 10 and len(samples.rows) > 10
+    for name in ("buffers", "bind_groups", "pipelines", "requests", "proxies", "listeners", "nodes",
+                 "modules", "wasm_memory", "tasks"):
+        assert samples.grown(name) <= 0, name
+    assert samples.grown("js_refs") <= 2
+    assert samples.grown("page_heap_memory") < MB
+    assert samples.grown("renderer_memory") < 16 * MB and samples.grown("gpu_memory") < 16 * MB
+    if until >= 600:
+        assert samples.slope("renderer_memory") < MB and samples.slope("gpu_memory") < MB
