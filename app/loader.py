@@ -193,7 +193,7 @@ class BrowserLoader:
             return NumpyDevice()
         from pyengine.device.web import WebDevice
 
-        return WebDevice(await self._parts.binding())
+        return await WebDevice.opened(self._parts.binding())
 
     async def _taken(self, load, started):
         """The Session by the plan that JavaScript began with, or None where it is not the one that

@@ -1,4 +1,5 @@
 """The native device: WebGPU on plain CPython through wgpu-py, with naga as WGSL front end."""
+import asyncio
 import struct
 import time
 from collections import Counter
@@ -274,7 +275,9 @@ class NativeRunner(Runner):
     async def run(self, sequence, read=None):
         encoder = self._recorded([d for names, repeats in sequence for _ in range(repeats)
                                   for name in names for d in self._programs[name]])
-        return self._submit(encoder, read and (self._buffers[read[0]], *read[1:]))
+        data = self._submit(encoder, read and (self._buffers[read[0]], *read[1:]))
+        await asyncio.sleep(0)  # each map leaves the loop a callback: without a turn they pile up
+        return data
 
     def _submit(self, encoder, read=None):
         """Submits; -> the bytes of `read` (GPU buffer, offset, nbytes) once all is done, or None.

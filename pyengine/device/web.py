@@ -49,6 +49,14 @@ class WebDevice:
             "subgroups": self.caps.subgroups,
         }
 
+    @classmethod
+    async def opened(cls, binding):
+        """The device of a promised binding. Raises `E_NO_WEBGPU`, `E_NO_ANSWER`, `E_GPU`."""
+        try:
+            return cls(await binding)
+        except JsException as error:
+            raise _coded(error) from None
+
     @property
     def layout(self):
         return self._layout

@@ -40,7 +40,7 @@ def opener(gpu, silent_ms=0):
     async def open_device():
         options = js.Object.new()
         options.gpu, options.silentMs = gpu, silent_ms
-        return WebDevice(await js.engineTest.createBinding(options))
+        return await WebDevice.opened(js.engineTest.createBinding(options))
     return open_device
 
 

@@ -63,8 +63,9 @@ def test_a_failure_while_it_loads(engine, goldens, kind, call):
 @pytest.mark.parametrize("plants", [
     {"plants": [{"kind": "hang", "call": "mapAsync", "after": 2}]},
     {"load_plants": [{"kind": "hang", "call": "createComputePipelineAsync", "after": 2}]},
-    {"load_plants": [{"kind": "hang", "call": "onSubmittedWorkDone"}]},
-    {"load_plants": [{"kind": "hang", "call": "createBuffer", "after": 30}]}], ids=str)
+    *(pytest.param({"load_plants": [plant]}, marks=pytest.mark.long) for plant in (
+        {"kind": "hang", "call": "onSubmittedWorkDone"},
+        {"kind": "hang", "call": "createBuffer", "after": 30}))], ids=str)
 def test_a_gpu_that_answers_no_more(engine, goldens, plants):
     device = survived(engine, goldens, {"silentMs": SILENT_MS}, **plants)
     assert device["mode"] == "safe" and "stopped answering" in device["notice"]

@@ -76,8 +76,9 @@ def test_nothing_grows_in_a_browser(blank, browser, length, request):  # noqa: F
     for name in ("buffers", "bind_groups", "pipelines", "requests", "proxies", "listeners", "nodes",
                  "modules", "wasm_memory", "tasks"):
         assert samples.grown(name) <= 0, name
-    assert samples.grown("js_refs") <= 2
+    assert samples.grown("js_refs") <= 8  # the runner keeps each sequence of programs that it meets
     assert samples.grown("page_heap_memory") < MB
     assert samples.grown("renderer_memory") < 16 * MB and samples.grown("gpu_memory") < 16 * MB
     if until >= 600:
+        assert samples.grown("js_refs") <= 1
         assert samples.slope("renderer_memory") < MB and samples.slope("gpu_memory") < MB
