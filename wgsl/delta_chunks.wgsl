@@ -24,7 +24,7 @@ var<workgroup> q_inverse: array<f32, 64>;
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let h = group.x;
-  let key_head = h / (NV / NK);
+  let key_head = key_head_of(h);
   let row0 = group.y * SIZE;
   let n = state[1];
   if (state[2] != 0u || row0 >= n) { return; }

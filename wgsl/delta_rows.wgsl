@@ -34,7 +34,7 @@ fn load_s(i: u32) -> vec4<f32> {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   if (state[2] != 0u) { return; }
   let h = group.x;
-  let q0 = h / (NV / NK) * DK;
+  let q0 = key_head_of(h) * DK;
   let c0 = group.y * COLS;
   let n = state[1];
   let fresh = state[0] == 0u;  // nothing before position 0

@@ -31,7 +31,7 @@ fn column4(at: u32) -> vec4<f32> { return vec4<f32>(y[at], y[at + 1u], y[at + 2u
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   if (state[2] != 0u) { return; }
   let h = group.x;
-  let key_head = h / (NV / NK);
+  let key_head = key_head_of(h);
   let c = tid % DV4;
   let first = tid / DV4 * PER;
   let base = (h * DK + first) * DV4 + c;

@@ -123,7 +123,7 @@ async def _open_gguf(source):
     config = gguf_names.hf_config(metadata, {t.name: t.shape for t in header.tensors})
     tensors = {}
     for t in header.tensors:
-        name, interleaved = gguf_names.hf_name(arch, t.name)
+        name, interleaved = gguf_names.hf_name(arch, t.name, config)
         if name in tensors:
             raise EngineError(
                 "E_BAD_FILE",
@@ -131,9 +131,8 @@ async def _open_gguf(source):
                 format="GGUF",
                 detail=f"two of its tensors are {name[:80]}",
             )
-        shifted = arch.shifted and name.endswith("norm.weight")
         tensors[name] = TensorRef(name, t.shape, t.encoding, 0, t.offset, t.nbytes, interleaved,
-                                  shifted=shifted)
+                                  shifted=gguf_names.is_shifted(arch, name))
     await _add_rope_factors(config, tensors.get(gguf_names.ROPE_FACTORS), source)
     template = metadata.get("tokenizer.chat_template")
     ids = {key: value for key, value in gguf_names.token_ids(metadata).items() if value is not None}

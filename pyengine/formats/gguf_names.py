@@ -7,7 +7,7 @@ name, so that the model's own check reports it; nothing is dropped here.
 import re
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyengine.errors import EngineError
 from pyengine.formats.layout import brief
@@ -65,23 +65,38 @@ _LFM2_LAYER = {
     "ffn_up": "feed_forward.w3",
     "ffn_down": "feed_forward.w2",
 }
+_QWEN35_LAYER = {
+    **_QWEN3_LAYER,
+    "post_attention_norm": "post_attention_layernorm",
+    "attn_qkv": "linear_attn.in_proj_qkv",
+    "attn_gate": "linear_attn.in_proj_z",
+    "ssm_beta": "linear_attn.in_proj_b",
+    "ssm_alpha": "linear_attn.in_proj_a",
+    "ssm_conv1d": "linear_attn.conv1d",
+    "ssm_norm": "linear_attn.norm",
+    "ssm_out": "linear_attn.out_proj",
+}
+_QWEN35_WHOLE = {"ssm_a": "linear_attn.A_log", "ssm_dt.bias": "linear_attn.dt_bias"}
 _INTERLEAVED = ("attn_q", "attn_k")
 GEMMA3_PATTERN = 6  # llama.cpp's own constant: every sixth layer sees all
 GEMMA3_27B = 62  # layers of the one size whose scale is not its head size's
 SMOLLM3_PATTERN = 4  # llama.cpp's own constant: every fourth layer does not rotate
+QWEN35_INTERVAL = 4  # what llama.cpp takes where the file does not say
 
 
 @dataclass(frozen=True)
 class Arch:
     """`interleaved`: layer tensors whose rows llama.cpp permutes for interleaved RoPE. `shifted`:
-    it stores 1 + gain where the checkpoint stores the gain. `extra(reader, config)`: fields beyond
-    those of every decoder; None leaves a field out."""
+    it stores 1 + gain where the checkpoint stores the gain. `whole`: layer tensors without a
+    role, or whose role changes. `extra(reader, config)`: fields beyond those of every decoder; None
+    leaves a field out."""
 
     model_type: str
     layer: dict
     top: dict
     interleaved: tuple = ()
     shifted: bool = False
+    whole: dict = field(default_factory=dict)
     extra: Callable = lambda read, config: {"hidden_act": "silu"}
 
 
@@ -127,16 +142,50 @@ def _lfm2_extra(read, config):
     }
 
 
+def _qwen35_extra(read, config):
+    """The gated delta net goes by the keys of state space models. Blocks behind the model's own
+    are draft heads."""
+    drafts = read.get("nextn_predict_layers") and read.count("nextn_predict_layers")
+    layers = read.count("block_count") - (drafts or 0)
+    if layers < 1:
+        read.refuse("nextn_predict_layers", drafts, "fewer than all blocks")
+    values, inner = read.count("ssm.time_step_rank"), read.count("ssm.inner_size")
+    recurrent, every = read.items("attention.recurrent_layers"), None
+    if recurrent is None:
+        every = read.count("full_attention_interval", default=QWEN35_INTERVAL)
+        recurrent = [(i + 1) % every for i in range(layers)]
+    if inner % values:
+        read.refuse("ssm.inner_size", inner, f"a multiple of {values} heads")
+    return {
+        "hidden_act": "silu",
+        "attn_output_gate": True,
+        "num_hidden_layers": layers,
+        "num_nextn_predict_layers": drafts,
+        "layer_types": ["linear_attention" if r else "full_attention" for r in recurrent[:layers]],
+        "linear_num_key_heads": read.count("ssm.group_count"),
+        "linear_num_value_heads": values,
+        "linear_key_head_dim": read.count("ssm.state_size"),
+        "linear_value_head_dim": inner // values,
+        "linear_conv_kernel_dim": read.count("ssm.conv_kernel"),
+        "linear_ggml_layout": True,
+    }
+
+
 ARCHS = {
     "lfm2": Arch("lfm2", _LFM2_LAYER, _LFM2_TOP, extra=_lfm2_extra),
     "llama": Arch("llama", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_llama_extra),
     "smollm3": Arch("smollm3", _LLAMA_LAYER, _TOP, _INTERLEAVED, extra=_smollm3_extra),
     "qwen2": Arch("qwen2", _LLAMA_LAYER, _TOP),
     "qwen3": Arch("qwen3", _QWEN3_LAYER, _TOP),
+    "qwen35": Arch("qwen3_5_text", _QWEN35_LAYER, _TOP, shifted=True, whole=_QWEN35_WHOLE,
+                   extra=_qwen35_extra),
     "gemma": Arch("gemma", _LLAMA_LAYER, _TOP, shifted=True, extra=_gemma_extra),
     "gemma3": Arch("gemma3_text", _GEMMA3_LAYER, _TOP, shifted=True, extra=_gemma3_extra),
 }
-_LAYER_NAME = re.compile(r"blk\.(0|[1-9]\d{0,4})\.((?:shortconv\.)?[a-z0-9_]+)\.(weight|bias)")
+_LAYER_NAME = re.compile(
+    r"blk\.(0|[1-9]\d{0,4})\.(((?:shortconv\.)?[a-z0-9_]+)(?:\.(weight|bias))?)"
+)
+_BLOCK = re.compile(r"blk\.(\d{1,5})\.")
 
 
 def arch_of(metadata):
@@ -149,14 +198,26 @@ def arch_of(metadata):
     return ARCHS[name]
 
 
-def hf_name(arch, name):
-    """(Hugging Face name, rows are interleaved) of a GGUF tensor."""
+def is_shifted(arch, name):
+    """True for a gain, by its Hugging Face name, that the file stores with 1 added."""
+    return arch.shifted and name.endswith("norm.weight") and ".linear_attn." not in name
+
+
+def hf_name(arch, name, config):
+    """(Hugging Face name, rows are interleaved) of a GGUF tensor. `config`: the file's; where it
+    has draft heads, they are the blocks behind the model's own."""
     if name in arch.top:
         return arch.top[name], False
+    match = _BLOCK.match(name)
+    drafts = config.get("num_nextn_predict_layers")
+    if drafts and match and int(match[1]) >= config["num_hidden_layers"]:
+        return f"mtp.{name}", False
     match = _LAYER_NAME.fullmatch(name)
-    if not match or match[2] not in arch.layer:
+    if match and match[2] in arch.whole:
+        return f"model.layers.{match[1]}.{arch.whole[match[2]]}", False
+    if not match or not match[4] or match[3] not in arch.layer:
         return name, False
-    layer, part, role = match.groups()
+    layer, _, part, role = match.groups()
     return f"model.layers.{layer}.{arch.layer[part]}.{role}", part in arch.interleaved
 
 

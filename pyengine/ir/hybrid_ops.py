@@ -140,17 +140,28 @@ def _check_delta(op, attrs, y, *vectors):
     return (y.shape[0], nv * dv), "f32"
 
 
+def _per_value_head(attrs, x):
+    """x (n, key heads, ...) -> (n, value heads, ...). Value heads that share a key head are
+    neighbours; with `ggml` they take turns, as llama.cpp's converter orders them."""
+    each = attrs["value_heads"] // attrs["key_heads"]
+    if attrs.get("ggml"):
+        return np.tile(x, (1, each) + (1,) * (x.ndim - 2))
+    return np.repeat(x, each, axis=1)
+
+
 def _projected(attrs, y, a_log, dt_bias):
-    """y (n, W) -> q, k (n, nv, dk) normalised, q scaled, v (n, nv, dv), beta, g (n, nv); f64."""
+    """y (n, W) -> q, k (n, nv, dk) normalised, q scaled, v (n, nv, dv), beta, g (n, nv); f64.
+    With `ggml`, a_log is -exp(A_log) already."""
     nk, nv, dk, dv = _sizes(attrs)
     k0, v0, z0, b0, a0, end = columns(attrs)
     y = y.astype(np.float64)
 
     def unit(x):
         x = x.reshape(-1, nk, dk)
-        return np.repeat(x / np.sqrt((x * x).sum(-1, keepdims=True) + L2_EPS), nv // nk, axis=1)
+        return _per_value_head(attrs, x / np.sqrt((x * x).sum(-1, keepdims=True) + L2_EPS))
 
-    g = -np.exp(a_log.astype(np.float64)) * np.logaddexp(0, y[:, a0:end] + dt_bias)
+    rates = a_log.astype(np.float64)
+    g = (rates if attrs.get("ggml") else -np.exp(rates)) * np.logaddexp(0, y[:, a0:end] + dt_bias)
     return (unit(y[:, :k0]) * dk**-0.5, unit(y[:, k0:v0]), y[:, v0:z0].reshape(-1, nv, dv),
             _sigmoid(y[:, b0:a0]), g)
 
@@ -270,7 +281,7 @@ def delta_chunks(attrs, y, a_log, dt_bias, state):
         rows = y[c * size:min(n, (c + 1) * size)]
         q, k, _, beta, g = _projected(attrs, rows, a_log, dt_bias)
         inverse, p, total = chunk_factors(q, k, beta, g)
-        lengths = [np.repeat(1 / np.sqrt((x * x).sum(-1) + L2_EPS), nv // nk, axis=1)
+        lengths = [_per_value_head(attrs, 1 / np.sqrt((x * x).sum(-1) + L2_EPS))
                    for x in (rows[:, i:i + k0].astype(np.float64).reshape(-1, nk, dk)
                              for i in (k0, 0))]
         m = len(rows)
@@ -304,7 +315,7 @@ def delta_rows(attrs, y, chunks, s, state):
         square = found[:, :2 * size * size].reshape(nv, 2, size, size)[:, :, :m, :m]
         tail = found[:, 2 * size * size:].reshape(nv, 4, size)[:, :, :m]
         total, beta, k_inv, q_inv = tail.transpose(1, 2, 0)
-        q, k = (np.repeat(x.reshape(m, nk, dk), nv // nk, axis=1)
+        q, k = (_per_value_head(attrs, x.reshape(m, nk, dk))
                 for x in (rows[:, :k0], rows[:, k0:v0]))
         v = rows[:, v0:z0].reshape(m, nv, dv)
         inverse, p = square.transpose(1, 2, 3, 0)

@@ -22,7 +22,9 @@ def _launch_conv(node, values, caps):
 def _heads(view):
     """Constants of common/delta.wgsl."""
     names = {"NK": "key_heads", "NV": "value_heads", "DK": "key_dim", "DV": "value_dim"}
-    return {constant: view.attrs[name] for constant, name in names.items()}
+    c = {constant: view.attrs[name] for constant, name in names.items()}
+    ggml = bool(view.attrs.get("ggml"))
+    return {**c, "EACH": 1 if ggml else c["NV"] // c["NK"], "RATES": ggml}
 
 
 def _launch_step(node, values, caps):

@@ -9,7 +9,7 @@ from pyengine.models.blocks.hybrid import gated_delta_net
 from pyengine.models.blocks.rope import RopeTables
 
 MODEL_TYPES = ("qwen3_5", "qwen3_5_text")
-GGUF_ARCHS = ()
+GGUF_ARCHS = ("qwen35",)
 RENAMES = ((r"model\.language_model\.", "model."),)  # the class with a vision tower
 
 # tensors of published checkpoints that the graph does not read, each for a reason
@@ -73,7 +73,7 @@ def _delta(config):
     for name in ("key_dim", "value_dim"):
         if heads[name] % 4 or heads[name] > MAX_LINEAR_DIM:
             refuse(names[name], heads[name], f"a multiple of 4 up to {MAX_LINEAR_DIM}")
-    return tuple(heads.items())
+    return (*heads.items(), ("ggml", bool(config.get("linear_ggml_layout"))))
 
 
 def _taps(config):

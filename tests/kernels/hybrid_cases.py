@@ -9,6 +9,7 @@ PLACES = ((0, 1, 1), (1, 1, 1), (2, 1, 1), (83, 1, 1), (0, 2, 2), (0, 7, 16), (3
           (64, 17, 17), (0, 64, 64), (5, 65, 128), (0, 83, 128), (130, 128, 128))
 # key heads, value heads, key dim, value dim
 HEADS = ((1, 1, 16, 16), (2, 4, 16, 16), (1, 3, 12, 20), (1, 2, 128, 128), (2, 2, 64, 36))
+GGML = (3, 6, 16, 16)  # in llama.cpp's layout
 
 
 def conv_cases(op):
@@ -22,10 +23,11 @@ def conv_cases(op):
 
 
 def delta_cases(op, half=False):
-    for (pos, n, rows), heads in product(PLACES, HEADS):
+    for (pos, n, rows), heads in product(PLACES, (*HEADS, GGML)):
         if (rows == 1) != op.startswith("delta_step"):
             continue
         attrs = dict(zip(("key_heads", "value_heads", "key_dim", "value_dim"), heads))
+        attrs |= {"ggml": True} if heads == GGML else {}
         nv, dk, dv = heads[1:]
         y = ("y", (rows, columns(attrs)[-1]), "f32")
         vectors = (("a_log", (nv,), "f32"), ("dt_bias", (nv,), "f32"))

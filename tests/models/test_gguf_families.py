@@ -33,8 +33,16 @@ LFM2 = {"model.embed_tokens": "token_embd", "model.embedding_norm": "token_embd_
         "self_attn.k_layernorm": "attn_k_norm", "conv.conv": "shortconv.conv",
         "conv.in_proj": "shortconv.in_proj", "conv.out_proj": "shortconv.out_proj"}
 
+QWEN35 = {**NAMES, "post_attention_layernorm": "post_attention_norm",
+          "linear_attn.in_proj_qkv": "attn_qkv", "linear_attn.in_proj_z": "attn_gate",
+          "linear_attn.in_proj_b": "ssm_beta", "linear_attn.in_proj_a": "ssm_alpha",
+          "linear_attn.conv1d": "ssm_conv1d", "linear_attn.norm": "ssm_norm",
+          "linear_attn.out_proj": "ssm_out"}
+
 
 def gguf_name(name, names):
+    if name.endswith(("A_log", "dt_bias")):
+        return f"blk.{name.split('.')[2]}." + ("ssm_a" if "A_log" in name else "ssm_dt.bias")
     stem, _, role = name.rpartition(".")
     if stem.startswith("model.layers."):
         _, _, layer, part = stem.split(".", 3)
@@ -61,15 +69,33 @@ def written(arch, c, arrays, extra=(), permuted=False):
         writer.pair(f"{arch}.{key}", kind, value)
     for name, array in arrays.items():
         array = np.asarray(array, np.float32)
-        if arch == "gemma3" and name.endswith("norm.weight"):
-            array = array + np.float32(1)
+        if arch in ("gemma3", "qwen35") and name.endswith("norm.weight"):
+            array = array + np.float32("linear_attn" not in name)
+        if arch == "qwen35" and "linear_attn" in name:
+            array = ggml_layout(c, name, array)
         if permuted and ("q_proj" in name or "k_proj" in name):
             array = array.reshape(len(array) // d, 2, d // 2, -1).swapaxes(1, 2).reshape(array.shape)
-        if name.endswith("conv.conv.weight"):
+        if name.endswith(("conv.conv.weight", "conv1d.weight")):
             array = array.squeeze(1)
-        names = {"gemma3": GEMMA, "lfm2": LFM2}.get(arch, NAMES)
+        names = {"gemma3": GEMMA, "lfm2": LFM2, "qwen35": QWEN35}.get(arch, NAMES)
         writer.tensor(gguf_name(name, names), array.shape, "f32", array.tobytes())
     return writer
+
+
+def ggml_layout(c, name, array):
+    """Value heads by turns of their key heads, and decay rates, as convert_hf_to_gguf writes."""
+    nk, nv = c["linear_num_key_heads"], c["linear_num_value_heads"]
+    axis = 1 if "out_proj" in name else 0
+    first = array.shape[axis] - nv * c["linear_value_head_dim"]  # behind q and k
+    if name.endswith(("in_proj_a.weight", "in_proj_b.weight", "A_log", "dt_bias")):
+        first = 0
+    if name.endswith("linear_attn.norm.weight"):
+        return array
+    kept, heads = np.split(array, [first], axis=axis)
+    parts = np.split(heads, nv, axis=axis)
+    order = [group * (nv // nk) + i for i in range(nv // nk) for group in range(nk)]
+    array = np.concatenate([kept, *(parts[i] for i in order)], axis=axis)
+    return -np.exp(array) if "A_log" in name else array
 
 
 def opened(writer):
@@ -107,6 +133,61 @@ def test_lfm2(on, top):
     writer, golden = lfm2(top=top)
     found = logits(opened(writer), golden["long_ids"], on)
     assert np.abs(found - golden["long_logits_last"]).max() < 1e-4
+
+
+QWEN35_EXTRA = {
+    "ssm.conv_kernel": 4, "ssm.state_size": 16, "ssm.group_count": 2, "ssm.time_step_rank": 4,
+    "ssm.inner_size": 64, "rope.dimension_count": 8, "full_attention_interval": 4}
+
+
+def qwen3_5(without=(), blocks=(), **changed):
+    """(GGUF of the tiny model, its golden arrays); `blocks`: names of tensors beyond it."""
+    path = GOLDENS / "models-tiny" / "qwen3_5_text"
+    c = checkpoint_config(path)
+    c["num_hidden_layers"] += bool(blocks)
+    extra = {k: v for k, v in (QWEN35_EXTRA | changed).items() if k not in without}
+    if blocks:
+        extra["nextn_predict_layers"] = 1
+    pairs = [(k, ("array", "bool") if isinstance(v, list) else "u32", v) for k, v in extra.items()]
+    writer = written("qwen35", c, load_file(path / "model.safetensors"), pairs)
+    for name in blocks:
+        writer.tensor(name, (64,), "f32", bytes(256))
+    return writer, np.load(path / "golden.npz")
+
+
+DRAFT = ("blk.4.nextn.enorm.weight", "blk.4.attn_norm.weight")
+
+
+@pytest.mark.parametrize("on, without, changed, blocks", [
+    ("numpy", (), {}, ()), ("native", (), {}, ()),
+    ("numpy", ("full_attention_interval",), {}, ()),
+    ("numpy", ("full_attention_interval",), {"attention.recurrent_layers": 3 * [True] + [False]}, ()),
+    ("numpy", (), {}, DRAFT)])
+def test_qwen3_5(on, without, changed, blocks):
+    """Value heads in another order than the checkpoint's, decay rates instead of logarithms; which
+    layers recur may be said by a list, by an interval, or not; draft heads are left out."""
+    writer, golden = qwen3_5(without, blocks, **changed)
+    found = logits(opened(writer), golden["long_ids"], on)
+    assert np.abs(found - golden["long_logits_last"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("without, changed, field", [
+    (("ssm.group_count",), {}, "ssm.group_count"), ((), {"ssm.inner_size": 63}, "ssm.inner_size"),
+    ((), {"nextn_predict_layers": 4}, "nextn_predict_layers"),
+    (("rope.dimension_count",), {}, "partial_rotary_factor")])
+def test_qwen3_5_with_odd_fields_is_refused(without, changed, field):
+    writer, golden = qwen3_5(without, **changed)
+    error = refused("E_UNSUPPORTED_CONFIG", lambda: logits(opened(writer), golden["long_ids"]))
+    assert field in error.facts["field"]
+
+
+@pytest.mark.parametrize("name", ["blk.3.ssm_other.weight", "blk.4.attn_norm.weight"])
+def test_a_tensor_of_qwen3_5_that_no_rule_names_is_listed(name):
+    """A block too many is a draft head only where the file says so."""
+    writer, golden = qwen3_5()
+    writer.tensor(name, (64,), "f32", bytes(256))
+    error = refused("E_UNUSED_TENSOR", lambda: logits(opened(writer), golden["long_ids"]))
+    assert {"blk.3.ssm_other.weight": name}.get(name, "layers.4.input_layernorm") in error.message
 
 
 @pytest.mark.parametrize("heads, taps, field", [

@@ -10,7 +10,8 @@ def ring(b, name, taps, channels):
 def gated_delta_net(b, x, prefix, heads, taps, eps):
     """x (T, H) normalised -> (T, value heads * value dim), before the output projection.
 
-    `heads`: the delta rule's attributes {key_heads, value_heads, key_dim, value_dim}. One stacked
+    `heads`: the delta rule's attributes {key_heads, value_heads, key_dim, value_dim, ggml: the
+    heads' order and gates are llama.cpp's}. One stacked
     matrix makes q | k | v | z | b | a; the convolution goes over q | k | v."""
     nk, nv, dk, dv = (heads[k] for k in ("key_heads", "value_heads", "key_dim", "value_dim"))
     z0 = columns(heads)[2]
