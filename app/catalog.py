@@ -90,7 +90,7 @@ def offered(known=None):
 
 def rows(caps=None, budget=None, *, context=None, kv="f16"):
     """One JSON-able row per offered model, with the verdict for `budget` bytes of GPU memory (see
-    `pyengine.fit.budget_of`; None: an iPad's) on a device with `caps` (None: buffers as current
+    `pyengine.budget.budget_of`; None: an iPad's) on a device with `caps` (None: buffers as current
     browsers offer them), before any download.
 
     `bytes` is what the download takes, `approximate` says that it is a rounded figure, `fit` is
@@ -102,7 +102,8 @@ def rows(caps=None, budget=None, *, context=None, kv="f16"):
 
 def row(offer, caps=None, budget=None, *, context=None, kv="f16"):
     """One of `rows`."""
-    from pyengine.fit import budget_of, fit
+    from pyengine.budget import budget_of
+    from pyengine.fit import fit
     from pyengine.kernels.spec import Caps
 
     verdict = fit(

@@ -94,14 +94,14 @@ async def attached(load, started, checkpoint):
     from pyengine.engine import attach
 
     async def replan():
-        from pyengine.compile import compile_model
+        from pyengine.compile import compile_within
         from pyengine.tune import recall
 
         whole, caps = await checkpoint.whole(), load.device.caps
         if load.cache is not None:
             caps = replace(caps, tuning=await recall(load.cache, load.device.identity))
         options = {name: load.options[name] for name in SHAPING if name in load.options}
-        return compile_model(whole.config, whole.tensors, caps=caps, **options)
+        return compile_within(load.budget, whole.config, whole.tensors, caps=caps, **options)
 
     pair = kept.restore(started.text("kept"))
     runner = load.device.attach(started, pair[0].plan)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app import catalog, kept, settings, tuning
 from app.session import Session, template_of, tokenizer_of
+from pyengine.budget import budget_of
 from pyengine.errors import MESSAGES, EngineError
 from pyengine.laps import Laps
 
@@ -101,7 +102,15 @@ class Load:
     def engine_options(self):
         """What the engine is loaded with, then and after its device was lost."""
         tuned = {"tuning_cache": self.cache} if self.cache else {}
-        return {**self.options, **tuned, "selftest_cache": self.marks}
+        return {**self.options, **tuned, "selftest_cache": self.marks, "budget": self.budget}
+
+    @property
+    def budget(self):
+        """Bytes of GPU memory of a page here; None where the page does not say what it runs on."""
+        platform, memory = settings.load_room(self.params)
+        if platform is None:
+            return None
+        return budget_of(platform, memory, self.device.caps.max_buffer)
 
 
 class BrowserLoader:

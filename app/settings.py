@@ -187,6 +187,15 @@ def load_options(params):
     return chosen
 
 
+def load_room(params):
+    """(platform or None, GiB of memory or None) of the page's device. Raises E_BAD_REQUEST."""
+    memory = params.get("memory_gib")
+    if memory is not None and not isinstance(memory, (int, float)):
+        raise EngineError("E_BAD_REQUEST", param="memory_gib", got=shown(memory),
+                          wanted="a number of GiB")
+    return params.get("platform"), memory
+
+
 def shown(value):
     """`value` for an error message, cut short."""
     text = repr(value)

@@ -23,6 +23,7 @@ import traceback
 from app import catalog, openai_api, protocol, responses, settings
 from app.loader import BrowserLoader, Progress
 from app.session import Outcome
+from pyengine.budget import budget_of
 from pyengine.decode.loop import CancelToken
 from pyengine.errors import EngineError
 
@@ -189,8 +190,7 @@ class Worker:
 
     async def _room(self, params):
         """(Caps or None, bytes of GPU memory) of this device."""
-        from pyengine.fit import budget_of  # late: a load need not wait for it
-        from pyengine.kernels.spec import Caps
+        from pyengine.kernels.spec import Caps  # late: a load need not wait for it
 
         facts = json.loads(await self._parts.gpu_facts())
         caps = facts and Caps(
@@ -198,10 +198,8 @@ class Worker:
             max_buffer=facts["maxBuffer"],
             max_storage_buffers=facts["maxStorageBuffers"],
         )
-        memory = params.get("memory_gib")
-        if memory is not None and not isinstance(memory, (int, float)):
-            raise openai_api.bad("memory_gib", memory, "a number of GiB")
-        return caps, budget_of(params.get("platform"), memory, facts and facts["maxBuffer"])
+        room = settings.load_room(params)
+        return caps, budget_of(*room, facts and facts["maxBuffer"])
 
     async def _do_profile(self, call):
         given = {name: value for name, value in call.params.items() if value is not None}

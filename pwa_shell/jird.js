@@ -50,7 +50,7 @@ export function makeCreateEngine(hub, server = null) {
         throw jirdError("E_BAD_REQUEST", { param: name, got: "given", wanted });
       }
     }
-    const load = { token: readToken(), ...askedOptions(), ...options, model: absolute(model) };
+    const load = { ...platformOf(navigator), token: readToken(), ...askedOptions(), ...options, model: absolute(model) };
     const engine = new Engine(hub, load, onProgress, server);
     await engine.open(signal);
     return engine;

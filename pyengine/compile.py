@@ -145,6 +145,19 @@ def _logprob_graphs(vocab, caps):
     return graphs
 
 
+TIGHTER = {"mixed4": "affine4-g64"}  # what gives way, where nobody asked for it, to what
+
+
+def compile_within(budget, config, tensors=None, *, quant=None, **options):
+    """`compile_model`; where no `quant` is asked for and the default's plan takes more than
+    `budget` bytes (None: no limit), the default's smaller form."""
+    model = compile_model(config, tensors, quant=quant, **options)
+    over = budget is not None and model.plan.bytes_needed()["total"] > budget
+    if quant is None and over and model.quant in TIGHTER:
+        return compile_model(config, tensors, quant=TIGHTER[model.quant], **options)
+    return model
+
+
 def default_quant(config, tensors):
     """`keep` for files that are quantised already, `mixed4` for the rest."""
     if tensors is None:

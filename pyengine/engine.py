@@ -44,18 +44,19 @@ async def _tuned(runner, model, caps, cache, identity):
 
 async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
                burst="auto", on_progress=None, warm=True, tuning_cache=None, laps=None,
-               hybrid=None):
+               hybrid=None, budget=None):
     """Plans the checkpoint for the device, compiles, uploads, tunes, warms up; -> Engine.
 
     `tuning_cache` (a `tune.TuningCache`) turns the autotuner on: its choices are followed, and what
-    it has not yet is measured and kept. `hybrid`: see `flags.Hybrid`.
+    it has not yet is measured and kept. `hybrid`: see `flags.Hybrid`. `budget`: bytes of GPU
+    memory; without a `quant`, what takes more is quantised further (`compile_within`).
 
     `on_progress(stage, done, total)` with stages "compile" (pipelines), "upload" (bytes of the
     files) and "warmup" (dispatches, unless `warm` is False). `laps` (a `Laps`, begun by the caller)
     gets the stages' times: "compile" is the planning, the begin of the pipelines and the wait for
     those that the upload did not hide. Raises what `compile_model` raises, `E_TRUNCATED`, `E_GPU`,
     `E_OUT_OF_MEMORY`; memory is released then."""
-    from pyengine.compile import compile_model
+    from pyengine.compile import compile_within
     from pyengine.tune import recall
 
     laps, caps = laps or Laps(), device.caps
@@ -63,7 +64,7 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
         caps = replace(caps, tuning=await recall(tuning_cache, device.identity))
     options = {"quant": quant, "context": context, "kv": kv, "caps": caps,
                "hybrid": hybrid}
-    model = compile_model(checkpoint.config, checkpoint.tensors, **options)
+    model = compile_within(budget, checkpoint.config, checkpoint.tensors, **options)
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:
         loop = DecodeLoop(runner, model, burst)

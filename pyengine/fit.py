@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pyengine.compile import compile_model
+from pyengine.compile import TIGHTER, compile_model, default_quant
 from pyengine.errors import EngineError
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
@@ -23,47 +23,15 @@ STEP = 64  # contexts are searched in multiples of this
 PLANNED_LAYERS = 3  # at least so many: first, last, and one between
 UNLIMITED = 1 << 62
 
-GB = 10**9
-# Memory that a page gets for GPU buffers, by platform: bytes, or a share of the device's memory.
-#   iPad, iPhone: Safari charges Metal buffers to the page's process (WebKit PR 11787), whose limit
-#   is "still 1.5 GB on iOS" (WebKit PR 49472, 2025-08); installing the app does not raise it. Of
-#   1.2 GB that are safe to use, Pyodide, the page and the upload's copies take 0.2 GB.
-#   Android: Chrome's GPU process shares the RAM with all else; a quarter of `deviceMemory`.
-#   Desktop: about half of the RAM on shared-memory GPUs (D3D12's shared limit is 1/2, Metal's
-#   recommendedMaxWorkingSetSize 2/3 or more). `deviceMemory` says at most 8 (GiB), in the browsers
-#   that tell it at all; the others (Safari, Firefox) count as 4.
-PLATFORMS = {
-    "ipad": {"bytes": GB},
-    "iphone": {"bytes": GB},
-    "android": {"share": 0.25, "memory_gib": 4, "most": 2 * GB},
-    "desktop": {"share": 0.5, "memory_gib": 4, "most": 4 * GB},
-}
-# An adapter with no more than WebGPU's guaranteed 256 MB buffer is a fallback or a very small GPU.
-SMALL_BUFFER = 256 << 20
-SMALL_GPU = GB
-
-
-def budget_of(platform, device_memory=None, max_buffer=None):
-    """Bytes that GPU buffers may take on `platform`, a key of PLATFORMS; any other is as an iPad.
-
-    `device_memory` is `navigator.deviceMemory` in GiB, `max_buffer` the adapter's maxBufferSize;
-    None where not known.
-    """
-    row = PLATFORMS.get(platform, PLATFORMS["ipad"])
-    if "bytes" in row:
-        return row["bytes"]
-    found = min(int((device_memory or row["memory_gib"]) * (1 << 30) * row["share"]), row["most"])
-    return min(found, SMALL_GPU) if max_buffer is not None and max_buffer <= SMALL_BUFFER else found
-
 
 @dataclass(frozen=True)
 class Fit:
     """`verdict` is "fits", "tight" (over 80% of the budget) or "no"; `bytes` has the plan's parts
     and "total".
 
-    `context` is the one asked for. `largest_context` is that one where it fits, else the largest
-    multiple of 64 (or the model's own limit) that does, 0 for none. `reason` is a sentence, empty
-    where the model fits.
+    `quant` is how the weights will lie, `context` the one asked for. `largest_context` is that one
+    where it fits, else the largest multiple of 64 (or the model's own limit) that does, 0 for none.
+    `reason` is a sentence, empty where the model fits.
     """
 
     verdict: str
@@ -71,6 +39,7 @@ class Fit:
     context: int
     largest_context: int
     reason: str
+    quant: str
 
     def to_dict(self):
         """The form that crosses to JavaScript."""
@@ -80,6 +49,7 @@ class Fit:
             "context": self.context,
             "largest_context": self.largest_context,
             "reason": self.reason,
+            "quant": self.quant,
         }
 
 
@@ -87,16 +57,25 @@ def fit(config, *, budget, quant=None, context=None, kv="f16", caps=None, encodi
     """The Fit of a Hugging Face config in `budget` bytes of GPU memory.
 
     `encodings` {"matrix": "q4_1", "embedding": "q8_0"} says what the file holds where the config
-    does not (a GGUF); `quant` None is then "keep". Raises what `compile_model` raises for a wrong
-    config, quant, kv or context.
+    does not (a GGUF); `quant` None is then "keep". Where no quant is asked for and the default
+    takes more than the budget, the Fit is of its smaller form, which a load takes then
+    (`compile_within`). Raises what `compile_model` raises for a wrong config, quant, kv or context.
     """
-    sizes = _Sizes(config, quant, kv, caps or Caps(), encodings)
+    options = {"kv": kv, "caps": caps or Caps(), "encodings": encodings}
+    found = _fit(_Sizes(config, quant, **options), context, budget)
+    if quant is None and found.bytes["total"] > budget and found.quant in TIGHTER:
+        return _fit(_Sizes(config, TIGHTER[found.quant], **options), context, budget)
+    return found
+
+
+def _fit(sizes, context, budget):
     try:
         needed, asked = sizes.strict(context)
         why = _reason(needed, budget)
         if needed["total"] <= budget:
             tight = needed["total"] > TIGHT * budget
-            return Fit("tight" if tight else "fits", needed, asked, asked, why if tight else "")
+            return Fit("tight" if tight else "fits", needed, asked, asked, why if tight else "",
+                       sizes.quant)
     except EngineError as error:
         if error.code != "E_OUT_OF_MEMORY":
             raise
@@ -109,6 +88,7 @@ def fit(config, *, budget, quant=None, context=None, kv="f16", caps=None, encodi
         asked,
         largest,
         f"{why} A context of {largest} tokens fits." if largest else why,
+        sizes.quant,
     )
 
 
@@ -166,13 +146,13 @@ class _Sizes:
         layers = hf_config.require(text, "num_hidden_layers")
         small, self._times, self._period, self._kept = _shortened(text, layers)
         self._key = json.dumps(small, sort_keys=True)
-        self._quant = quant or ("keep" if encodings else None)
+        self.quant = quant or ("keep" if encodings else default_quant(text, None))
         self._encodings = tuple(sorted(encodings.items())) if encodings else None
         self._kv, self._caps = kv, caps
         self._loose = replace(caps, max_binding=UNLIMITED, max_buffer=UNLIMITED)
 
     def _planned(self, context, caps):
-        return _planned(self._key, self._quant, context, self._kv, caps, self._encodings)
+        return _planned(self._key, self.quant, context, self._kv, caps, self._encodings)
 
     @property
     def most(self):

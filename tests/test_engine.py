@@ -84,6 +84,12 @@ def test_load_reports_its_stages(on):
     close(one)
 
 
+def test_a_load_within_a_budget_quantises_further():
+    one = asyncio.run(load(checkpoint(), device("numpy"), budget=1))
+    assert one.model.quant == "affine4-g64"
+    close(one)
+
+
 @pytest.mark.parametrize("on", DEVICES)
 def test_close_releases_everything(on):
     one = engine(checkpoint(), on)

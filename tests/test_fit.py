@@ -9,8 +9,9 @@ import pytest
 from app.catalog_data import OFFERS
 from pyengine import fit as module
 from pyengine import models
-from pyengine.compile import compile_model
-from pyengine.fit import Fit, budget_of, fit, largest_context
+from pyengine.compile import compile_model, compile_within
+from pyengine.budget import budget_of
+from pyengine.fit import Fit, fit, largest_context
 from pyengine.kernels.spec import Caps
 from tests.checkpoints import CONFIG, refused
 
@@ -42,6 +43,22 @@ def small(**changes):
 def test_bytes_are_the_plans(layers, settings):
     config = small(num_hidden_layers=layers, hidden_size=256, intermediate_size=768, vocab_size=769)
     assert fit(config, budget=BIG, **settings).bytes == planned(config, **settings)
+
+
+def test_the_default_is_smaller_where_the_budget_is():
+    config = small(hidden_size=256, vocab_size=5125)
+    wanted, less = (planned(config, quant=q)["total"] for q in ("mixed4", "affine4-g64"))
+    assert less < wanted
+    cases = ((wanted, "mixed4", "tight"), (wanted - 1, "affine4-g64", "tight"),
+             (less, "affine4-g64", "tight"), (0, "affine4-g64", "no"))
+    for budget, quant, verdict in cases:
+        found = fit(config, budget=budget)
+        assert (found.quant, found.verdict) == (quant, verdict)
+        assert found.bytes == planned(config, quant=quant)
+        assert compile_within(budget, config).quant == quant
+    assert compile_within(None, config).quant == "mixed4"
+    assert compile_within(0, config, quant="mixed4").quant == "mixed4"
+    assert fit(config, budget=less, quant="mixed4").verdict == "no"
 
 
 MLX = {"bits": 4, "group_size": 64, "mode": "affine"}
@@ -110,12 +127,13 @@ def test_verdicts_at_their_edges():
     config = small(num_hidden_layers=7)
     total = fit(config, budget=BIG).bytes["total"]
     loose = int(total / module.TIGHT) + 1
-    assert fit(config, budget=loose) == Fit("fits", fit(config, budget=BIG).bytes, 4096, 4096, "")
+    assert fit(config, budget=loose) == Fit("fits", fit(config, budget=BIG).bytes, 4096, 4096, "",
+                                            "mixed4")
     tight = fit(config, budget=loose - 2)
     assert (tight.verdict, tight.largest_context) == ("tight", 4096)
     assert "close to" in tight.reason
     assert fit(config, budget=total).verdict == "tight"
-    none = fit(config, budget=total - 1)
+    none = fit(config, budget=total - 1, quant="mixed4")
     assert none.verdict == "no" and none.largest_context == 4096 - 64
     assert "more than" in none.reason and f"{none.largest_context} tokens" in none.reason
     assert json.loads(json.dumps(none.to_dict()))["bytes"]["total"] == total

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.loader import BrowserLoader, JsSource, Progress
+from app.loader import BrowserLoader, JsSource, Load, Progress
 from pyengine.errors import MESSAGES, EngineError
+from pyengine.kernels.spec import Caps
 
 
 class Bytes:
@@ -131,6 +132,14 @@ def test_progress_is_thinned_but_ends_are_kept():
     assert 15 < len(events) < 30
     assert events[-2]["rate"] == pytest.approx(1000) and events[-2]["bytes_total"] == 1000
     assert set(events[0]) == {"stage", "label", "bytes_done", "bytes_total", "rate", "ms"}
+
+
+@pytest.mark.parametrize("params, budget", [
+    ({}, None), ({"platform": "ipad"}, 10**9), ({"platform": "desktop", "memory_gib": 8}, 4 * 10**9)])
+def test_the_budget_is_what_the_page_says_it_runs_on(params, budget):
+    device = SimpleNamespace(caps=Caps(max_buffer=1 << 30))
+    one = Load("m", params, {}, device, None, None, None, None, [], None)
+    assert one.engine_options["budget"] == budget
 
 
 def test_bad_options_are_refused_before_anything_is_fetched():

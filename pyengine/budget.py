@@ -1,0 +1,34 @@
+"""How much GPU memory a page gets, as far as a browser tells. Imports nothing: a
+warm start needs no planner."""
+
+GB = 10**9
+# Memory that a page gets for GPU buffers, by platform: bytes, or a share of the device's memory.
+#   iPad, iPhone: Safari charges Metal buffers to the page's process (WebKit PR 11787), whose limit
+#   is "still 1.5 GB on iOS" (WebKit PR 49472, 2025-08); installing the app does not raise it. Of
+#   1.2 GB that are safe to use, Pyodide, the page and the upload's copies take 0.2 GB.
+#   Android: Chrome's GPU process shares the RAM with all else; a quarter of `deviceMemory`.
+#   Desktop: about half of the RAM on shared-memory GPUs (D3D12's shared limit is 1/2, Metal's
+#   recommendedMaxWorkingSetSize 2/3 or more). `deviceMemory` says at most 8 (GiB), in the browsers
+#   that tell it at all; the others (Safari, Firefox) count as 4.
+PLATFORMS = {
+    "ipad": {"bytes": GB},
+    "iphone": {"bytes": GB},
+    "android": {"share": 0.25, "memory_gib": 4, "most": 2 * GB},
+    "desktop": {"share": 0.5, "memory_gib": 4, "most": 4 * GB},
+}
+# An adapter with no more than WebGPU's guaranteed 256 MB buffer is a fallback or a very small GPU.
+SMALL_BUFFER = 256 << 20
+SMALL_GPU = GB
+
+
+def budget_of(platform, device_memory=None, max_buffer=None):
+    """Bytes that GPU buffers may take on `platform`, a key of PLATFORMS; any other is as an iPad.
+
+    `device_memory` is `navigator.deviceMemory` in GiB, `max_buffer` the adapter's maxBufferSize;
+    None where not known.
+    """
+    row = PLATFORMS.get(platform, PLATFORMS["ipad"])
+    if "bytes" in row:
+        return row["bytes"]
+    found = min(int((device_memory or row["memory_gib"]) * (1 << 30) * row["share"]), row["most"])
+    return min(found, SMALL_GPU) if max_buffer is not None and max_buffer <= SMALL_BUFFER else found
