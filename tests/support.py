@@ -1,4 +1,6 @@
 """Helpers that several test folders share."""
+import os
+import shutil
 import socketserver
 import threading
 
@@ -6,6 +8,21 @@ import threading
 BROWSER_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update.googleapis.com",
                "clients2.google.com", "optimizationguide-pa.googleapis.com",
                "android.clients.google.com", "safebrowsingohttpgateway.googleapis.com")
+
+
+def link_site(dist, root, left_out=("*.gguf",)):
+    """The built site at `root` by hard links, copies where those are not to be had; -> `root`.
+
+    What is written there must be a new file: a linked one is the site's own."""
+    ignore = shutil.ignore_patterns(*left_out)
+    return shutil.copytree(dist, root, ignore=ignore, copy_function=_link)
+
+
+def _link(source, target):
+    try:
+        os.link(source, target)
+    except OSError:  # another disk
+        shutil.copy(source, target)
 
 
 class _Refuse(socketserver.StreamRequestHandler):

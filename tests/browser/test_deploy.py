@@ -1,7 +1,6 @@
 """docs/deploy.md, checked: a plain file server under a sub-path, and the headers that it gives."""
 
 import functools
-import os
 import re
 import shutil
 import threading
@@ -12,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.build import server, settings
+from tests.support import link_site
 
 TINY = "models-tiny/llama"
 TEXT = (settings.ROOT / "docs/deploy.md").read_text(encoding="utf-8")
@@ -34,10 +34,7 @@ def root(dist, goldens, tmp_path_factory):
         pytest.skip(f"tests/goldens/{TINY} is absent")
     root = tmp_path_factory.mktemp("host")
     site = root / "some/where"
-    try:
-        shutil.copytree(dist, site, copy_function=os.link)
-    except shutil.Error:  # another disk
-        shutil.copytree(dist, site, dirs_exist_ok=True)
+    link_site(dist, site, ())
     shutil.copytree(goldens / TINY, site / "tiny")
     return root
 

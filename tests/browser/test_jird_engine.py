@@ -1,11 +1,12 @@
 """The real worker, end to end on a tiny model: Pyodide, the engine, WebGPU, and the failures a
 person can meet."""
 
-import os
 import shutil
 
 import numpy as np
 import pytest
+
+from tests.support import link_site
 
 TINY = "models-tiny/llama"
 LOAD = "{ model: './tiny/', quant: 'keep', kv: 'f32', context: 256 }"
@@ -27,7 +28,7 @@ def root(dist, goldens, tmp_path_factory):
     if not (goldens / TINY).exists():
         pytest.skip(f"tests/goldens/{TINY} is absent")
     root = tmp_path_factory.mktemp("site") / "app"
-    shutil.copytree(dist, root, ignore=shutil.ignore_patterns("*.gguf"), copy_function=_link)
+    link_site(dist, root)
     shutil.copytree(goldens / TINY, root / "tiny")
     (root / "blank.html").write_text(
         "<!doctype html><meta charset=utf-8><link rel=icon href='data:,'><title>x</title>"
@@ -39,13 +40,6 @@ def root(dist, goldens, tmp_path_factory):
     (root / "junk.gguf").write_bytes(b"GGUF" + bytes(range(83)))
     (root / "empty.gguf").write_bytes(b"")
     return root
-
-
-def _link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ explains trust leads on once it is trusted."""
 
 import base64
 import hashlib
-import os
 import shutil
 import threading
 
@@ -12,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.build import browsers, lan, server
+from tests.support import link_site
 
 pytest.importorskip("cryptography", reason="cryptography is not installed")
 
@@ -71,7 +71,7 @@ def open_browser(browser_type, browser_type_launch_args, browser_name, own):
 def over_https(dist, goldens, tmp_path, own):
     """(https address, help page's address) of the site with a tiny model, not the shipped one."""
     root = tmp_path / "site"
-    shutil.copytree(dist, root, ignore=shutil.ignore_patterns("*.gguf"), copy_function=os.link)
+    link_site(dist, root)
     shutil.copytree(goldens / TINY, root / "tiny")
     names = lan.names(HOST) if PUBLIC else lan.names(NAME)
     servers = https.make_servers(server.Site(root), HOST, 0, own, names)

@@ -1,15 +1,14 @@
 """Structured output in the page: a tiny model of random weights with a byte-level tokenizer, XGrammar in its worker."""
 
 import json
-import shutil
 
 import pytest
 
 from pyengine.text.detokenize import byte_of_char
 from tests.app.grammar_kit import valid
-from tests.browser.test_jird_engine import _link
 from tests.checkpoints import config, encoded, tensors
 from tests.formats.safetensors_writer import safetensors
+from tests.support import link_site
 
 MARKS = ["<eos>", "<tool>", "</tool>"]
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:"
@@ -61,7 +60,7 @@ def write_model(folder):
 @pytest.fixture
 def blank(dist, serve, page, tmp_path):
     root = tmp_path / "app"
-    shutil.copytree(dist, root, ignore=shutil.ignore_patterns("*.gguf"), copy_function=_link)
+    link_site(dist, root)
     write_model(root / "spell")
     (root / "blank.html").write_text("<!doctype html><link rel=icon href='data:,'><title>x</title>")
     served = serve(root, "/some/app/")

@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.support import link_site
+
 TINY = "models-tiny/llama"
 HARNESS = """
 import { createEngine } from "./jird.js";
@@ -47,18 +49,11 @@ window.up = true;
 """
 
 
-def _link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
-
-
 @pytest.fixture(scope="module")
 def root(dist, goldens, tmp_path_factory):
     """The built site with a tiny model in place of its own."""
     root = tmp_path_factory.mktemp("site") / "app"
-    shutil.copytree(dist, root, ignore=shutil.ignore_patterns("*.gguf"), copy_function=_link)
+    link_site(dist, root)
     shutil.copytree(goldens / TINY, root / "tiny")
     (root / "harness.js").write_text(HARNESS)
     (root / "blank.html").write_text(

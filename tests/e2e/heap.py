@@ -2,6 +2,39 @@
 import json
 
 PERIOD_MS = 100
+LIMIT = 64 << 20   # what a load may add, whatever the model's size
+START = """() => {
+    globalThis.worker = new Worker("./engine_worker.js", { type: "module" });
+    globalThis.heard = [];
+    worker.onmessage = ({ data }) => heard.push(data);
+    worker.postMessage({ v: 1, id: "idle", method: "unload", params: {} });
+}"""
+SEND = "([id, method, params]) => worker.postMessage({ v: 1, id, method, params })"
+ANSWERED = "(id) => heard.find((m) => m.id === id && m.event !== 'progress')"
+
+
+def growth_of_a_load(page, model, **options):
+    """Bytes that loading `model` in a worker of its own adds to the heaps at their highest, over
+    the idle engine (Python up, no model). The model answers once, so that it did load."""
+    page.evaluate(START)
+    while not page.evaluate(ANSWERED, "idle"):
+        page.wait_for_timeout(PERIOD_MS)
+    watch = HeapWatch(page)
+    page.wait_for_timeout(300)
+    watch.collect_garbage()
+    page.wait_for_timeout(300)
+    idle = watch.sample()
+    page.evaluate(SEND, ["load", "load", {"model": model, **options}])
+    peak = watch.peak(lambda: page.evaluate(ANSWERED, "load"))
+    answer = page.evaluate(ANSWERED, "load")
+    assert answer["event"] == "result", answer
+    page.evaluate(SEND, ["one", "complete", {"prompt": [1], "max_tokens": 1, "return_token_ids": True}])
+    while not page.evaluate(ANSWERED, "one"):
+        page.wait_for_timeout(PERIOD_MS)
+    assert page.evaluate(ANSWERED, "one")["event"] == "result", page.evaluate(ANSWERED, "one")
+    page.evaluate("worker.terminate()")
+    print(f"idle {idle / 1e6:.1f} MB, growth {(peak - idle) / 1e6:.1f} MB")
+    return peak - idle
 
 
 class HeapWatch:

@@ -6,12 +6,11 @@ import sys
 import pytest
 
 from app.build import settings
-from tests.e2e.heap import HeapWatch
+from tests.e2e.heap import LIMIT, growth_of_a_load
 
 MODEL = "models/smollm2-135m-instruct/model.gguf"
 LOAD_SECONDS = 120
 ANSWER_SECONDS = 180
-HEAP_LIMIT = 64 << 20
 
 RAW_PROMPT = """async () => {
     const { createEngine } = await import("./jird.js");
@@ -88,25 +87,4 @@ def test_a_person_asks_and_sees_the_answer_stream(opened):
 
 
 def test_loading_grows_the_heap_by_little(opened):
-    """Peak of JavaScript and wasm heaps while 98 MB load, over the idle engine (Python up, no model)."""
-    page = opened
-    page.evaluate("""() => {
-        globalThis.worker = new Worker("./engine_worker.js", { type: "module" });
-        globalThis.heard = [];
-        worker.onmessage = ({ data }) => heard.push(data);
-        worker.postMessage({ v: 1, id: "idle", method: "unload", params: {} });
-    }""")
-    answered = "(id) => heard.find((m) => m.id === id && m.event !== 'progress')"
-    while not page.evaluate(answered, "idle"):
-        page.wait_for_timeout(100)
-    watch = HeapWatch(page)
-    page.wait_for_timeout(300)
-    watch.collect_garbage()
-    page.wait_for_timeout(300)
-    idle = watch.sample()
-    page.evaluate("worker.postMessage({ v: 1, id: 'load', method: 'load', params: { model: 'smollm2-135m-instruct' } })")
-    peak = watch.peak(lambda: page.evaluate(answered, "load"))
-    assert page.evaluate(answered, "load")["event"] == "result"
-    page.evaluate("worker.terminate()")
-    print(f"idle {idle / 1e6:.1f} MB, peak {peak / 1e6:.1f} MB, growth {(peak - idle) / 1e6:.1f} MB")
-    assert peak - idle <= HEAP_LIMIT
+    assert growth_of_a_load(opened, "smollm2-135m-instruct") <= LIMIT

@@ -2,8 +2,6 @@
 names is resolved, downloaded, verified, kept, and loaded from this browser the next time."""
 
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from safetensors.numpy import load_file, save
 from tests.formats.gguf_writer import small_llama
 from tests.storage.hub_server import Fault, other_origin
 from tests.storage.test_hub import publish
+from tests.support import link_site
 
 TINY = "models-tiny/llama"
 OPTIONS = {"quant": "keep", "kv": "f32", "context": 128}
@@ -69,17 +68,9 @@ class Loader:
 @pytest.fixture(scope="module")
 def root(dist, tmp_path_factory):
     root = tmp_path_factory.mktemp("site") / "app"
-    ignored = shutil.ignore_patterns("*.gguf")
-    shutil.copytree(dist, root, ignore=ignored, copy_function=_link)
+    link_site(dist, root)
     (root / "blank.html").write_text("<!doctype html><link rel=icon href='data:,'><title>x</title>")
     return root
-
-
-def _link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy(source, target)
 
 
 @pytest.fixture
