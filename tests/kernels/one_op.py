@@ -103,8 +103,9 @@ def chunks(case, shape):
     """What delta_chunks makes of the case's first operand and of gates as they may be."""
     rng = case.rng()
     given = {name: operand(case, name, size, dtype, rng)[1] for name, size, dtype in case.inputs[:1]}
-    heads = dict(case.attrs)["value_heads"]
-    gates = (np.linspace(-1, 1, heads, dtype=np.float32),) * 2
+    attrs = dict(case.attrs)
+    bias = np.linspace(-1, 1, attrs["value_heads"], dtype=np.float32)
+    gates = (-np.exp(bias) if attrs.get("ggml") else bias, bias)
     state = np.frombuffer(state_bytes(case), np.uint32)
     return OPS["delta_chunks"].reference(dict(case.attrs), *given.values(), *gates, state)[0]
 
@@ -123,6 +124,8 @@ def operand(case, name, shape, dtype, rng):
         array = rng.integers(0, next(s for k, s, _ in case.inputs if k == "table")[0], shape)
     else:
         array = 2 * rng.normal(size=shape)
+    if name == "a_log" and dict(case.attrs).get("ggml"):
+        array = -np.abs(array)  # rates of decay already
     if name == "chunks":
         array = chunks(case, shape)
     elif name == "kernel":
