@@ -1,9 +1,8 @@
-import { answered } from "../silence.js";
-
 /**
  * Errors as the page shows them.
  * @typedef {{code: string, message: string, nextStep: string, facts?: Record<string, any>}} Problem
  */
+import { answered } from "../silence.js";
 import { t, told } from "./strings.js";
 
 /**

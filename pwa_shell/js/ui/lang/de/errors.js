@@ -49,6 +49,8 @@ export default {
     "Berichtige die Anfrage und sende sie noch einmal."],
   E_UNKNOWN_MODEL: ["Das Modell {model} ist hier nicht geladen, sondern {loaded}.",
     "Frage das geladene Modell, oder lade zuerst dieses (createEngine oder die Seite „Modelle“)."],
+  E_NO_ANSWER: ["{what} hat {seconds} Sekunden lang nicht geantwortet und wurde deshalb beendet.",
+    "Lade das Modell neu; wenn es sich wiederholt, starte den Browser neu oder wähle ein kleineres Modell."],
   E_NO_ENGINE: ["Keine offene Seite von {app} hat ein Modell geladen.",
     "Öffne sie in einem Tab und starte ein Modell, oder rufe in einer Seite createEngine auf; frage " +
     "dann erneut."],

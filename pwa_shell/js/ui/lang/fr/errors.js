@@ -48,6 +48,8 @@ export default {
     "Corrigez la requête et envoyez-la à nouveau."],
   E_UNKNOWN_MODEL: ["Le modèle {model} n’est pas chargé ici ; {loaded} l’est.",
     "Demandez le modèle chargé, ou chargez d’abord celui-ci (createEngine ou la page « Modèles »)."],
+  E_NO_ANSWER: ["{what} n’a pas répondu depuis {seconds} secondes et a donc été arrêté.",
+    "Rechargez le modèle ; si cela se répète, redémarrez le navigateur ou choisissez un modèle plus petit."],
   E_NO_ENGINE: ["Aucune page ouverte de {app} n’a chargé de modèle.",
     "Ouvrez-la dans un onglet et démarrez un modèle, ou appelez createEngine dans une page ; puis " +
     "demandez à nouveau."],
