@@ -84,7 +84,8 @@ def _check_of(tensors):
     return check, missing
 
 
-def _check_unused(tensors, used, family):
+def check_unused(tensors, used, family):
+    """Raises `E_UNUSED_TENSOR` for tensors that are neither `used` nor in the family's DROPPED."""
     unused = sorted(name for name in set(tensors) - used
                     if not any(re.fullmatch(pattern, name) for pattern in family.DROPPED))
     if unused:
@@ -177,7 +178,7 @@ def saved_slots(context):
     return 1 if context <= DEFAULT_CONTEXT else 2
 
 
-def _renamed(tensors, family):
+def renamed(tensors, family):
     """`tensors` under the names that the family's graph has for them."""
     if tensors is None:
         return None
@@ -189,12 +190,19 @@ def _renamed(tensors, family):
     return found
 
 
-def _weights(tensors, kind_of, caps):
+def weights_of(tensors, kind_of, caps):
     """(Weights, list of the tensors that turn out to be missing)."""
     if tensors is None:
         return Weights(kind_of, most=caps.max_weight), []
     check, missing = _check_of(tensors)
     return Weights(kind_of, check, caps.max_weight), missing
+
+
+def refuse_missing(missing):
+    """Raises `E_MISSING_TENSOR` with the names, where there are any."""
+    if missing:
+        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        raise EngineError("E_MISSING_TENSOR", missing=", ".join(missing[:8]) + more)
 
 
 def _context(wanted, most):
@@ -237,8 +245,8 @@ def compile_model(
     family = models.find(config.get("model_type"))
     cfg = family.Config.from_hf(config)
     context = _context(context, cfg.max_context)
-    tensors = _renamed(tensors, family)
-    weights, missing = _weights(tensors, _kind_of(config, tensors, quant, encodings), caps)
+    tensors = renamed(tensors, family)
+    weights, missing = weights_of(tensors, _kind_of(config, tensors, quant, encodings), caps)
     rows_of = _prefill_rows(context, getattr(family, "prefill_rows", None))
     consts, graphs, slack = {}, [], max(rows_of, default=1)
     for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in rows_of]:
@@ -247,11 +255,9 @@ def compile_model(
         b.graph.outputs = (family.build(cfg, b),)
         apart = not (fused and caps.fused)
         graphs.append(verify(b.graph) if apart else _optimise(verify(b.graph), caps, hybrid))
-        if missing:
-            more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
-            raise EngineError("E_MISSING_TENSOR", missing=", ".join(missing[:8]) + more)
+        refuse_missing(missing)
     if tensors is not None:
-        _check_unused(tensors, weights.tensors, family)
+        check_unused(tensors, weights.tensors, family)
     ring = _ring(graphs[0], context, slack)
     graphs += _sampling_graphs(cfg.vocab, caps)
     plan = make_plan(graphs, weights, consts, caps, tensors, RING, saved_slots(context))

@@ -3,6 +3,7 @@
    the rows in src);
    output dst. One thread per (row, group) for affine targets, per (row, word) for dense ones.
    exact: the file's own codes and scales; quantize: MLX's affine quantiser; dense: f32 values, or a copy.
+   kernel: a convolution's rows (channels, TAPS), one an output, into columns of (TAPS, WIDE channels, OUTPUTS).
    place: one field a unit, the codes, scales or biases of an MLX matrix, into word FIRST + STRIDE * unit of the row; 16-bit
    ones into the half at SHIFT, beside what an earlier dispatch wrote.
    Constants: K, SRC_BYTES (per row), ROW_WORDS, CODE_WORDS, GROUP, HEAD (head size of rows in llama.cpp's
@@ -125,6 +126,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   {% else %}
   dst[to] = bits | (byte_at(at + 2u) << 16u) | (byte_at(at + 3u) << 24u);
   {% endif %}
+}
+{% elif mode == "kernel" %}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+  let index = id.y * grid.x * 64u + id.x;
+  let row = index / K;
+  let i = index % K;
+  if (row >= job.y) { return; }
+  dst[destination(row) + (i % TAPS * WIDE + i / TAPS) * OUTPUTS] = bitcast<u32>(value(row, i));
 }
 {% elif mode == "dense" %}
 {% set per_word = 1 if dtype == "f32" else 2 %}

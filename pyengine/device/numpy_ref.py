@@ -42,6 +42,9 @@ class NumpyRunner(Runner):
             progress(done, total)
 
     def _put(self, upload, raw):
+        if upload.part == "kernel":
+            self._put_kernel(upload, raw)
+            return
         kind, start = WeightKind.parse(upload.kind), upload.row0 * upload.dst_row_bytes
         if upload.part in ("rows", "shifted"):
             packed = blocks.repack(
@@ -53,6 +56,12 @@ class NumpyRunner(Runner):
             return
         memory = self._memory[upload.buffer][start:start + upload.rows * upload.dst_row_bytes]
         blocks.place(raw, upload.part, memory.view("<u4").reshape(upload.rows, -1), kind)
+
+    def _put_kernel(self, upload, raw):
+        values = blocks.dequantize(raw, upload.encoding, upload.rows * upload.columns)
+        values = values.reshape(upload.rows, -1, upload.taps).transpose(2, 1, 0)
+        memory = self._memory[upload.buffer].view("<f4")
+        memory.reshape(upload.taps, -1, upload.outputs)[:, :values.shape[1], :upload.rows] = values
 
     def write(self, buffer, offset, data):
         self._memory[buffer][offset:offset + len(data)] = np.frombuffer(data, np.uint8)

@@ -1,7 +1,7 @@
 """Repack: tensor rows as a file has them -> weight rows. The oracles are `quant.blocks.repack` and,
 for the three tensors of an MLX matrix, `quant.blocks.place`."""
 from pyengine.errors import EngineError
-from pyengine.kernels.spec import Launch, variants
+from pyengine.kernels.spec import Launch, ceil_div, variants
 from pyengine.quant.blocks import BLOCKS
 from pyengine.quant.kinds import for_encoding
 
@@ -25,6 +25,7 @@ VARIANTS = (
         {"encoding": e, "mode": "dense", "bits": 16, "scale": "", "dtype": e}
         for e in ("f16", "bf16")
     )
+    + variants(encoding=FLOATS, mode=("kernel",), bits=(32,), scale=("",), dtype=("f32",))
     + tuple(
         {"encoding": e, "mode": "place", "bits": bits, "scale": "", "dtype": ""}
         for e, bits in (("u16", 16), ("u32", 32))
@@ -75,6 +76,19 @@ def place_launch(part, columns, kind):
     variant = {"encoding": f"u{bits}", "mode": "place", "bits": bits, "scale": "", "dtype": ""}
     constants = {"K": fields, "SRC_BYTES": fields * bits // 8, "HEAD": 0, "FIRST": first,
                  "ROW_WORDS": kind.row_words(columns), "STRIDE": stride, "SHIFT": shift}
+    return Launch(variant, constants, (0, 0, 0))
+
+
+def kernel_launch(encoding, channels, taps, outputs):
+    """The `Launch` that turns a convolution's rows (channels, taps), one an output, into columns of
+    (taps, channels padded to a multiple of 4, outputs) f32. Raises `E_UNSUPPORTED_TENSOR`."""
+    if encoding not in FLOATS:
+        raise EngineError("E_UNSUPPORTED_TENSOR", tensor="?",
+                          detail=f"no repack from {encoding} to a convolution's kernel")
+    variant = {"encoding": encoding, "mode": "kernel", "bits": 32, "scale": "", "dtype": "f32"}
+    constants = {"K": channels * taps, "SRC_BYTES": channels * taps * BLOCKS[encoding].nbytes,
+                 "HEAD": 0, "ROW_WORDS": 1, "TAPS": taps, "OUTPUTS": outputs,
+                 "WIDE": ceil_div(channels, 4) * 4}
     return Launch(variant, constants, (0, 0, 0))
 
 

@@ -15,12 +15,15 @@ MOST_BYTES = 128 << 20  # of one weight buffer: WebGPU's default binding
 @dataclass(frozen=True)
 class Part:
     """Rows `row0 .. row0 + rows` of a weight buffer are those of `tensor` from `first` on;
-    `head_dim` > 0: heads of that size whose rows a GGUF may hold in interleaved-RoPE order."""
+    `head_dim` > 0: heads of that size whose rows a GGUF may hold in interleaved-RoPE order;
+    `taps` > 0: a convolution's (rows, channels, taps), which lies as (taps, channels, rows)."""
     tensor: str
     row0: int
     rows: int
     head_dim: int = 0
     first: int = 0
+    taps: int = 0
+    channels: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class WeightBuffer:
     @property
     def nbytes(self):
         return self.kind.nbytes(self.rows, self.columns)
+
+
+def align4(count):
+    """The next multiple of 4."""
+    return -(-count // 4) * 4
 
 
 def fits_binding(name, nbytes, most):
@@ -99,6 +107,22 @@ class Weights:
         kind = self._kind_of(tensor, channels * taps, None)
         return self._declare(kind, channels * taps, (Part(tensor, 0, 1),))
 
+    def kernel(self, tensor, out, channels, taps):
+        """A convolution's (out, channels, taps) as (taps, channels, out) in f32, channels and
+        outputs padded with zeros to multiples of 4."""
+        self._check(tensor, (out, channels, taps))
+        kind = self._kind_of(tensor, channels * taps, None)
+        self.tensors.add(tensor)
+        rows = taps * align4(channels)
+        part = Part(tensor, 0, out, taps=taps, channels=channels)
+        return self._known(WeightBuffer(tensor, kind, rows, align4(out), (part,)))
+
+    def shaped(self, tensor, rows, columns, shape):
+        """A tensor of `shape` as f32 rows (rows, columns)."""
+        self._check(tensor, shape)
+        kind = self._kind_of(tensor, columns, None)
+        return self._declare(kind, columns, (Part(tensor, 0, rows),))
+
     def vectors(self, parts, columns):
         """`parts` [(tensor, rows)], vectors of rows * columns numbers, as rows of f32."""
         found, row0 = [], 0
@@ -113,11 +137,13 @@ class Weights:
         if parts[0].first:
             name += f"[{parts[0].first}:]"
         self.tensors.update(part.tensor for part in parts)
-        buffer = WeightBuffer(name, kind, sum(p.rows for p in parts), columns, parts)
-        known = self.buffers.setdefault(name, buffer)
+        return self._known(WeightBuffer(name, kind, sum(p.rows for p in parts), columns, parts))
+
+    def _known(self, buffer):
+        known = self.buffers.setdefault(buffer.name, buffer)
         if known != buffer:
             raise EngineError(
-                "E_INTERNAL", detail=f"weight {name} declared twice: {known}, {buffer}"
+                "E_INTERNAL", detail=f"weight {buffer.name} declared twice: {known}, {buffer}"
             )
         return known
 
@@ -241,6 +267,23 @@ class Builder:
     def taps(self, tensor, channels, taps):
         """A depthwise convolution's kernels, (channels * taps,) in f32."""
         return self._vector_value(self._weights.taps(tensor, channels, taps))
+
+    def kernel(self, tensor, out, channels, taps):
+        """A convolution's weights as (taps, channels, out) in f32, padded to multiples of 4."""
+        buffer = self._weights.kernel(tensor, out, channels, taps)
+        shape = (taps, align4(channels), align4(out))
+        return self.graph.add(Value(buffer.name, shape, "f32", "weight", buffer.name)).name
+
+    def padded(self, tensor, rows, columns, shape):
+        """A tensor of `shape` as f32 (rows, columns), or (columns,) where rows is 1, padded with
+        zeros to a multiple of 4 columns."""
+        buffer, wide = self._weights.shaped(tensor, rows, columns, shape), align4(columns)
+        shape = (wide,) if rows == 1 else (rows, wide)
+        return self.graph.add(Value(buffer.name, shape, "f32", "weight", buffer.name)).name
+
+    def vector_of(self, tensor, length, shape):
+        """A tensor of `shape` as f32 (length,)."""
+        return self._vector_value(self._weights.shaped(tensor, 1, length, shape))
 
     def rmsnorm(self, x, tensor, eps, shift=0.0):
         """`shift`: what the family's norms add to their gains, 1 for Gemma."""

@@ -50,7 +50,8 @@ class Dispatch:
 class Upload:
     """Rows of a file's tensor into a weight buffer. `pipeline` -1: the bytes are rows already,
     copied as they are. `part`: which of an MLX matrix's tensors this is, "shifted" for a gain
-    that loses its 1, "rows" for any other."""
+    that loses its 1, "kernel" for a convolution's, whose (rows, channels, `taps`) lie as (taps,
+    channels, `outputs`), channels padded to a multiple of 4, "rows" for any other."""
     tensor: str
     file: int
     offset: int
@@ -66,6 +67,8 @@ class Upload:
     columns: int
     head_dim: int
     part: str = "rows"
+    taps: int = 0
+    outputs: int = 0
 
     @property
     def exponent(self):

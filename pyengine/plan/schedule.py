@@ -5,7 +5,7 @@ import re
 from pyengine import kernels
 from pyengine.errors import EngineError, naming_tensor
 from pyengine.kernels import source
-from pyengine.kernels.repack import place_launch, repack_launch, units_per_row
+from pyengine.kernels.repack import kernel_launch, place_launch, repack_launch, units_per_row
 from pyengine.plan.memory import align, lifetimes, plan_arena
 from pyengine.plan.plan import (JOB_STRIDE, JOBS, READBACKS, SLICE, SLOTS, Buffer, Dispatch,
                                 Operand, Pipeline, Plan, Upload)
@@ -152,7 +152,21 @@ class _Scheduler:
                          4 * kind.row_words(columns), self.pipeline("repack", launch), units,
                          ref.encoding, kind.name, columns, 0, name)
 
+    def _kernel_upload(self, buffer, part, ref):
+        """A convolution's rows, one an output, each scattered over the buffer."""
+        columns = part.channels * part.taps
+        row_bytes = data_bytes(ref.encoding, columns)
+        _check_row(part.tensor, row_bytes)
+        with naming_tensor(part.tensor):
+            launch = kernel_launch(ref.encoding, part.channels, part.taps, buffer.columns)
+        return Upload(part.tensor, ref.file, ref.offset, row_bytes, part.rows,
+                      self._buffers[buffer.name], 0, 4, self.pipeline("repack", launch), columns,
+                      ref.encoding, buffer.kind.name, columns, 0, "kernel", part.taps,
+                      buffer.columns)
+
     def _upload(self, buffer, part, ref):
+        if part.taps:
+            return self._kernel_upload(buffer, part, ref)
         kind, columns = buffer.kind, buffer.columns
         head_dim = part.head_dim if ref.rope_interleaved else 0
         row_bytes = data_bytes(ref.encoding, columns)

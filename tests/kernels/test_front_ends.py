@@ -11,7 +11,7 @@ from pyengine.compile import compile_model
 from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_path
 from pyengine.kernels import source
-from pyengine.kernels.repack import place_launch, repack_launch
+from pyengine.kernels.repack import kernel_launch, place_launch, repack_launch
 from pyengine.kernels.spec import Caps
 from pyengine.quant.kinds import WeightKind, for_encoding
 from tests.kernels import op_cases, tint
@@ -65,6 +65,10 @@ def repack_shaders():
                     continue
                 key = source.variant_key("repack", launch.variant)
                 found.setdefault(key, []).append(source.wgsl("repack", launch))
+    for encoding in kernels.repack.FLOATS:
+        launch = kernel_launch(encoding, 27, 11, 28)
+        key = source.variant_key("repack", launch.variant)
+        found.setdefault(key, []).append(source.wgsl("repack", launch))
     assert for_encoding("q6_k", 768) in kinds
     return found
 
