@@ -1,7 +1,8 @@
 """Matrix times many rows of activations (prefill): a tiled kernel for GPUs, with the norm, SwiGLU
 and residual that surround it, and a register-blocked one for CPU devices."""
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div, variants
-from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
+from pyengine.kernels.weights import (FLAGS, WEIGHT_VARIANTS, matrix_constants, weight_slot,
+                                      weight_variant)
 
 ROWS, TILE = 64, 8      # weight rows and rows of x of one workgroup of wgsl/matmul.wgsl
 # rows of x and weight rows of one workgroup of wgsl/matmul_tile.wgsl; the smaller share K among
@@ -10,8 +11,7 @@ TILES = {"64x64": (64, 64), "32x32": (32, 32), "16x32": (16, 32), "16x16": (16, 
 ANY_WIDTH = "32x32"     # the one made for rows that are not vec4 aligned, and for cut matrices
 ENOUGH = 264            # workgroups that keep a large GPU busy: two for each of 132 cores
 
-FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual": True},
-         "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True}}
+OPS = ("linear", "linear_into", "linear_add", "norm_linear", "norm_gate_up")
 ALL_FLAGS = ("into", "residual", "norm", "glu")
 
 # rows of whole quantisation groups are always vec4 aligned
@@ -30,8 +30,7 @@ def _launch(into):
     def launch(node, values, caps):
         view = NodeView(node, values)
         x, weight, y = view[0], view[1], view[2] if into else view[3]
-        constants = {**weight_constants(weight), "N": weight.shape[0], "WIDTH": y.shape[1],
-                     "COL": view.attrs.get("col", 0)}
+        constants = {**matrix_constants("linear", weight, view.attrs), "WIDTH": y.shape[1]}
         grid = (ceil_div(weight.shape[0], ROWS), ceil_div(x.shape[0], TILE), 1)
         vec = weight.shape[1] % 4 == 0
         return Launch({**weight_variant(weight), "vec": vec, "into": into}, constants, grid)
@@ -52,14 +51,10 @@ def _tiles(rows, outputs):
         fitting.index(t) - fitting.index(best)) == 1))
 
 
-def _weight_slot(op):
-    return 2 if "norm" in FLAGS[op] else 1
-
-
 def _tile_tunable(op):
     def tunable(node, values, caps):
         view = NodeView(node, values)
-        rows, weight = view[0].shape[0], view[_weight_slot(op)]
+        rows, weight = view[0].shape[0], view[weight_slot(op)]
         if caps.software or rows == 1 or op == "linear_into" or weight.shape[1] % 4:
             return None
         return Tunable(f"{op} {rows} rows {weight.shape[0]}x{weight.shape[1]} {weight.dtype}",
@@ -70,7 +65,7 @@ def _tile_tunable(op):
 
 def _launch_tile(op):
     flags = {**dict.fromkeys(ALL_FLAGS, False), **FLAGS[op]}
-    slot, tunable = _weight_slot(op), _tile_tunable(op)
+    slot, tunable = weight_slot(op), _tile_tunable(op)
 
     def launch(node, values, caps):
         view = NodeView(node, values)
@@ -81,15 +76,8 @@ def _launch_tile(op):
             return None
         choice = tunable(node, values, caps)
         tile = caps.choice(choice)["tile"] if choice else ANY_WIDTH
-        outputs = weight.shape[0] // 2 if flags["glu"] else weight.shape[0]
         y = view[2] if flags["into"] else view[len(view.operands) - 1]
-        constants = {**weight_constants(weight), "N": outputs, "WIDTH": y.shape[1],
-                     "COL": view.attrs.get("col", 0)}
-        if flags["norm"]:
-            constants |= {"EPS": float(view.attrs["eps"]),
-                          "SHIFT": float(view.attrs.get("shift", 0.0))}
-        if flags["glu"]:
-            constants["GELU"] = view.attrs.get("act") == "gelu_tanh"
+        constants = {**matrix_constants(op, weight, view.attrs), "WIDTH": y.shape[1]}
         return Launch({**weight_variant(weight), **flags, "vec": vec, "tile": tile}, constants,
                       _grid(tile, x.shape[0], weight.shape[0]))
 
@@ -107,6 +95,6 @@ def _tile_spec(op):
     return KernelSpec(op, "matmul_tile", launch, all_variants, _tile_tunable(op))
 
 
-SPECS = (*map(_tile_spec, FLAGS), *(
+SPECS = (*map(_tile_spec, OPS), *(
     KernelSpec(op, "matmul", _launch(into), VARIANTS[into])
     for op, into in (("linear", False), ("linear_into", True))))

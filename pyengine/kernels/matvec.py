@@ -2,7 +2,8 @@
 surround it."""
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div
 from pyengine.kernels.split import parts_constants
-from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
+from pyengine.kernels.weights import (FLAGS, WEIGHT_VARIANTS, matrix_constants, weight_slot,
+                                      weight_variant)
 from pyengine.passes.fuse import Fusion
 
 FUSIONS = (
@@ -21,13 +22,6 @@ FUSIONS = (
     Fusion("norm_add", "norm_gate_up", 0, "add_norm_gate_up", keep=True, same=("eps", "shift")),
 )
 
-FLAGS = {"linear": {}, "linear_into": {"into": True}, "linear_add": {"residual": True},
-         "norm_linear": {"norm": True}, "norm_gate_up": {"norm": True, "glu": True},
-         "add_norm_linear": {"norm": True, "post": True},
-         "add_norm_gate_up": {"norm": True, "glu": True, "post": True},
-         "norm_linear_conv": {"norm": True, "conv": True},
-         "combine_linear": {"combine": True},
-         "combine_linear_add": {"combine": True, "residual": True}}
 ALL_FLAGS = ("into", "residual", "norm", "glu", "post", "conv", "combine")
 
 
@@ -40,17 +34,12 @@ MANY_ROWS = 8192  # from here on (heads) each load of x serves several rows
 NARROW_TILINGS = ((8, 8, 1), (16, 8, 1), (4, 8, 4))
 
 
-def _weight_slot(op):
-    """The weight's place among the operands: behind x and what the norms need."""
-    return 4 if "post" in FLAGS[op] else 2 if "norm" in FLAGS[op] else 1
-
-
 def _tunable(op):
-    weight_slot = _weight_slot(op)
+    slot = weight_slot(op)
 
     def tunable(node, values, caps):
         view = NodeView(node, values)
-        weight = view[weight_slot]
+        weight = view[slot]
         if view[0].shape[0] != 1 and "combine" not in FLAGS[op]:
             return None
         rows, columns = weight.shape
@@ -65,11 +54,11 @@ def _tunable(op):
 
 def _launch(op):
     flags = {**dict.fromkeys(ALL_FLAGS, False), **FLAGS[op]}
-    weight_slot, tunable = _weight_slot(op), _tunable(op)
+    slot, tunable = weight_slot(op), _tunable(op)
 
     def launch(node, values, caps):
         view = NodeView(node, values)
-        x, weight = view[0], view[weight_slot]
+        x, weight = view[0], view[slot]
         if x.shape[0] != 1 and not flags["combine"]:
             return None
         columns = weight.shape[1]
@@ -78,20 +67,13 @@ def _launch(op):
         staged = flags["norm"] or flags["combine"]
         if staged and 4 * (columns + 64) + 4 * groups * lanes > caps.workgroup_memory:
             return None  # the row must fit in workgroup memory
-        outputs = weight.shape[0] // 2 if flags["glu"] else weight.shape[0]
-        constants = {**weight_constants(weight), "N": outputs, "COL": view.attrs.get("col", 0),
-                     "ROWS": groups, "LANES": lanes}
-        if flags["norm"]:
-            constants |= {"EPS": float(view.attrs["eps"]),
-                          "SHIFT": float(view.attrs.get("shift", 0.0))}
-        if flags["glu"]:
-            constants["GELU"] = view.attrs.get("act") == "gelu_tanh"
+        constants = {**matrix_constants(op, weight, view.attrs), "ROWS": groups, "LANES": lanes}
         if flags["conv"]:
             constants |= {"CHANNELS": view.attrs["channels"], "TAPS": view.attrs["taps"]}
         if flags["combine"]:
             constants |= parts_constants(view.attrs)
         return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,
-                      (ceil_div(outputs, groups * rows), 1, 1))
+                      (ceil_div(constants["N"], groups * rows), 1, 1))
 
     return launch, tuple(
         {**weight, **flags, "rows": rows} for weight in WEIGHT_VARIANTS for rows in (1, 4)
