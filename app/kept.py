@@ -28,6 +28,8 @@ def facts(code, options, tune, sources, device):
         "tune": tune,
         "files": files,
         "device": device.facts,
+        "variants": list(device.caps.variants),
+        "hybrid": repr(options.get("hybrid")),
     }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app import catalog, kept, settings, tuning
 from app.session import Session, template_of, tokenizer_of
@@ -139,6 +139,7 @@ class BrowserLoader:
         options = settings.load_options(params)
         self._given_up = False
         name, tune = settings.load_device(params), settings.load_tune(params)
+        variants = settings.load_variants(params)
         laps = Laps({} if self._boots else {"boot": self._parts.now()})
         self._boots += 1
         progress("read")
@@ -150,11 +151,11 @@ class BrowserLoader:
                 self.give_up()  # it came while the files were opened
             started = await self._parts.started(json.dumps(params))
             checkpoint = None if started is not None else await self._checkpoint(laps)
-            device = await self._device(name)
+            device = await self._device(name, variants)
             laps.mark("boot")
             cache = kept.cache_of(self._parts, tuning.wanted(tune, device.caps))
             load = Load(model, params, options, device, cache, tuning.BrowserCache(self._parts),
-                        laps, progress, self._reading, lambda: self._device(name))
+                        laps, progress, self._reading, lambda: self._device(name, variants))
             if started is not None:
                 session = await self._taken(load, started)
                 if session is not None:
@@ -193,8 +194,9 @@ class BrowserLoader:
             return {}
         return catalog.parse_index(json.loads(text))
 
-    async def _device(self, name):
-        """The web device, or the ops' numpy references. Raises E_NO_WEBGPU."""
+    async def _device(self, name, variants):
+        """The web device, whose kernels may use `variants`, or the ops' numpy references. Raises
+        E_NO_WEBGPU."""
         if name == "reference":
             await self._parts.need("numpy")
             from pyengine.device.numpy_ref import NumpyDevice
@@ -202,7 +204,9 @@ class BrowserLoader:
             return NumpyDevice()
         from pyengine.device.web import WebDevice
 
-        return await WebDevice.opened(self._parts.binding())
+        device = await WebDevice.opened(self._parts.binding())
+        device.caps = replace(device.caps, variants=variants)
+        return device
 
     async def _taken(self, load, started):
         """The Session by the plan that JavaScript began with, or None where it is not the one that

@@ -17,7 +17,7 @@ STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 # method: its closed set of params, or None where the body is checked elsewhere (OpenAI's)
 PARAMS = {
     "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune",
-             "apart", "delta_state", "platform", "memory_gib"},
+             "apart", "delta_state", "variants", "platform", "memory_gib"},
     "chat": None,
     "complete": None,
     "stats": set(),

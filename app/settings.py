@@ -5,7 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 
 from pyengine.errors import EngineError
-from pyengine.flags import Hybrid
+from pyengine.flags import VARIANTS, Hybrid, variants_of
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,13 @@ def load_tune(params):
     if asked is not None and not isinstance(asked, bool):
         raise EngineError("E_BAD_REQUEST", param="tune", got=shown(asked), wanted="true or false")
     return asked
+
+
+def load_variants(params):
+    """The `flags.FEATURES` that a `load` lets kernels use; flags.VARIANTS where it leaves that
+    open. Raises E_BAD_REQUEST."""
+    asked = params.get("variants")
+    return VARIANTS if asked is None else variants_of(asked)
 
 
 def load_options(params):

@@ -41,7 +41,7 @@ class Binding {
     return JSON.stringify({
       vendor: info.vendor ?? "", architecture: info.architecture ?? "",
       software: this.#software,
-      f16: features.has("shader-f16"), subgroups: features.has("subgroups"),
+      f16: features.has("shader-f16"), subgroups: features.has("subgroups"), subgroup: info.subgroupMinSize || 4,
       maxBinding: limits.maxStorageBufferBindingSize, maxBuffer: limits.maxBufferSize,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
       identity: [navigator.userAgent, info.vendor, info.architecture, info.device, info.description].join(" "),

@@ -29,7 +29,7 @@ export { JirdError };
 
 const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub", "tune"];
 const CREATED = 1735689600; // 2025-01-01: OpenAI's shape wants a time, and a file has none
-const ADDRESS_OPTIONS = ["device", "apart", "delta_state"];
+const ADDRESS_OPTIONS = ["device", "apart", "delta_state", "variants"];
 const CATALOG_STAYS_MS = 60_000; // a load often follows, and Python need not start again for it
 
 /**

@@ -2,6 +2,8 @@
 no kernels."""
 from dataclasses import dataclass, field
 
+from pyengine.flags import VARIANTS
+
 
 @dataclass(frozen=True)
 class Caps:
@@ -15,6 +17,8 @@ class Caps:
     max_storage_buffers: int = 8
     max_grid: int = 65535
     workgroup_memory: int = 16384
+    subgroup: int = 4       # threads of its smallest subgroup, a power of two
+    variants: tuple = VARIANTS  # features that kernels may use where the device has them
     backend: str = "null"
     vendor: str = ""
     # what was measured to be fastest on this device: {Tunable.key: candidate}
@@ -25,7 +29,12 @@ class Caps:
         """Bytes of one weight buffer: larger matrices are cut by rows."""
         return min(self.max_binding, self.max_buffer)
 
+    def uses(self, feature):
+        """Whether kernels use "f16" or "subgroups" here; a CPU that pretends to be a GPU gains
+        nothing by either."""
+        return feature in self.variants and getattr(self, feature) and not self.software
+
     def choice(self, tunable):
         """The measured candidate of a `Tunable`; its default where none is, or no longer is one."""
         chosen = self.tuning.get(tunable.key)
-        return chosen if chosen in tunable.candidates else tunable.candidates[0]
+        return chosen if chosen in tunable.candidates else tunable.candidates[tunable.default]

@@ -42,9 +42,27 @@ class Hybrid:
 # the default of every load: JIRD_HYBRID_APART, such as norm,conv, and JIRD_DELTA_STATE
 HYBRID = Hybrid.of(os.environ.get("JIRD_HYBRID_APART"), os.environ.get("JIRD_DELTA_STATE"))
 
+# kernels with optional features of WebGPU, where the device has them; else all compute in f32 with
+# reductions in workgroup memory. JIRD_VARIANTS: some of FEATURES with commas, or "none"
+FEATURES = ("f16", "subgroups")
+
+
+def variants_of(text):
+    """The tuple of FEATURES that `text` names; none of them for "none". Raises `E_BAD_REQUEST`."""
+    names = () if text == "none" else tuple(str(text).split(","))
+    for name in names:
+        if name not in FEATURES:
+            raise EngineError("E_BAD_REQUEST", param="variants", got=repr(name)[:80],
+                              wanted=f"none, or some of {', '.join(FEATURES)}, with commas")
+    return names
+
+
+VARIANTS = variants_of(os.environ.get("JIRD_VARIANTS", "none"))
+
 # Knobs of a page's address, read by pwa_shell/jird.js:
 #   ?device=reference   compute with the ops' numpy references, without a GPU: for tests and tiny
 #                       models. Never chosen silently: without it such a browser gets E_NO_WEBGPU.
 #   ?apart=norm,conv    HYBRID's parts that are left apart
 #   ?delta_state=f16x2  HYBRID's delta_state
+#   ?variants=f16       VARIANTS: f16, subgroups, both with a comma, or none
 #   ?gpuFaults=JSON     a GPU that fails as pwa_shell/js/gpu_faults.js describes, for trying it out

@@ -16,7 +16,7 @@ from typing import Protocol
 from pyengine import kernels
 from pyengine.decode import state as st
 from pyengine.errors import EngineError
-from pyengine.ir.ops import OPS
+from pyengine.ir.ops import HALVES, OPS
 from pyengine.kernels import source
 from pyengine.plan.schedule import bindings_of
 from pyengine.plan.plan import Pipeline
@@ -217,20 +217,22 @@ class _Bench:
     async def measure(self, site):
         """{choice, us: [of each candidate, None where it was refused]}, or None without time."""
         names, sound, want = await self._add(site), [], None
-        for name in names:
+        for name, choice in zip(names, site.tunable.candidates, strict=True):
             if self.late:
                 return None
             got = await self._run_once(site, name) if name else None
             want = want or got
-            sound.append(name if got and agree(got, want, OPS[site.spec.op].tolerance) else None)
+            tolerance = HALVES if choice.get("f16") else OPS[site.spec.op].tolerance
+            sound.append(name if got and agree(got, want, tolerance) else None)
         if sound[0] is None or not _says_something(want):
             return None
         best = await self._times(site, sound)
         if best is None:
             return None
         chosen = min((t, i) for i, t in enumerate(best) if t is not None)[1]
-        if best[chosen] > GAIN * best[0]:
-            chosen = 0
+        usual = site.tunable.default if best[site.tunable.default] is not None else 0
+        if best[chosen] > GAIN * best[usual]:
+            chosen = usual
         return {"choice": site.tunable.candidates[chosen],
                 "us": [None if t is None else round(1e6 * t, 2) for t in best]}
 
@@ -308,7 +310,7 @@ async def tune(runner, plan, caps, *, seconds=SECONDS, clock=time.perf_counter):
         measured = None if bench.late else await bench.measure(site)
         # Without a measure the default is the choice for good: a later load has its plan at hand
         # only where nothing is left to find out.
-        found[key] = measured or {"choice": site.tunable.candidates[0], "us": []}
+        found[key] = measured or {"choice": site.tunable.candidates[site.tunable.default], "us": []}
     for name in [n for n in bench.growing.plan.programs if n.startswith("tune.")]:
         del bench.growing.plan.programs[name]
     better, changed = bench.growing.tuned(

@@ -16,7 +16,6 @@ const GROUPS: u32 = THREADS / PAIRS;
 const LOWEST: f32 = -3.0e38;
 var<workgroup> q_row: array<vec2<f32>, PAIRS>;
 var<workgroup> score: array<f32, THREADS>;
-var<workgroup> reduced: array<f32, THREADS>;
 var<workgroup> sums: array<vec2<f32>, THREADS>;
 
 fn v_pair(i: u32) -> vec2<f32> { return {{ "unpack2x16float(v_cache[i])" if kv == "f16" else "v_cache[i]" }}; }
@@ -61,13 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let count = min(THREADS, length - start);
     var s = LOWEST;
     if (tid < count) { s = q_dot_k((cache + slot(begin + start + tid)) * D); }
-    reduced[tid] = s;
-    workgroupBarrier();
-    for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
-      if (tid < stride) { reduced[tid] = max(reduced[tid], reduced[tid + stride]); }
-      workgroupBarrier();
-    }
-    let tile_highest = max(highest, reduced[0]);
+    let tile_highest = max(highest, max_all(tid, s));
     let rescale = exp(highest - tile_highest);
     let weight = select(0.0, exp(s - tile_highest), tid < count);
     score[tid] = weight;
@@ -80,16 +73,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
   }
-  reduced[tid] = total;
   sums[tid] = sum;
-  workgroupBarrier();
-  for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
-    if (tid < stride) { reduced[tid] += reduced[tid + stride]; }
-    workgroupBarrier();
-  }
+  let whole = sum_all(tid, total);
   if (tid < PAIRS) {
     for (var g = 1u; g < GROUPS; g++) { sum += sums[tid + g * PAIRS]; }
-    o[row + 2u * tid] = sum.x / reduced[0];
-    o[row + 2u * tid + 1u] = sum.y / reduced[0];
+    o[row + 2u * tid] = sum.x / whole;
+    o[row + 2u * tid + 1u] = sum.y / whole;
   }
 }

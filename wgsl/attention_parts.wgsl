@@ -27,7 +27,6 @@ const GROUPS: u32 = THREADS / LANES;
 const LOWEST: f32 = -3.0e38;
 var<workgroup> q_row: array<vec4<f32>, D / 4u>;
 var<workgroup> score: array<f32, THREADS>;
-var<workgroup> reduced: array<f32, THREADS>;
 var<workgroup> sums: array<vec4<f32>, GROUPS * D / 4u>;
 var<workgroup> totals: array<f32, GROUPS>;
 {% if rope %}
@@ -138,13 +137,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let count = min(THREADS, end - start);
     var s = LOWEST;
     if (tid < count) { s = q_dot_k(cache + start + tid, start + tid == position); }
-    reduced[tid] = s;
-    workgroupBarrier();
-    for (var stride = THREADS / 2u; stride > 0u; stride /= 2u) {
-      if (tid < stride) { reduced[tid] = max(reduced[tid], reduced[tid + stride]); }
-      workgroupBarrier();
-    }
-    let tile_highest = max(highest, reduced[0]);
+    let tile_highest = max(highest, max_all(tid, s));
     let rescale = exp(highest - tile_highest);
     score[tid] = select(0.0, exp(s - tile_highest), tid < count);
     total *= rescale;

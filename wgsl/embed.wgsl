@@ -7,8 +7,7 @@
 @group(0) @binding({{ 3 if into else 2 }}) var<storage, read> state: array<u32>;
 @group(0) @binding({{ 2 if into else 3 }}) var<storage, read_write> x: array<f32>;
 {% include "common/weights.wgsl" %}
-{% from "common/weights.wgsl" import load_block, block_vec with context %}
-{% set vecs = {"affine4": 8, "affine8": 4, "f16": 2, "bf16": 2, "f32": 1}[weights] %}
+{% from "common/weights.wgsl" import vecs, block_vars, load_block, block_vec with context %}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -20,6 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   {% else %}
   let row = min(tokens[t], V - 1u);
   {% endif %}
+  {{ block_vars() | indent(2) }}
   {{ load_block("row", "id.x") | indent(2) }}
   {% for j in range(vecs) %}
   {

@@ -7,7 +7,7 @@
 @group(0) @binding({{ 3 if into else 2 }}) var<storage, read> state: array<u32>;
 @group(0) @binding({{ 2 if into else 3 }}) var<storage, read_write> y: array<f32>;
 {% include "common/weights.wgsl" %}
-{% from "common/weights.wgsl" import load_block, unit_vec, units, unit_vecs with context %}
+{% from "common/weights.wgsl" import block_vars, load_block, unit_vec, units, unit_vecs with context %}
 {% set tile, rows, threads = 8, 4, 16 %}
 const TILE: u32 = {{ tile }}u;
 
@@ -44,6 +44,7 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
   {% endfor %}
   for (var v = 0u; v < BLOCKS; v++) {
     {% for r in range(rows) %}
+    {{ block_vars("_" ~ r) | indent(4) }}
     {{ load_block("row" ~ r, "v", "_" ~ r) | indent(4) }}
     {% endfor %}
     for (var u = 0u; u < {{ units }}u; u++) {

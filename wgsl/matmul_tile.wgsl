@@ -4,6 +4,8 @@
    SPLIT-th step along K of the same tile and add up at the end, so that few tiles still keep many threads busy. In a step of
    DEPTH vec4 both sides lie in workgroup memory (weights dequantised once), in slots swizzled so that neighbouring rows meet
    different banks, while the next step's loads are on their way to registers. At most 16 KB of workgroup memory.
+   half: both sides lie there in f16, and a step's products add up in f16, the steps in f32. x goes in times 1/64, so that all
+   up to four million fits; what that rounds is below 2^-19, and a larger one is cut off.
    norm: rows of x times (gain + SHIFT) go in, and 1 / rms of each row is applied to what comes out.
    glu: a tile holds gate rows and the up rows N further on; y = silu(gate) * up, or GELU's tanh form.
    Constants: K, N (outputs), WIDTH, COL, EPS, SHIFT, GELU, and those of common/weights.wgsl. vec: K % 4 == 0, so rows of x are
@@ -11,6 +13,7 @@
 {% set tm, tn, rm, depth, split = {"64x64": (64, 64, 8, 8, 1), "32x32": (32, 32, 4, 4, 4), "16x32": (16, 32, 4, 4, 4),
                                    "16x16": (16, 16, 4, 4, 8)}[tile] %}
 {% set threads = tm // rm * tn // 4 %}
+{% set real = "f16" if half else "f32" %}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
 {{ binding() }} var<storage, read_write> x: array<{{ "vec4<f32>" if vec else "f32" }}>;
@@ -45,8 +48,14 @@ const GROUP_SLOTS: u32 = (TM + TN) * DEPTH;
 {# rows of x and units of weights that a thread stages #}
 {% set fetch_x = tm * depth // threads %}
 {% set fetch_w = tn * (depth // unit_vecs) // threads %}
-// per group of threads: TM rows of x, then TN weight rows; at the end sums
-var<workgroup> staged: array<vec4<f32>, GROUP_SLOTS * SPLIT>;
+// per group of threads: TM rows of x, then TN weight rows; at the end sums, unless they have a place of their own
+var<workgroup> staged: array<vec4<{{ real }}>, GROUP_SLOTS * SPLIT>;
+{% if half and norm %}
+var<workgroup> squares: array<f32, TM * DEPTH * SPLIT>;
+{% endif %}
+{% if half and split > 1 %}
+var<workgroup> totals: array<vec4<f32>, RM * GROUP_THREADS>;
+{% endif %}
 
 fn slot(row: u32, k4: u32) -> u32 { return row * DEPTH + (k4 ^ (row * DEPTH / 8u % DEPTH)); }
 
@@ -108,7 +117,7 @@ fn weight_row(tile: u32, local: u32) -> u32 {
 // 1 / rms of row `line` of the tile, from the squares that the threads which staged it left
 fn inverse_rms(line: u32) -> f32 {
   var sum = 0.0;
-  for (var i = 0u; i < DEPTH * SPLIT; i++) { sum += staged[line * (DEPTH * SPLIT) + i].x; }
+  for (var i = 0u; i < DEPTH * SPLIT; i++) { sum += {{ "squares[line * (DEPTH * SPLIT) + i]" if half else "staged[line * (DEPTH * SPLIT) + i].x" }}; }
   return inverseSqrt(sum / f32(K) + EPS);
 }
 {% endif %}
@@ -168,14 +177,14 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
   {{ fetch("0u") | indent(2) }}
   for (var round = 0u; round < ROUNDS; round++) {
     {% for p in range(fetch_x) %}
-    staged[xs + slot(line0 + {{ p * threads // depth }}u, k4)] = x_{{ p }};
+    staged[xs + slot(line0 + {{ p * threads // depth }}u, k4)] = {{ "vec4<f16>(clamp(x_%d * 0.015625, vec4<f32>(-65504.0), vec4<f32>(65504.0)))" % p if half else "x_%d" % p }};
     {% endfor %}
     {% for q in range(fetch_w) %}
     {
       let row = (local + {{ q * threads }}u) / UNITS;
       let k = (local + {{ q * threads }}u) % UNITS * {{ unit_vecs }}u;
       {% for h in range(unit_vecs) %}
-      staged[ws + slot(row, k + {{ h }}u)] = {{ word_vec("word" ~ q, "scale" ~ q, h) | trim }};
+      staged[ws + slot(row, k + {{ h }}u)] = vec4<{{ real }}>({{ word_vec("word" ~ q, "scale" ~ q, h) | trim }});
       {% endfor %}
     }
     {% endfor %}
@@ -183,6 +192,12 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
     if (round + 1u < ROUNDS) {
       {{ fetch("round + 1u") | indent(6) }}
     }
+    {% if half %}
+    {% for i in range(rm) %}
+    var part{{ i }} = vec4<f16>();
+    {% endfor %}
+    {% endif %}
+    {% set sums = "part" if half else "sum" %}
     for (var k = 0u; k < DEPTH; k++) {
       {% for j in range(4) %}
       let w{{ j }} = staged[ws + slot(column + {{ j * tn // 4 }}u, k)];
@@ -191,16 +206,26 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
       {
         let a = staged[xs + slot(line + {{ i * tm // rm }}u, k)];
         {% for c in "xyzw" %}
-        sum{{ i }} = fma(vec4<f32>(a.{{ c }}), vec4<f32>(w0.{{ c }}, w1.{{ c }}, w2.{{ c }}, w3.{{ c }}), sum{{ i }});
+        {{ sums }}{{ i }} = fma(vec4<{{ real }}>(a.{{ c }}), vec4<{{ real }}>(w0.{{ c }}, w1.{{ c }}, w2.{{ c }}, w3.{{ c }}), {{ sums }}{{ i }});
         {% endfor %}
       }
       {% endfor %}
     }
+    {% if half %}
+    {% for i in range(rm) %}
+    sum{{ i }} += vec4<f32>(part{{ i }});
+    {% endfor %}
+    {% endif %}
     workgroupBarrier();
   }
+  {% if half %}
+  {% for i in range(rm) %}
+  sum{{ i }} *= 64.0;
+  {% endfor %}
+  {% endif %}
   {% if norm %}
   {% for p in range(fetch_x) %}
-  staged[(line0 + {{ p * threads // depth }}u) * (DEPTH * SPLIT) + part * DEPTH + k4] = vec4<f32>(square{{ p }});
+  {{ "squares" if half else "staged" }}[(line0 + {{ p * threads // depth }}u) * (DEPTH * SPLIT) + part * DEPTH + k4] = {{ "square%d" % p if half else "vec4<f32>(square%d)" % p }};
   {% endfor %}
   workgroupBarrier();
   {% endif %}
@@ -215,6 +240,19 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
   let inverse = inverse_rms(mine);
   workgroupBarrier();
   {% endif %}
+  {% if half %}
+  // one group after the other: there is no room for all
+  for (var s = 0u; s < SPLIT; s++) {
+    if (s == part) {
+      {% for i in range(rm) %}
+      totals[{{ i }}u * GROUP_THREADS + local] = select(vec4<f32>(0.0), totals[{{ i }}u * GROUP_THREADS + local], s > 0u) + sum{{ i }};
+      {% endfor %}
+    }
+    workgroupBarrier();
+  }
+  if (part >= RM) { return; }
+  let total = totals[part * GROUP_THREADS + local];
+  {% else %}
   {% for i in range(rm) %}
   staged[(part * RM + {{ i }}u) * GROUP_THREADS + local] = sum{{ i }};
   {% endfor %}
@@ -222,6 +260,7 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
   if (part >= RM) { return; }
   var total = vec4<f32>(0.0);
   for (var s = 0u; s < SPLIT; s++) { total += staged[(s * RM + part) * GROUP_THREADS + local]; }
+  {% endif %}
   put(t0 + mine, n, group.x, column, total{{ " * inverse" if norm }});
   {% endif %}
 }

@@ -8,22 +8,16 @@
 {% endif %}
 @group(0) @binding({{ 3 if residual else 2 }}) var<storage, read> state: array<u32>;
 @group(0) @binding({{ 4 if residual else 3 }}) var<storage, read_write> y: array<f32>;
-var<workgroup> partial: array<f32, 64>;
+const THREADS: u32 = 64u;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let t = group.x;
   if (state[2] != 0u || (MANY && t >= state[1])) { return; }
   var sum = 0.0;
-  for (var k = tid; k < K; k += 64u) { let value = x[t * K + k]; sum += value * value; }
-  partial[tid] = sum;
-  workgroupBarrier();
-  for (var stride = 32u; stride > 0u; stride /= 2u) {
-    if (tid < stride) { partial[tid] += partial[tid + stride]; }
-    workgroupBarrier();
-  }
-  let inverse = inverseSqrt(partial[0] / f32(K) + EPS);
-  for (var k = tid; k < K; k += 64u) {
+  for (var k = tid; k < K; k += THREADS) { let value = x[t * K + k]; sum += value * value; }
+  let inverse = inverseSqrt(sum_all(tid, sum) / f32(K) + EPS);
+  for (var k = tid; k < K; k += THREADS) {
     y[t * K + k] = {{ "residual[t * K + k] + " if residual }}x[t * K + k] * inverse * (gain[k] + SHIFT);
   }
 }

@@ -33,6 +33,7 @@ class WebDevice:
         self.caps = Caps(
             f16=facts["f16"],
             subgroups=facts["subgroups"],
+            subgroup=facts["subgroup"],
             software=facts["software"],
             max_binding=facts["maxBinding"],
             max_buffer=facts["maxBuffer"],

@@ -24,6 +24,7 @@ class Tolerance:
 
 EXACT = Tolerance(0.0, 0.0, "moves or selects values")
 ELEMENTWISE = Tolerance(1e-6, 1e-5, "f32, a few roundings; exp and sqrt within 4 ulp")
+HALVES = Tolerance(5e-2, 2e-2, "the largest of a million sums of products rounded to f16")
 REDUCTION = Tolerance(2e-5, 2e-5, "f32 sums of up to some thousand terms in another order")
 
 

@@ -1,7 +1,8 @@
 """The kernel table: for each op its kernels in order of preference; the last of each list supports
 every shape."""
 from pyengine.errors import EngineError
-from pyengine.kernels import attention, basic, codec, hybrid, matmul, matvec, repack, sample, split
+from pyengine.kernels import (attention, basic, codec, hybrid, matmul, matvec, repack, sample, source,
+                              split)
 from pyengine.kernels.spec import check_grid
 
 SPECS = (matvec.SPECS + matmul.SPECS + basic.SPECS + attention.SPECS + split.SPECS
@@ -31,4 +32,5 @@ def supported(node, graph, caps):
 def every_template():
     """(stem, variants) of each kernel and repack, for rendering and for compiling them all in a
     test."""
-    return [(spec.stem, spec.variants) for spec in SPECS] + [("repack", repack.VARIANTS)]
+    return [(spec.stem, spec.variants) for spec in SPECS] + [
+        ("repack", repack.VARIANTS), (source.REDUCE, ({"subgroups": True}, {"subgroups": False}))]

@@ -1,5 +1,6 @@
 """Rotary embedding with the KV write, and attention over the cache."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, variants
+from pyengine.kernels.spec import (KernelSpec, Launch, NodeView, ceil_div, reduction_features,
+                                   subgroup_constants, variants)
 
 # what a rope_kv kernel does to qkv first, by op
 BEFORE = {"rope_kv": "", "bias_rope_kv": "bias", "norm_rope_kv": "norm"}
@@ -62,7 +63,9 @@ def _launch_attention(node, values, caps):
     }
     kv = _kv(cache)
     wide = d % (8 if kv == "f16" else 4) == 0
-    return Launch({"kv": kv, "wide": wide}, constants, (heads, q.shape[0], 1))
+    features = reduction_features(caps)
+    return Launch({"kv": kv, "wide": wide}, {**constants, **subgroup_constants(features, caps)},
+                  (heads, q.shape[0], 1), features, True)
 
 
 def _tile(kv, d, memory):
@@ -83,7 +86,7 @@ def _launch_attention_tile(node, values, caps):
     tile = _tile(_kv(cache), d, min(caps.workgroup_memory, 16384))
     if caps.software or q.shape[0] == 1 or d > TILE_DIMS or tile is None:
         return None
-    unused = ("THREADS", "MANY")
+    unused = ("THREADS", "MANY", "SUBGROUP")
     rows = q.shape[0] * (launch.constants["HEADS"] // kv_heads)
     return Launch({"kv": _kv(cache), "keys": tile[0], "lots": tile[1]},
                   {k: v for k, v in launch.constants.items() if k not in unused},

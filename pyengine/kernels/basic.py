@@ -1,5 +1,6 @@
 """Embedding, norm and element-wise kernels: any number of rows."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div
+from pyengine.kernels.spec import (KernelSpec, Launch, NodeView, ceil_div, reduction_features,
+                                   subgroup_constants)
 from pyengine.kernels.weights import WEIGHT_VARIANTS, weight_constants, weight_variant
 from pyengine.quant.kinds import WeightKind
 
@@ -28,7 +29,9 @@ def _launch_rmsnorm(node, values, caps):
     rows, width = view[0].shape
     constants = {"MANY": rows > 1, "K": width, "EPS": float(view.attrs["eps"]),
                  "SHIFT": float(view.attrs.get("shift", 0.0))}
-    return Launch({"residual": node.op == "norm_add"}, constants, (rows, 1, 1))
+    features = reduction_features(caps)
+    return Launch({"residual": node.op == "norm_add"},
+                  {**constants, **subgroup_constants(features, caps)}, (rows, 1, 1), features, True)
 
 
 def _launch_elementwise(op):

@@ -1,6 +1,7 @@
 """Matrix times many rows of activations (prefill): a tiled kernel for GPUs, with the norm, SwiGLU
 and residual that surround it, and a register-blocked one for CPU devices."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div, variants
+from pyengine.kernels.spec import (KernelSpec, Launch, NodeView, Tunable, ceil_div, features_of,
+                                   variants)
 from pyengine.kernels.weights import (FLAGS, WEIGHT_VARIANTS, matrix_constants, weight_slot,
                                       weight_variant)
 
@@ -57,8 +58,10 @@ def _tile_tunable(op):
         rows, weight = view[0].shape[0], view[weight_slot(op)]
         if caps.software or rows == 1 or op == "linear_into" or weight.shape[1] % 4:
             return None
-        return Tunable(f"{op} {rows} rows {weight.shape[0]}x{weight.shape[1]} {weight.dtype}",
-                       tuple({"tile": tile} for tile in _tiles(rows, weight.shape[0])))
+        key = f"{op} {rows} rows {weight.shape[0]}x{weight.shape[1]} {weight.dtype}"
+        tiles = tuple({"tile": tile} for tile in _tiles(rows, weight.shape[0]))
+        affine = weight_variant(weight)["scale"]
+        return Tunable.featured(key, tiles, caps, ("f16",) if affine else ())
 
     return tunable
 
@@ -74,19 +77,22 @@ def _launch_tile(op):
         # one thread that shares nothing is faster where threads are few and barriers dear
         if caps.software or x.shape[0] == 1 or not (vec or op in ("linear", "linear_into")):
             return None
-        choice = tunable(node, values, caps)
-        tile = caps.choice(choice)["tile"] if choice else ANY_WIDTH
+        tuned = tunable(node, values, caps)
+        choice = caps.choice(tuned) if tuned else {"tile": ANY_WIDTH}
+        tile, features = choice["tile"], features_of(choice)
         y = view[2] if flags["into"] else view[len(view.operands) - 1]
         constants = {**matrix_constants(op, weight, view.attrs), "WIDTH": y.shape[1]}
-        return Launch({**weight_variant(weight), **flags, "vec": vec, "tile": tile}, constants,
-                      _grid(tile, x.shape[0], weight.shape[0]))
+        variant = {**weight_variant(weight), **flags, "vec": vec, "tile": tile,
+                   "half": "f16" in features}
+        return Launch(variant, constants, _grid(tile, x.shape[0], weight.shape[0]), features)
 
     plain = op in ("linear", "linear_into")
     return launch, tuple(
-        {**w, **flags, "vec": vec, "tile": tile} for w in WEIGHT_VARIANTS
-        for tile in TILES for vec in (True, False)
-        if (vec and (op != "linear_into" or tile == ANY_WIDTH))
-        or (not vec and plain and tile == ANY_WIDTH and not w["scale"])
+        {**w, **flags, "vec": vec, "tile": tile, "half": half} for w in WEIGHT_VARIANTS
+        for tile in TILES for vec in (True, False) for half in (False, True)
+        if (vec and (op != "linear_into" or tile == ANY_WIDTH and not half)
+            and (w["scale"] or not half))
+        or (not vec and not half and plain and tile == ANY_WIDTH and not w["scale"])
     )
 
 

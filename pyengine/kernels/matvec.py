@@ -1,6 +1,7 @@
 """Matrix times one row of activations: the decode kernels, with the norm, SwiGLU and residual that
 surround it."""
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div
+from pyengine.kernels.spec import (KernelSpec, Launch, NodeView, Tunable, ceil_div, features_of,
+                                   subgroup_constants)
 from pyengine.kernels.split import parts_constants
 from pyengine.kernels.weights import (FLAGS, WEIGHT_VARIANTS, matrix_constants, weight_slot,
                                       weight_variant)
@@ -30,6 +31,7 @@ ALL_FLAGS = ("into", "residual", "norm", "glu", "post", "conv", "combine")
 SOFTWARE_TILINGS = ((16, 1, 4), (16, 1, 1), (64, 1, 1))
 WIDE_TILINGS = ((8, 32, 1), (4, 32, 1), (4, 64, 1), (2, 32, 4), (8, 16, 1))
 MANY_TILINGS = ((8, 32, 4), (8, 32, 1), (4, 32, 1), (2, 32, 4))
+STAGED = {"norm", "combine"}  # ops whose x is made in workgroup memory
 MANY_ROWS = 8192  # from here on (heads) each load of x serves several rows
 NARROW_TILINGS = ((8, 8, 1), (16, 8, 1), (4, 8, 4))
 
@@ -46,8 +48,11 @@ def _tunable(op):
         tilings = (SOFTWARE_TILINGS if caps.software
                    else NARROW_TILINGS if columns < 256
                    else WIDE_TILINGS if rows < MANY_ROWS else MANY_TILINGS)
-        return Tunable(f"{op} {rows}x{columns} {weight.dtype}", tuple(
-            {"groups": groups, "lanes": lanes, "rows": many} for groups, lanes, many in tilings))
+        # a row that was normalised or averaged cannot leave f16's range
+        features = ("f16", "subgroups") if STAGED & {*FLAGS[op]} else ("subgroups",)
+        return Tunable.featured(f"{op} {rows}x{columns} {weight.dtype}", tuple(
+            {"groups": groups, "lanes": lanes, "rows": many} for groups, lanes, many in tilings),
+            caps, features)
 
     return tunable
 
@@ -64,16 +69,21 @@ def _launch(op):
         columns = weight.shape[1]
         choice = caps.choice(tunable(node, values, caps))
         groups, lanes, rows = choice["groups"], choice["lanes"], choice["rows"]
-        staged = flags["norm"] or flags["combine"]
-        if staged and 4 * (columns + 64) + 4 * groups * lanes > caps.workgroup_memory:
-            return None  # the row must fit in workgroup memory
-        constants = {**matrix_constants(op, weight, view.attrs), "ROWS": groups, "LANES": lanes}
+        fits = 4 * (columns + 64) + 4 * groups * lanes <= caps.workgroup_memory
+        must = bool(STAGED & {*FLAGS[op]})
+        if must and not fits:
+            return None
+        features = features_of(choice)
+        constants = {**matrix_constants(op, weight, view.attrs), "ROWS": groups, "LANES": lanes,
+                     "STAGED": int(must or fits and not caps.software),
+                     "real": "f16" if "f16" in features else "f32",
+                     **subgroup_constants(features, caps)}
         if flags["conv"]:
             constants |= {"CHANNELS": view.attrs["channels"], "TAPS": view.attrs["taps"]}
         if flags["combine"]:
             constants |= parts_constants(view.attrs)
         return Launch({**weight_variant(weight), **flags, "rows": rows}, constants,
-                      (ceil_div(constants["N"], groups * rows), 1, 1))
+                      (ceil_div(constants["N"], groups * rows), 1, 1), features, True)
 
     return launch, tuple(
         {**weight, **flags, "rows": rows} for weight in WEIGHT_VARIANTS for rows in (1, 4)

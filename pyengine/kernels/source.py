@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+REDUCE = "common/reduce"
 TEMPLATES = Path(__file__).resolve().parents[2] / "wgsl"
 
 
@@ -48,6 +49,8 @@ def _template_text(key, stem, variant_items):
 
 
 def _constant(name, value):
+    if isinstance(value, str):
+        return f"alias {name} = {value};"
     if isinstance(value, bool):
         return f"const {name}: bool = {str(value).lower()};"
     if isinstance(value, float):
@@ -55,11 +58,19 @@ def _constant(name, value):
     return f"const {name}: u32 = {value}u;"
 
 
+def _text(stem, variant):
+    return _template_text(variant_key(stem, variant), stem, tuple(sorted(variant.items())))
+
+
 def wgsl(stem, launch):
-    """The complete shader of a launch: constants first, so that shapes are compile-time values."""
+    """The complete shader of a launch: what it enables, constants, so that shapes are compile-time
+    values, reductions, and the template's text."""
+    enables = "".join(f"enable {feature};\n" for feature in launch.features)
     consts = "\n".join(_constant(k, v) for k, v in sorted(launch.constants.items()))
-    key = variant_key(stem, launch.variant)
-    return consts + "\n" + _template_text(key, stem, tuple(sorted(launch.variant.items())))
+    reductions = ""
+    if launch.reduces:
+        reductions = _text(REDUCE, {"subgroups": "subgroups" in launch.features})
+    return f"{enables}{consts}\n{reductions}{_text(stem, launch.variant)}"
 
 
 @cache

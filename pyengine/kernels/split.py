@@ -1,7 +1,8 @@
 """Attention of one row in parts along the cache (flash decoding), for GPUs: short rows lose
 nothing, long ones are read by many workgroups at once."""
 from pyengine.ir import split_ops  # noqa: F401  registers its ops
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, Tunable, ceil_div, variants
+from pyengine.kernels.spec import (KernelSpec, Launch, NodeView, Tunable, ceil_div, features_of,
+                                   subgroup_constants, variants)
 from pyengine.passes.fuse import Fusion
 
 SPLITS = 32     # parts at most: beyond SPLITS * SPAN positions each takes more
@@ -40,7 +41,8 @@ def _tunable(rope):
     def tunable(node, values, caps):
         q, cache = (values[node.inputs[i]] for i in (0, 3 if rope else 1))
         key = f"{node.op} {q.shape[1]} over {cache.dtype} {cache.shape[0]}x{cache.shape[2]}"
-        return Tunable(key, THREADS, min(TUNED_AT, cache.shape[1] - 1))
+        pos = min(TUNED_AT, cache.shape[1] - 1)
+        return Tunable.featured(key, THREADS, caps, ("subgroups",), pos)
     return tunable
 
 
@@ -54,15 +56,16 @@ def _launch_parts(rope):
             return None
         kv_heads, context, d = cache.shape
         heads = view.attrs["heads"] if rope else q.shape[1] // d
-        splits = view.attrs["splits"]
+        splits, choice = view.attrs["splits"], caps.choice(tunable(node, values, caps))
+        features = features_of(choice)
         constants = {**parts_constants({**view.attrs, "heads": heads, "head_dim": d}),
                      "KV_HEADS": kv_heads, "CONTEXT": context,
-                     "THREADS": caps.choice(tunable(node, values, caps))["threads"],
+                     "THREADS": choice["threads"], **subgroup_constants(features, caps),
                      "SCALE": float(view.attrs["scale"])}
         if rope:
             constants |= {"HALF": view[1].shape[1], "FINE": view[2].shape[0]}
         kv = "f16" if cache.dtype == "f16x2" else "f32"
-        return Launch({"kv": kv, "rope": rope}, constants, (heads, splits, 1))
+        return Launch({"kv": kv, "rope": rope}, constants, (heads, splits, 1), features, True)
     return launch
 
 

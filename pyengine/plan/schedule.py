@@ -57,6 +57,7 @@ class _Scheduler:
             flags = "".join(
                 f".{v if not isinstance(v, bool) else k}" for k, v in launch.variant.items() if v
             )
+            flags += "".join(f".{name}" for name in launch.features)
             self._pipelines[code] = len(self.plan.pipelines)
             self.plan.pipelines.append(Pipeline(f"{stem}{flags}#{digest}", code, bindings_of(code)))
         return self._pipelines[code]

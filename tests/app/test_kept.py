@@ -7,7 +7,8 @@ import pytest
 
 from app import kept
 
-DEVICE = SimpleNamespace(facts='{"vendor": "a", "maxBinding": 128}', identity="browser 1 a")
+CAPS = SimpleNamespace(variants=("f16",))
+DEVICE = SimpleNamespace(facts='{"vendor": "a", "maxBinding": 128}', identity="browser 1 a", caps=CAPS)
 OPTIONS = {"quant": "keep", "kv": "f16", "context": 256, "burst": 4}
 TESTED = {"key": "selftest1|browser 1 a", "layout": [1, 2048], "off": []}
 REPORT = {"layout": [1, 2048], "off": [], "rows": [], "ms": 3.0, "cached": False}
@@ -54,7 +55,8 @@ def test_the_same_fits_and_a_burst_is_no_part_of_a_plan():
     {"sources": (source(identity="d1 d3"),)},
     {"sources": (source(size=84),)},
     {"sources": (source(), source("b"))},
-    {"device": SimpleNamespace(facts='{"vendor": "b", "maxBinding": 128}')},
+    {"device": SimpleNamespace(facts='{"vendor": "b", "maxBinding": 128}', caps=CAPS)},
+    {"device": SimpleNamespace(**vars(DEVICE) | {"caps": SimpleNamespace(variants=())})},
 ])
 def test_whatever_else_changes_makes_it_another(changed):
     assert not fits(facts(**changed))

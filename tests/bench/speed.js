@@ -79,9 +79,10 @@ async function measure() {
   if (parameters.get("model")) options.model = new URL(parameters.get("model"), location.href).href;
   if (parameters.get("context")) options.context = Number(parameters.get("context"));
   if (parameters.get("tune")) options.tune = parameters.get("tune") === "on";
-  const hybrid = { apart: parameters.get("apart"), delta_state: parameters.get("delta_state") }; // jird.js reads them too
+  const asked = ["apart", "delta_state", "variants"]; // jird.js reads them too
+  const knobs = Object.fromEntries(asked.map((name) => [name, parameters.get(name)]));
   const engine = await createEngine(options);
-  if (parameters.get("profile")) return { device: (await engine.stats()).device, hybrid, profiles: await profiles(engine) };
+  if (parameters.get("profile")) return { device: (await engine.stats()).device, knobs, profiles: await profiles(engine) };
   if (parameters.get("json_mode")) return { device: (await engine.stats()).device, json_mode: await jsonMode(engine) };
   if (parameters.get("long")) {
     const [count, start] = parameters.get("long").split("@").map(Number);
@@ -106,7 +107,7 @@ async function measure() {
     };
   }
   const { device, dispatches_per_token, load_ms, bytes, tuned } = await engine.stats();
-  return { ...result, hybrid, device, dispatches_per_token, load_ms, bytes, tuned };
+  return { ...result, knobs, device, dispatches_per_token, load_ms, bytes, tuned };
 }
 
 const answer = await measure().catch((error) => ({ error: String(error), stack: error.stack }));

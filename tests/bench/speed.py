@@ -70,6 +70,7 @@ def options():
     parser.add_argument("--tune", choices=("on", "off"), help="the autotuner; else the device decides")
     parser.add_argument("--apart", help="hybrid layers' parts to leave apart: norm,conv,stack")
     parser.add_argument("--delta-state", choices=("f32", "f16x2"), help="of hybrid layers")
+    parser.add_argument("--variants", help="features that kernels may use: f16, subgroups, both with a comma, or none")
     parser.add_argument("--seconds", type=int, default=900, help="give up after this long")
     return parser.parse_args()
 
@@ -93,7 +94,7 @@ def measured(page, browser, seconds, model=None):
 def main():
     o = options()
     query = f"repeats={o.repeats}&contexts={o.contexts}&prefills={o.prefills}&tokens={o.tokens}"
-    passed = ("profile", "long", "json_mode", "context", "tune", "apart", "delta_state")
+    passed = ("profile", "long", "json_mode", "context", "tune", "apart", "delta_state", "variants")
     query += "".join(f"&{name}={value}" for name in passed if (value := getattr(o, name)))
     query += "&model=../model/" if o.model else ""
     answer = measured(f"speed.html?{query}", o.browser, o.seconds, o.model)

@@ -2,13 +2,16 @@
 wgpu-py have. Each refuses what the other takes."""
 
 import asyncio
+from functools import cache
 from dataclasses import replace
 
 import pytest
 
 from pyengine import kernels
 from pyengine.compile import compile_model
+from pyengine.device.native import NativeDevice
 from pyengine.errors import EngineError
+from pyengine.flags import FEATURES
 from pyengine.formats.checkpoint import open_path
 from pyengine.kernels import source
 from pyengine.kernels.repack import kernel_launch, place_launch, repack_launch
@@ -17,7 +20,7 @@ from pyengine.quant.kinds import WeightKind, for_encoding
 from tests.kernels import op_cases, tint
 from tests.kernels.one_op import graph_of
 
-CAPS = (Caps(software=True), Caps())
+CAPS = (Caps(software=True), Caps(), Caps(f16=True, subgroups=True, variants=FEATURES))
 GOLDENS = ("models-tiny/llama", "models-real-heads/llama")
 
 
@@ -31,10 +34,11 @@ def launches(graph):
             continue
         yield spec, launch
         tunable = spec.tunable(node, values, caps)
-        for candidate in tunable.candidates[1:] if tunable else ():
+        for candidate in tunable.candidates if tunable else ():
             yield kernels.choose(node, values, replace(caps, tuning={tunable.key: candidate}))
 
 
+@cache
 def op_shaders():
     """{variant key: [first and last shader that the op cases launch]}."""
     found = {}
@@ -43,6 +47,7 @@ def op_shaders():
             graph, _ = graph_of(case)
             for spec, launch in launches(graph):
                 key = source.variant_key(spec.stem, launch.variant)
+                key = key, launch.features
                 found.setdefault(key, [(spec.stem, launch)])[1:] = [(spec.stem, launch)]
     return {key: [source.wgsl(*pair) for pair in pairs] for key, pairs in found.items()}
 
@@ -103,9 +108,9 @@ def shaders(goldens):
 
 def test_every_variant_is_launched_by_some_case(goldens):
     """No template is rendered for nothing, and none goes unseen by the tests of the ops."""
-    launched = set(op_shaders()) | set(repack_shaders())
+    launched = {key for key, _ in op_shaders()} | set(repack_shaders())
     every = {source.variant_key(stem, variant) for stem, found in kernels.every_template()
-             for variant in found if not stem.startswith(("sample_", "logprob_", "mask_"))}
+             for variant in found if not stem.startswith(("sample_", "logprob_", "mask_", source.REDUCE))}
     assert launched == every
 
 
@@ -123,23 +128,26 @@ def test_naga_takes_all(shaders):
     """wgpu-py has no warnings to ask for; errors are exceptions."""
     wgpu = pytest.importorskip("wgpu")
     try:
-        device = wgpu.gpu.request_adapter_sync().request_device_sync()
-    except (RuntimeError, OSError) as error:
+        device = asyncio.run(NativeDevice.create())
+    except EngineError as error:
         pytest.skip(f"no native GPU adapter: {error}")
     refused = {}
     for name, text in shaders.items():
         try:
-            device.create_shader_module(code=text)
+            device.device.create_shader_module(code=text.replace("enable subgroups;\n", ""))
         except wgpu.GPUError as error:
             refused[name] = str(error)[:500]
-    device.destroy()
+    device.close()
     assert refused == {}
 
 
 def test_no_template_enables_a_feature_or_takes_a_storage_pointer(shaders):
-    """The device adds `enable` lines; naga has no unrestricted pointer parameters."""
+    """Features are a launch's, not a template's; naga has no unrestricted pointer parameters."""
+    assert not any("enable " in text for text in source.render_all().values())
     for name, text in shaders.items():
-        assert "enable " not in text and "ptr<storage" not in text, name
+        assert "ptr<storage" not in text, name
+    for feature in FEATURES:
+        assert any(f"enable {feature};" in text for text in shaders.values())
 
 
 def test_tint_reports_a_warning(shaders):

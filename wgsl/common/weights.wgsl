@@ -24,30 +24,40 @@ fn scale_bias(row: u32, group: u32) -> vec2<f32> {
   return bitcast<vec2<f32>>(vec2<u32>(pair.w, w[row * ROW_VECS + word / 4u + 1u].x));
 }
 {% endif %}
-{# Declares what block_vec needs for block v of a row; `id` keeps several loads apart. #}
-{% macro load_block(row, v, id="") %}
-let codes{{ id }} = w[{{ row }} * ROW_VECS + {{ v }}];
+{# Declares what block_vec needs of a block; `id` keeps several apart. #}
+{% macro block_vars(id="") %}
+var codes{{ id }}: vec4<u32>;
 {% if weights in ("affine4", "affine8") %}
-let sb{{ id }} = scale_bias({{ row }}, {{ v }} * BLOCK / GROUP);
+var sb{{ id }}: vec2<f32>;
 {% if weights == "affine4" %}
-var sc{{ id }} = sb{{ id }};
+var sc{{ id }}: vec2<f32>;
+{% endif %}
+{% endif %}
+{% endmacro %}
+{# Loads block v of a row into them. #}
+{% macro load_block(row, v, id="") %}
+codes{{ id }} = w[{{ row }} * ROW_VECS + {{ v }}];
+{% if weights in ("affine4", "affine8") %}
+sb{{ id }} = scale_bias({{ row }}, {{ v }} * BLOCK / GROUP);
+{% if weights == "affine4" %}
+sc{{ id }} = sb{{ id }};
 if (GROUP < BLOCK) { sc{{ id }} = scale_bias({{ row }}, min({{ v }} * BLOCK / GROUP + 1u, K / GROUP - 1u)); }
 {% endif %}
 {% endif %}
 {% endmacro %}
-{# Elements 4j .. 4j + 3 of the loaded block, as vec4<f32>. #}
-{% macro block_vec(j, id="") %}
+{# Elements 4j .. 4j + 3 of the loaded block, as vec4 of `real`. #}
+{% macro block_vec(j, id="", real="f32") %}
 {% if weights == "affine4" -%}
 {% set s = ("sb" if j < 4 else "sc") ~ id -%}
-(vec4<f32>((vec4<u32>(codes{{ id }}.{{ "xyzw"[j // 2] }}) >> vec4<u32>({{ 16 * (j % 2) }}u, {{ 16 * (j % 2) + 4 }}u, {{ 16 * (j % 2) + 8 }}u, {{ 16 * (j % 2) + 12 }}u)) & vec4<u32>(15u)) * {{ s }}.x + {{ s }}.y)
+(vec4<{{ real }}>((vec4<u32>(codes{{ id }}.{{ "xyzw"[j // 2] }}) >> vec4<u32>({{ 16 * (j % 2) }}u, {{ 16 * (j % 2) + 4 }}u, {{ 16 * (j % 2) + 8 }}u, {{ 16 * (j % 2) + 12 }}u)) & vec4<u32>(15u)) * {{ real }}({{ s }}.x) + {{ real }}({{ s }}.y))
 {%- elif weights == "affine8" -%}
-(vec4<f32>((vec4<u32>(codes{{ id }}.{{ "xyzw"[j] }}) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)) * sb{{ id }}.x + sb{{ id }}.y)
+(vec4<{{ real }}>((vec4<u32>(codes{{ id }}.{{ "xyzw"[j] }}) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)) * {{ real }}(sb{{ id }}.x) + {{ real }}(sb{{ id }}.y))
 {%- elif weights == "f16" -%}
-vec4<f32>(unpack2x16float(codes{{ id }}.{{ "xyzw"[2 * j] }}), unpack2x16float(codes{{ id }}.{{ "xyzw"[2 * j + 1] }}))
+vec4<{{ real }}>(vec4<f32>(unpack2x16float(codes{{ id }}.{{ "xyzw"[2 * j] }}), unpack2x16float(codes{{ id }}.{{ "xyzw"[2 * j + 1] }})))
 {%- elif weights == "bf16" -%}
-bitcast<vec4<f32>>(vec4<u32>(codes{{ id }}.{{ "xyzw"[2 * j] }} << 16u, codes{{ id }}.{{ "xyzw"[2 * j] }} & 0xffff0000u, codes{{ id }}.{{ "xyzw"[2 * j + 1] }} << 16u, codes{{ id }}.{{ "xyzw"[2 * j + 1] }} & 0xffff0000u))
+vec4<{{ real }}>(bitcast<vec4<f32>>(vec4<u32>(codes{{ id }}.{{ "xyzw"[2 * j] }} << 16u, codes{{ id }}.{{ "xyzw"[2 * j] }} & 0xffff0000u, codes{{ id }}.{{ "xyzw"[2 * j + 1] }} << 16u, codes{{ id }}.{{ "xyzw"[2 * j + 1] }} & 0xffff0000u)))
 {%- else -%}
-bitcast<vec4<f32>>(codes{{ id }})
+vec4<{{ real }}>(bitcast<vec4<f32>>(codes{{ id }}))
 {%- endif %}
 {% endmacro %}
 {# The same a word at a time, for loops that must stay small: `units` words (or whole dense blocks) of `unit_vecs` vec4 each. #}
