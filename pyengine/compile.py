@@ -9,7 +9,7 @@ from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
 from pyengine.ir import (  # noqa: F401  registers their ops
-    codec_ops, hybrid_ops, sample_ops, split_ops)
+    audio_ops, codec_ops, hybrid_ops, sample_ops, split_ops)
 from pyengine.ir.graph import Value
 from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS
@@ -249,10 +249,10 @@ def compile_model(
     weights, missing = weights_of(tensors, _kind_of(config, tensors, quant, encodings), caps)
     rows_of = _prefill_rows(context, getattr(family, "prefill_rows", None))
     consts, graphs, slack = {}, [], max(rows_of, default=1)
-    for name, rows in [("decode", 1)] + [(f"prefill{rows}", rows) for rows in rows_of]:
+    for name, rows, build in _programs(family, cfg, rows_of):
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack,
                     apart="stack" in hybrid.apart, matrix_state=hybrid.delta_state)
-        b.graph.outputs = (family.build(cfg, b),)
+        b.graph.outputs = (build(cfg, b),)
         apart = not (fused and caps.fused)
         graphs.append(verify(b.graph) if apart else _optimise(verify(b.graph), caps, hybrid))
         refuse_missing(missing)
@@ -264,6 +264,12 @@ def compile_model(
     return CompiledModel(
         plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs), ring
     )
+
+
+def _programs(family, cfg, rows_of):
+    """[(name, rows, build)]: decode, prefill by rows, and what the family has besides."""
+    return [("decode", 1, family.build), *((f"prefill{r}", r, family.build) for r in rows_of),
+            *(family.programs(cfg) if hasattr(family, "programs") else ())]
 
 
 def _ring(graph, context, slack):

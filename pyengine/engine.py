@@ -184,6 +184,17 @@ class Engine:
                 if stream.stopped:
                     return
 
+    async def listen(self, samples, rows):
+        """Encodes `samples` (bytes of f32, mono, at the model's rate), of which the encoder makes
+        `rows` rows: what generations attend to from now on. Forgets the resident prefix, which
+        was about other samples. Raises `E_BAD_REQUEST` for more than the model takes at once and
+        for a model without an encoder, `E_BUSY`, and what the device raises."""
+        self._claim()
+        try:
+            await self._loop.listen(samples, rows)
+        finally:
+            self._busy = False
+
     async def first_logits(self, ids):
         """f32 logits (vocab), little endian bytes, that choose the token after `ids`. Raises as
         `generate_ids`."""

@@ -143,8 +143,11 @@ class _Sizes:
 
     def __init__(self, config, quant, kv, caps, encodings):
         text = hf_config.text_config(config)
-        layers = hf_config.require(text, "num_hidden_layers")
-        small, self._times, self._period, self._kept = _shortened(text, layers)
+        if "encoder_num_hidden_layers" in text:  # two stacks of few layers: all are planned
+            small, self._times, self._period, self._kept = text, 0, 1, 0
+        else:
+            layers = hf_config.require(text, "num_hidden_layers")
+            small, self._times, self._period, self._kept = _shortened(text, layers)
         self._key = json.dumps(small, sort_keys=True)
         self.quant = quant or ("keep" if encodings else default_quant(text, None))
         self._encodings = tuple(sorted(encodings.items())) if encodings else None

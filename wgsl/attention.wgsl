@@ -1,9 +1,9 @@
-{# Causal grouped-query attention over the KV cache, online softmax (Milakov and Gimelshein 2018).
+{# Causal grouped-query attention over the KV cache, or over all of a SOURCE; online softmax (Milakov and Gimelshein 2018).
    Inputs: q (T, HEADS D), k_cache, v_cache (KV_HEADS, CONTEXT, D), state; output o (T, HEADS D).
    One workgroup of THREADS per (head, row t). Per tile of THREADS positions: a thread scores one position, reading its key in
    vec4 loads where D allows (wide); then PAIRS threads own a pair of dims each, GROUPS of them taking every GROUPS-th position.
    Constants: MANY (more than one row), HEADS, KV_HEADS, D (even), CONTEXT (positions a cache holds), WINDOW (positions a row
-   sees at most), RING (position p lies at p % CONTEXT), SCALE, THREADS (a power of two, >= D / 2). #}
+   sees at most), RING (position p lies at p % CONTEXT), SCALE, SOURCE, THREADS (a power of two, >= D / 2). #}
 @group(0) @binding(0) var<storage, read_write> q: array<f32>;
 {% set key = ("vec4<u32>" if kv == "f16" else "vec4<f32>") if wide else ("u32" if kv == "f16" else "vec2<f32>") %}
 {% set lot = (8 if kv == "f16" else 4) if wide else 2 %}
@@ -44,7 +44,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let head = group.x;
   let t = group.y;
   if (state[2] != 0u || (MANY && t >= state[1])) { return; }
-  let end = select(min(state[0] + t + 1u, CONTEXT), state[0] + t + 1u, RING);
+  var end = select(min(state[0] + t + 1u, CONTEXT), state[0] + t + 1u, RING);
+  if (SOURCE) { end = clamp(state[31], 1u, CONTEXT); }
   let length = min(end, WINDOW);
   let begin = end - length;
   let cache = head / (HEADS / KV_HEADS) * CONTEXT;  // in positions

@@ -1,9 +1,9 @@
-{# Causal grouped-query attention of many rows (prefill) on a GPU: flash attention (Dao et al. 2022).
+{# Causal grouped-query attention of many rows (prefill) on a GPU, or that over all of a SOURCE: flash attention (Dao et al. 2022).
    Inputs: q (T, HEADS D), k_cache, v_cache (KV_HEADS, CONTEXT, D), state; output o (T, HEADS D).
    Workgroup: 16 rows of one KV head, where a row is one (t, query head), the heads of a group side by side, so that they share
    the tiles of `keys` positions of k and v that lie in workgroup memory. Eight lanes a row: each scores every eighth position,
    then owns every eighth lot of dims of the output.
-   Constants: HEADS, KV_HEADS, D (whole lots of 8 or 4 dims), CONTEXT, WINDOW, RING, SCALE as in attention.wgsl. #}
+   Constants: HEADS, KV_HEADS, D (whole lots of 8 or 4 dims), CONTEXT, WINDOW, RING, SCALE, SOURCE as in attention.wgsl. #}
 {% set f16 = kv == "f16" %}
 {% set word = "vec4<u32>" if f16 else "vec4<f32>" %}
 {% set halves = 2 if f16 else 1 %}
@@ -35,7 +35,10 @@ fn slot(p: u32) -> u32 {
 }
 
 // one beyond the last position that row t sees
-fn end_of(t: u32) -> u32 { return select(min(state[0] + t + 1u, CONTEXT), state[0] + t + 1u, RING); }
+fn end_of(t: u32) -> u32 {
+  if (SOURCE) { return clamp(state[31], 1u, CONTEXT); }
+  return select(min(state[0] + t + 1u, CONTEXT), state[0] + t + 1u, RING);
+}
 fn begin_of(t: u32) -> u32 { return end_of(t) - min(end_of(t), WINDOW); }
 
 @compute @workgroup_size(THREADS)

@@ -1,5 +1,5 @@
 {# add: z = x + y. silu_mul: z = silu(gate) * up with gate, up the halves of each row (SwiGLU); gelu_mul: GELU's tanh form.
-   take_last: z = row n - 1 of x. One thread per output element of the rows, WIDTH columns (MANY: more than one row). #}
+   tanh: z = tanh(x). take_last: z = row n - 1 of x. One thread per output element of the rows, WIDTH columns (MANY: more than one row). #}
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 {% if op == "add" %}
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -21,6 +21,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let gate = x[t * 2u * WIDTH + i];
   let u = 0.7978845608028654 * (gate + 0.044715 * gate * gate * gate);
   z[t * WIDTH + i] = gate / (1.0 + exp(-2.0 * u)) * x[t * 2u * WIDTH + WIDTH + i];
+  {% elif op == "tanh" %}
+  z[t * WIDTH + i] = tanh(clamp(x[t * WIDTH + i], -20.0, 20.0));  // some devices overflow further out
   {% else %}
   z[i] = x[(max(state[1], 1u) - 1u) * WIDTH + i];
   {% endif %}

@@ -1,11 +1,11 @@
-{# Rotates q and k (NeoX halves; Su et al. 2021) and stores k and v in the caches at pos + t.
+{# Rotates q and k (NeoX halves, or neighbours where PAIRED; Su et al. 2021) and stores k and v in the caches at pos + t.
    Inputs: qkv (T, (HEADS + 2 KV_HEADS) D), [bias (HEADS + 2 KV_HEADS, D) | gains (2, D): rows padded to ROW],
    coarse and fine rotation tables (cos, sin) by frequency (see ir/ops.py), k_cache, v_cache (KV_HEADS, CONTEXT, D) as f32 or
    as two f16 a word, state; output q (T, HEADS D).
    before "bias": added to qkv first; "norm": each head of q and k is RMS-normalised first, by a workgroup per (row t, head);
    else one thread per (row t, head, pair of neighbouring dims).
    Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF (pairs that rotate), FREQUENCIES (of the tables), CONTEXT,
-   RING (positions count modulo CONTEXT), FINE, GATED (behind each head of q lies its gate), EPS, SHIFT (added to the gains). #}
+   RING (positions count modulo CONTEXT), FINE, GATED (behind each head of q lies its gate), PAIRED, EPS, SHIFT (added to the gains). #}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
 {% set element = "u32" if kv == "f16" else "vec2<f32>" %}
@@ -58,11 +58,15 @@ fn at(head: u32, base: u32, i: u32) -> f32 {
 
 fn rotated(head: u32, base: u32, i: u32, position: u32) -> f32 {
   if (i >= 2u * HALF) { return at(head, base, i); }
-  let frequency = i % FREQUENCIES;
+  let frequency = select(i % FREQUENCIES, i / 2u, PAIRED);
   let a = coarse[position / FINE * FREQUENCIES + frequency];
   let b = fine[position % FINE * FREQUENCIES + frequency];
   let cosine = a.x * b.x - a.y * b.y;
   let sine = a.y * b.x + a.x * b.y;
+  if (PAIRED) {
+    if (i % 2u == 0u) { return at(head, base, i) * cosine - at(head, base, i + 1u) * sine; }
+    return at(head, base, i) * cosine + at(head, base, i - 1u) * sine;
+  }
   if (i < HALF) { return at(head, base, i) * cosine - at(head, base, i + HALF) * sine; }
   return at(head, base, i) * cosine + at(head, base, i - HALF) * sine;
 }

@@ -103,6 +103,7 @@ class DecodeLoop:
         self._ring_size = plan.buffers[self._ring].nbytes // 4
         self._prefill_rows = sorted(int(name.removeprefix("prefill")) for name in plan.programs
                                     if name.startswith("prefill"))
+        self.source = 0  # rows of the encoder's output that the next generation attends to
         recurrent = any(plan.saved)
         self.cache = StateCache(len(plan.saved)) if recurrent else PrefixCache(model.ring)
         self.timing = Timing()
@@ -120,7 +121,7 @@ class DecodeLoop:
     def _write_sampling(self, params, stop_ids, ids, written):
         """The state from the seed on; and the penalty and bias buffers where they are used. The
         last `written` of `ids` count as generated."""
-        words = st.pack_state(params=params, stop_ids=stop_ids)
+        words = st.pack_state(params=params, stop_ids=stop_ids, source=self.source)
         self._runner.write(self._state, 4 * st.SEED, words[4 * st.SEED:])
         if params.has_penalties:
             prompt = len(ids) - written
@@ -207,6 +208,22 @@ class DecodeLoop:
                                   wanted=f"ids from 0 to {self._model.vocab - 1}")
         if len(ids) > self._model.context:
             raise EngineError("E_CONTEXT_FULL", tokens=len(ids), context=self._model.context)
+
+    async def listen(self, samples, rows):
+        """Runs the smallest encoder program that takes `samples` (f32 bytes); see `Engine.listen`.
+        Nothing counts as heard where it fails."""
+        names, count = self._model.plan.programs, len(samples) // 4
+        sizes = sorted(int(n.removeprefix("encode")) for n in names if n.startswith("encode"))
+        size = next((s for s in sizes if s >= count), None)
+        if size is None or rows < 1:
+            most = f"up to {sizes[-1]} samples" if sizes else "none: this model has no encoder"
+            raise EngineError("E_BAD_REQUEST", param="samples", got=count, wanted=most)
+        self.cache.trim(0)
+        self.source = 0
+        self._runner.write(self._model.plan.buffer("audio"), 0, samples)
+        self._runner.write(self._state, 0, st.pack_state(n=count, source=rows))
+        await self._run([((f"encode{size}",), 1)], (self._state, 0, 16))
+        self.source = rows
 
     async def logits(self, ids):
         """f32 (vocab) as bytes: what chooses the token after `ids`, before penalties and bias."""

@@ -28,9 +28,10 @@ FLAGS = 12
 KEY_SCALE = 13           # f32 2^17 / temperature: keys per unit of logit; 0 at temperature 0
 MIN_P_KEY = 14           # largest key that min-p keeps
 TOP_P_Q32 = 15           # top_p * 2^32; 0 is off
-STOP_IDS = 16            # .. 31
+STOP_IDS = 16            # .. 30
+SOURCE = 31              # rows of an encoder's output, which its decoder attends to
 
-MAX_STOP_IDS = WORDS - STOP_IDS
+MAX_STOP_IDS = SOURCE - STOP_IDS
 NO_ID = 0xFFFFFFFF
 
 FLAG_PENALTIES = 1       # the counts buffer is worth reading
@@ -49,19 +50,19 @@ COUNT_MASK = 0xFFFF      # counts[id]: times generated, saturating
 IN_PROMPT = 0x80000000   # counts[id]: the id occurs in the prompt
 
 
-def pack_state(pos=0, n=1, params=None, stop_ids=(), seed=None):
+def pack_state(pos=0, n=1, params=None, stop_ids=(), seed=None, source=0):
     """The whole state buffer as 128 little-endian bytes, `stopped` and `step` zero.
 
     `params` is a `SamplingParams` (None: greedy); `seed` overrides `params.seed` (None there means
-    0 here: draw one first with `params.with_seed()`). Only the first `MAX_STOP_IDS` distinct stop
-    ids fit: the decode loop checks every id it reads against the full set, so that further ones
-    stop the text too, only the rest of their burst was computed in vain.
+    0 here: draw one first with `params.with_seed()`); `source` rows of an encoder. Only the first
+    `MAX_STOP_IDS` distinct stop ids fit: the decode loop checks every id it reads against the full
+    set, so that further ones stop the text too, only the rest of their burst was computed in vain.
     """
     kept = list(dict.fromkeys(stop_ids))[:MAX_STOP_IDS]
     if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < NO_ID for i in kept):
         raise EngineError("E_BAD_REQUEST", param="stop_ids", got=kept, wanted="token ids")
     stops = kept + [NO_ID] * (MAX_STOP_IDS - len(kept))
-    return struct.pack("<32I", pos, n, 0, 0, *sampling_words(params, seed), *stops)
+    return struct.pack("<32I", pos, n, 0, 0, *sampling_words(params, seed), *stops, source)
 
 
 def sampling_words(params, seed=None):

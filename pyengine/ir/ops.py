@@ -272,12 +272,16 @@ def rope_rotation(coarse, fine, positions):
     return cos, sin
 
 
-def _rotate(x, cos, sin):
-    """NeoX halves: x (T, heads, d), pairs (i, i + half) of the first 2 * half dims; Su et al.
-    2021."""
+def _rotate(x, cos, sin, interleaved=False):
+    """x (T, heads, d): pairs (i, i + half) of the first 2 * half dims (NeoX halves), or
+    (2i, 2i + 1) where `interleaved`; Su et al. 2021."""
     half = cos.shape[-1]
-    a, b, rest = x[..., :half], x[..., half:2 * half], x[..., 2 * half:]
-    cos, sin = cos[:, None], sin[:, None]
+    cos, sin, rest = cos[:, None], sin[:, None], x[..., 2 * half:]
+    if interleaved:
+        a, b = x[..., :2 * half:2], x[..., 1:2 * half:2]
+        pairs = np.stack([a * cos - b * sin, b * cos + a * sin], -1)
+        return np.concatenate([pairs.reshape(*x.shape[:-1], 2 * half), rest], axis=-1)
+    a, b = x[..., :half], x[..., half:2 * half]
     return np.concatenate([a * cos - b * sin, b * cos + a * sin, rest], axis=-1)
 
 
@@ -291,8 +295,9 @@ def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
 
 @register("rope_kv", _infer_rope_kv, ELEMENTWISE, mutates=(3, 4))
 def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
-    """Rotates q and k (not where `rotate` is False), stores k and v at pos .. pos + n of the
-    caches, modulo their length where a `window` makes them rings; -> rotated q (T, heads * d)."""
+    """Rotates q and k (not where `rotate` is False; neighbours where `interleaved`), stores k and v
+    at pos .. pos + n of the caches, modulo their length where a `window` makes them rings;
+    -> rotated q (T, heads * d)."""
     rows, n, pos = len(qkv), valid_rows(state, len(qkv)), int(state[st.POS])
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
     cos, sin = rope_rotation(coarse, fine, pos + np.arange(n))
@@ -300,9 +305,10 @@ def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
         cos, sin = cos[:, :0], sin[:, :0]
     q, k, v = np.split(qkv[:n].reshape(n, -1, d), [heads, heads + kv_heads], axis=1)
     slots = (pos + np.arange(n)) % k_cache.shape[1]
-    k_cache[:, slots] = _rotate(k, cos, sin).transpose(1, 0, 2)
+    pairs = attrs.get("interleaved", False)
+    k_cache[:, slots] = _rotate(k, cos, sin, pairs).transpose(1, 0, 2)
     v_cache[:, slots] = v.transpose(1, 0, 2)
-    return (_padded(_rotate(q, cos, sin).reshape(n, heads * d), rows),)
+    return (_padded(_rotate(q, cos, sin, pairs).reshape(n, heads * d), rows),)
 
 
 def _infer_bias_rope_kv(attrs, qkv, bias, *rest):

@@ -74,7 +74,7 @@ def _finish_step(token, ring, tokens, state):
     state[st.POS] += state[st.N]
     state[st.N] = 1
     state[st.STEP] += 1
-    if token in state[st.STOP_IDS:st.WORDS]:
+    if token in state[st.STOP_IDS:st.SOURCE]:
         state[st.STOPPED] = 1
 
 

@@ -1,12 +1,12 @@
 """The kernel table: for each op its kernels in order of preference; the last of each list supports
 every shape."""
 from pyengine.errors import EngineError
-from pyengine.kernels import (attention, basic, codec, hybrid, matmul, matvec, repack, sample,
-                              source, split)
+from pyengine.kernels import (attention, audio, basic, codec, hybrid, matmul, matvec, repack,
+                              sample, source, split)
 from pyengine.kernels.spec import check_grid
 
 SPECS = (matvec.SPECS + matmul.SPECS + basic.SPECS + attention.SPECS + split.SPECS
-         + hybrid.SPECS + sample.SPECS + codec.SPECS)
+         + hybrid.SPECS + audio.SPECS + sample.SPECS + codec.SPECS)
 FUSIONS = matvec.FUSIONS + split.FUSIONS + hybrid.FUSIONS
 
 

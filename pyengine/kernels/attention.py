@@ -30,6 +30,7 @@ def _launch_rope_kv(node, values, caps):
         "RING": "window" in view.attrs,
         "FINE": fine.shape[0],
         "GATED": bool(view.attrs.get("gate", False)),
+        "PAIRED": bool(view.attrs.get("interleaved", False)),
     }
     if before == "norm":
         constants |= {"EPS": float(view.attrs["eps"]), "SHIFT": float(view.attrs.get("shift", 0.0))}
@@ -59,6 +60,7 @@ def _launch_attention(node, values, caps):
         "RING": "window" in view.attrs,
         "WINDOW": view.attrs.get("window", context),
         "SCALE": float(view.attrs["scale"]),
+        "SOURCE": node.op == "source_attention",
         "THREADS": _threads(caps, d // 2),
     }
     kv = _kv(cache)
@@ -102,5 +104,7 @@ def _tile_variants():
 
 SPECS = (*(KernelSpec(op, "rope_kv", _launch_rope_kv, variants(kv=("f16", "f32"), before=(before,)))
            for op, before in BEFORE.items()),
-         KernelSpec("attention", "attention_tile", _launch_attention_tile, _tile_variants()),
-         KernelSpec("attention", "attention", _launch_attention, ATTENTION_VARIANTS))
+         *(KernelSpec(op, stem, launch, found) for op in ("attention", "source_attention")
+           for stem, launch, found in (
+               ("attention_tile", _launch_attention_tile, _tile_variants()),
+               ("attention", _launch_attention, ATTENTION_VARIANTS))))

@@ -48,4 +48,4 @@ SPECS = (KernelSpec("embed", "embed", _launch_embed(False), EMBED_VARIANTS[False
          KernelSpec("rmsnorm", "rmsnorm", _launch_rmsnorm, ({"residual": False},)),
          KernelSpec("norm_add", "rmsnorm", _launch_rmsnorm, ({"residual": True},))) + tuple(
     KernelSpec(op, "elementwise", _launch_elementwise(op), ({"op": op},))
-    for op in ("add", "silu_mul", "gelu_mul", "take_last"))
+    for op in ("add", "silu_mul", "gelu_mul", "tanh", "take_last"))

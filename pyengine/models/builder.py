@@ -123,6 +123,14 @@ class Weights:
         kind = self._kind_of(tensor, columns, None)
         return self._declare(kind, columns, (Part(tensor, 0, rows),))
 
+    def filters(self, tensor, outputs, channels, taps):
+        """A convolution's weight (outputs, channels, taps) as a matrix of `outputs` rows."""
+        self._check(tensor, (outputs, channels, taps))
+        columns = channels * taps
+        kind = self._kind_of(tensor, columns, False)
+        return [self._declare(kind, columns, cut)
+                for cut in self._cuts(kind, columns, [(tensor, outputs, 0)])]
+
     def vectors(self, parts, columns):
         """`parts` [(tensor, rows)], vectors of rows * columns numbers, as rows of f32."""
         found, row0 = [], 0
@@ -193,6 +201,14 @@ class Builder:
         self._fits(name, value.nbytes)
         return self.graph.add(value).name
 
+    def fixed(self, name, heads, length, head_dim, kv=None):
+        """Keys or values (heads, length, head_dim) that are written whole, not position by
+        position, and attended to whole; `kv`: "f32" whatever the caches are."""
+        dtype = "f16x2" if (kv or self.kv) == "f16" else "f32"
+        value = Value(name, (heads, length, head_dim), dtype, "state")
+        self._fits(name, value.nbytes)
+        return self.graph.add(value).name
+
     def recurrent(self, name, shape, matrix=False):
         """State that can only be extended, f32; a `matrix` may be halved by a flag."""
         dtype = self.matrix_state if matrix else "f32"
@@ -204,10 +220,10 @@ class Builder:
             self.consts[name] = make()
         return self.graph.add(Value(name, shape, "f32", "const")).name
 
-    def rope_tables(self, tables, name="rope"):
-        """Declares the coarse and fine rotation tables of `blocks.rope.RopeTables`; -> their
-        names. Two sets of tables of one model need two names."""
-        coarse_rows = -(-self.context // FINE)
+    def rope_tables(self, tables, name="rope", positions=None):
+        """Declares the coarse and fine rotation tables of `blocks.rope.RopeTables` for `positions`
+        (None: the context); -> their names. Two sets of tables of one model need two names."""
+        coarse_rows = -(-(positions or self.context) // FINE)
         return (
             self.const(
                 f"{name}.coarse", (coarse_rows, tables.half, 2), lambda: tables.coarse(coarse_rows)
@@ -301,6 +317,18 @@ class Builder:
         stacks = [[part] for part in full] if apart else [full]
         buffers = [buffer for stack in stacks
                    for buffer in self._weights.matrix(stack, columns, embedding)]
+        return self._product(x, buffers, into)
+
+    def conv1d(self, x, tensor, outputs, kernel, stride):
+        """x (T, C) -> (rows, outputs): a convolution over time without padding or bias, its weight
+        (outputs, C, kernel). The state's N becomes its rows."""
+        channels = self.graph.values[x].shape[1]
+        self.op("stride_rows", kernel=kernel, stride=stride)
+        seen = self.op("unfold", x, kernel=kernel, stride=stride)
+        return self._product(seen, self._weights.filters(tensor, outputs, channels, kernel))
+
+    def _product(self, x, buffers, into=None):
+        """x (T, K) times the rows of `buffers`, all in one output."""
         width = sum(buffer.rows for buffer in buffers)
         y, col = None, 0
         for buffer in buffers:

@@ -17,7 +17,7 @@ WGSL = Path(__file__).resolve().parents[2] / "wgsl" / "common" / "state.wgsl"
 
 def test_wgsl_names_the_same_words():
     words = dict(re.findall(r"const S_(\w+): u32 = (\d+)u;", WGSL.read_text()))
-    assert len(words) == 18
+    assert len(words) == 19
     assert {name: getattr(st, name) for name in words} == {
         name: int(value) for name, value in words.items()
     }
@@ -45,7 +45,7 @@ def test_every_parameter_has_its_word():
     assert floats[13] == 2**18
     assert integers[14] == int(np.log(4) * 2**17)
     assert integers[15] == 3 << 30
-    assert integers[16:] == (2, 9) + (st.NO_ID,) * 14
+    assert integers[16:] == (2, 9) + (st.NO_ID,) * 13 + (0,)
 
 
 def test_off_is_off():
@@ -67,8 +67,8 @@ def test_top_p_is_never_rounded_to_off():
 
 
 def test_stop_ids_beyond_sixteen_are_left_to_the_cpu():
-    words = np.frombuffer(st.pack_state(stop_ids=[1, 1, *range(2, 40)]), np.uint32)
-    assert words[st.STOP_IDS :].tolist() == list(range(1, 17))
+    words = np.frombuffer(st.pack_state(stop_ids=[1, 1, *range(2, 40)], source=83), np.uint32)
+    assert words[st.STOP_IDS :].tolist() == [*range(1, 16), 83]
 
 
 @pytest.mark.parametrize("bad", [-1, 2**32 - 1, True, 1.0, "1"])

@@ -32,11 +32,13 @@ class Case:
     rows: int = 1
     n: int = 1
     pos: int = 0
+    source: int = 0  # positions of an encoder's output
 
     @property
     def name(self):
         shapes = " ".join(f"{k}:{d}{list(s)}" for k, s, d in self.inputs)
-        return f"{self.op} T={self.rows} n={self.n} pos={self.pos} {shapes} {dict(self.attrs)}"
+        where = f"pos={self.pos}" + (f" source={self.source}" if self.source else "")
+        return f"{self.op} T={self.rows} n={self.n} {where} {shapes} {dict(self.attrs)}"
 
     def rng(self):
         return np.random.default_rng(zlib.crc32(self.name.encode()))
@@ -44,8 +46,8 @@ class Case:
 
 ROLES = {"weight": "weight", "table": "weight", "gain": "weight", "coarse": "const",
          "post_gain": "weight", "bias": "weight", "gains": "weight", "fine": "const", "k_cache": "state", "v_cache": "state",
-         "taps": "weight", "a_log": "weight", "dt_bias": "weight", "ring": "state", "s": "state"}
-VECTORS = ("gain", "post_gain", "taps", "a_log", "dt_bias")
+         "taps": "weight", "a_log": "weight", "dt_bias": "weight", "beta": "weight", "ring": "state", "s": "state"}
+VECTORS = ("gain", "post_gain", "taps", "a_log", "dt_bias", "beta")
 
 
 def graph_of(case, graph_name="op"):
@@ -110,6 +112,12 @@ def chunks(case, shape):
     return OPS["delta_chunks"].reference(dict(case.attrs), *given.values(), *gates, state)[0]
 
 
+def stats(case):
+    """The statistics of the case's first operand."""
+    _, x = operand(case, *case.inputs[0], case.rng())
+    return OPS["group_stats"].reference({}, x, np.frombuffer(state_bytes(case), np.uint32))[0]
+
+
 def operand(case, name, shape, dtype, rng):
     """-> (bytes for the device, array for the reference)."""
     if name in ("weight", "table", "bias", "gains") and dtype != "f32":
@@ -126,8 +134,8 @@ def operand(case, name, shape, dtype, rng):
         array = 2 * rng.normal(size=shape)
     if name == "a_log" and dict(case.attrs).get("ggml"):
         array = -np.abs(array)  # rates of decay already
-    if name == "chunks":
-        array = chunks(case, shape)
+    if name in ("chunks", "stats"):
+        array = chunks(case, shape) if name == "chunks" else stats(case)
     elif name == "kernel":
         array /= np.sqrt(np.prod(shape[:-1]))
     array = array.astype(DTYPES[dtype])
@@ -146,6 +154,8 @@ def active_parts(case):
 
 def seen_slots(case, length):
     """Where the positions lie that some row of the case may see, in caches of `length`."""
+    if case.source:
+        return np.arange(case.source)
     window = dict(case.attrs).get("window", case.pos + 1)
     return np.arange(max(0, case.pos + 1 - window), case.pos + case.n) % length
 
@@ -165,6 +175,8 @@ def _poison(case, name, array):
         array[case.pos % 2][np.arange(kept) < kept - case.pos * rate] = bad
     elif name in ("kernel", "alpha", "offsets"):
         pass
+    elif case.op == "unfold":
+        array[(case.n - 1) * dict(case.attrs)["stride"] + dict(case.attrs)["kernel"]:] = bad
     elif name in ("ring", "s"):  # nothing comes before position 0
         if case.pos == 0:
             array[:] = bad
@@ -179,6 +191,7 @@ def _poison(case, name, array):
 def state_bytes(case, stopped=False):
     words = np.zeros(STATE_WORDS, np.uint32)
     words[[st.POS, st.N, st.STOPPED, st.STEP]] = case.pos, case.n, stopped, case.pos
+    words[st.SOURCE] = case.source
     return words.tobytes()
 
 
@@ -272,7 +285,7 @@ def written_part(case, name, array):
         d = next(shape for key, shape, _ in case.inputs if key == "k_cache")[2]
         heads = attrs.get("heads") or case.inputs[0][1][1] // d
         mask[:active_parts(case), :heads * (d + 1)] = True
-    elif case.op == "take_last":
+    elif case.op in ("take_last", "group_stats"):
         mask[:] = True
     else:
         mask[:case.n * (len(array) // case.rows)] = True

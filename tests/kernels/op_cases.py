@@ -4,7 +4,7 @@ import random
 from itertools import product
 
 from pyengine.quant.kinds import WeightKind
-from tests.kernels import codec_cases, hybrid_cases
+from tests.kernels import audio_cases, codec_cases, hybrid_cases
 from tests.kernels.one_op import Case
 
 SIZES = (1, 7, 83, 769)
@@ -151,6 +151,7 @@ def rope_cases(op, kv):
                       ("k_cache", cache, kv), ("v_cache", cache, kv))
             yield Case(op, attrs, inputs, rows, n, pos)
         yield Case(op, (*attrs, ("rotate", False)), inputs, rows, n, pos)
+        yield Case(op, (*attrs, ("interleaved", True)), inputs, rows, n, pos)
 
 
 def attention_cases(kv):
@@ -224,7 +225,7 @@ def groups():
             found[f"{op}-{kv}"] = list(parts_cases(op, kv))
     for op in ("attention_combine", "gated_combine"):
         found[op] = list(combine_cases(op))
-    return found | hybrid_cases.groups() | codec_cases.groups()
+    return found | hybrid_cases.groups() | codec_cases.groups() | audio_cases.groups()
 
 
 def sample(name, cases, count):

@@ -30,7 +30,7 @@ COMMON = {
 def config_of(family, changes=()):
     """The family's tiny config with changes; a list of layer types is cut to its layers."""
     config = json.loads((GOLDENS / "models-tiny" / family / "config.json").read_text())
-    layers = config["num_hidden_layers"]
+    layers = config.get("num_hidden_layers")  # of a model of one stack
     for key, value in dict(changes).items():
         if key == "layer_types" and isinstance(value, list) and len(value) > 1:
             value = value[:layers]

@@ -7,7 +7,7 @@ fn finish(id: u32) {
   state[S_POS] += state[S_N];
   state[S_N] = 1u;
   state[S_STEP] = step + 1u;
-  for (var j = S_STOP_IDS; j < S_WORDS; j++) {
+  for (var j = S_STOP_IDS; j < S_SOURCE; j++) {
     if (state[j] == id) { state[S_STOPPED] = 1u; }
   }
 }

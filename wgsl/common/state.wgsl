@@ -16,4 +16,5 @@ const S_KEY_SCALE: u32 = 13u;
 const S_MIN_P_KEY: u32 = 14u;
 const S_TOP_P_Q32: u32 = 15u;
 const S_STOP_IDS: u32 = 16u;
+const S_SOURCE: u32 = 31u;
 const S_WORDS: u32 = 32u;
