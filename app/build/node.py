@@ -24,6 +24,7 @@ VENDOR = {
     "marked.js": ('export * from "marked";', "marked", ()),
     "dompurify.js": ('export { default } from "dompurify";', "dompurify", ()),
     "highlight.js": ('export { default } from "highlight.js/lib/common";', "highlight.js", ()),
+    "temml.js": ('export { default } from "temml";', "temml", ()),
     "xgrammar.js": (XGRAMMAR, "@mlc-ai/web-xgrammar",
                     ("--external:url", "--external:module", "--define:process=undefined")),
 }

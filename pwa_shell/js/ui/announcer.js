@@ -3,6 +3,7 @@
  * token is unusable.
  */
 import { byId, h } from "./dom.js";
+import { spokenMath } from "./math_syntax.js";
 import { t } from "./strings.js";
 
 const KEPT = 4;
@@ -10,7 +11,7 @@ const SENTENCE_END = /[.!?…。！？]["')\]]*\s|\n\n/g;
 
 /** @param {string} markdown @returns {string} what is worth reading out */
 export function speakable(markdown) {
-  return markdown
+  return spokenMath(markdown, t("formula"))
     .replace(/(```|~~~)[^\n]*\n[\s\S]*?(\1|$)/g, ` ${t("codeBlock")} `)
     .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
     .replace(/^\s*(#{1,6}|[-*+>]|\d+[.)])\s+/gm, "")

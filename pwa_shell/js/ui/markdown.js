@@ -3,9 +3,11 @@
  * is hostile input: raw HTML is shown as text but for a few bare inline tags, then everything
  * passes DOMPurify with a short list of tags.
  */
-import { marked } from "../../vendor/marked.js";
+import { Marked, marked } from "../../vendor/marked.js";
 import DOMPurify from "../../vendor/dompurify.js";
 import { h, icon } from "./dom.js";
+import { typesetIn } from "./math.js";
+import { mathExtension } from "./math_syntax.js";
 import { t } from "./strings.js";
 
 /**
@@ -14,7 +16,6 @@ import { t } from "./strings.js";
 /** @typedef {{token: Token, start: number}} Block a top-level token and its offset in the text */
 /** @typedef {Record<string, {href: string, title: string}>} Links link definitions by name */
 
-const OPTIONS = { gfm: true, breaks: false };
 const BARE_TAG = /<(\/?)(br|sub|sup|kbd|mark|u|s|b|i|em|strong)\s*(\/?)>/gi;
 const SAFE_LINK = /^(?:https?:\/\/|mailto:)/i;
 const PURIFY = {
@@ -70,6 +71,9 @@ export function escapeHtml(text) {
   return text.replace(/[&<>"']/g, (c) => ESCAPES[/** @type {keyof ESCAPES} */ (c)]);
 }
 
+const OWN = new Marked({ gfm: true, breaks: false, ...mathExtension(escapeHtml) });
+const { hooks, ...OPTIONS } = OWN.defaults;
+
 class Renderer extends marked.Renderer {
   /** Raw HTML is shown as it was written, except for tags that carry no attribute and no danger. */
   html({ text }) {
@@ -103,7 +107,7 @@ class Renderer extends marked.Renderer {
  * @returns {{blocks: Block[], defs: Block[]}}
  */
 export function lexBlocks(text, links = {}) {
-  const lexer = new marked.Lexer(OPTIONS);
+  const lexer = new marked.Lexer({ ...OPTIONS, hooks });
   Object.assign(lexer.tokens.links, links);
   const blocks = [];
   const defs = [];
@@ -158,6 +162,7 @@ function decorate(fragment) {
     table.replaceWith(box);
     box.append(table);
   }
+  typesetIn(fragment);
   for (const input of fragment.querySelectorAll("input")) {
     input.setAttribute("aria-label", t("task"));
     input.closest("li")?.classList.add("task");
@@ -171,6 +176,7 @@ function decorate(fragment) {
  * @returns {string}
  */
 export function closeHalfTyped(text) {
+  if (/^ {0,3}(\$\$|\\\[)/.test(text)) return text;
   const from = text.lastIndexOf("\n\n") + 1;
   let tail = text.slice(from);
   if (/^ {0,3}(```|~~~)/m.test(text)) return text;

@@ -3,6 +3,7 @@ import { h } from "./dom.js";
 import { editBox } from "./edit_box.js";
 import { fileChips } from "./file_chips.js";
 import { highlightIn } from "./highlight.js";
+import { typesetIn } from "./math.js";
 import { MarkdownStream, renderDocument } from "./markdown_stream.js";
 import { footRow, problemBox } from "./message_foot.js";
 import { splitThought } from "./reasoning.js";
@@ -68,7 +69,7 @@ export class MessageView {
     if (this.message.role === "user" || this.#gone) return;
     this.body.replaceChildren();
     const onBlock = (node) => {
-      highlightIn(node, this.context.queue);
+      this.#finishBlock(node);
       this.context.onRendered();
     };
     const { thought, answer } = splitThought(this.message.text);
@@ -79,6 +80,12 @@ export class MessageView {
       if (this.#gone) return;
     }
     this.#settle();
+  }
+
+  /** What waits for a library: the colours of code, formulas. @param {HTMLElement} node */
+  #finishBlock(node) {
+    highlightIn(node, this.context.queue);
+    typesetIn(node, () => this.context.onRendered());
   }
 
   #settle() {
@@ -109,7 +116,7 @@ export class MessageView {
   #startStream() {
     this.body.replaceChildren();
     this.#shown = "";
-    this.#stream = new MarkdownStream(this.body, (node) => highlightIn(node, this.context.queue));
+    this.#stream = new MarkdownStream(this.body, (node) => this.#finishBlock(node));
   }
 
   /** The view leaves the page: forget the generation, which goes on without it. */

@@ -43,6 +43,7 @@ export default {
   chatsOpen: "Chats zeigen",
   chatsClose: "Chats verbergen",
   codeBlock: "Codeblock.",
+  formula: "Formel.",
   ready: "Das Modell ist bereit.",
   close: "Schließen",
   updateReady: "Eine neue Version ist bereit",

@@ -43,6 +43,7 @@ export default {
   chatsOpen: "Show chats",
   chatsClose: "Hide chats",
   codeBlock: "Code block.",
+  formula: "Formula.",
   ready: "The model is ready.",
   close: "Close",
   updateReady: "A new version is ready",

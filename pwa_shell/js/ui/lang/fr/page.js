@@ -45,6 +45,7 @@ export default {
   chatsOpen: "Afficher les discussions",
   chatsClose: "Masquer les discussions",
   codeBlock: "Bloc de code.",
+  formula: "Formule.",
   ready: "Le modèle est prêt.",
   close: "Fermer",
   updateReady: "Une nouvelle version est prête",
