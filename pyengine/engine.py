@@ -11,7 +11,7 @@ from pyengine.errors import EngineError
 from pyengine.laps import Laps
 from pyengine.plan.kept import is_kept
 from pyengine.text.stream import TextStream
-from pyengine.warmup import warm_up
+from pyengine.warmup import rehearse, warm_up
 
 PASSES_PER_SUBMIT = 1
 
@@ -74,7 +74,7 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
             model = await _tuned(runner, model, caps, tuning_cache, device.identity)
         laps.mark("tune")
         if warm:
-            await warm_up(runner, model.plan, _report(on_progress, "warmup"))
+            await _warmed(device, runner, model, loop, on_progress)
         laps.mark("warmup")
     except BaseException:
         runner.close()
@@ -90,6 +90,13 @@ async def _filled(runner, files, on_progress, laps):
     laps.mark("compile")
 
 
+async def _warmed(device, runner, model, loop, on_progress, todo=None):
+    """A software device has no clocks to raise, and every prompt costs it seconds."""
+    await warm_up(runner, model.plan, _report(on_progress, "warmup"), todo=todo)
+    if device.caps.backend in ("webgpu", "native") and not device.caps.software:
+        await rehearse(loop)
+
+
 async def attach(kept, runner, device, files, replan, *, burst="auto", on_progress=None, laps=None):
     """The Engine of a kept plan (`plan.kept.restore`'s pair) whose `runner` exists already and may
     be uploading; `async replan() -> CompiledModel` plans the same anew, for `profile`. Raises what
@@ -99,7 +106,7 @@ async def attach(kept, runner, device, files, replan, *, burst="auto", on_progre
         loop = DecodeLoop(runner, model, burst)
         laps.mark("compile")
         await _filled(runner, files, on_progress, laps)
-        await warm_up(runner, model.plan, _report(on_progress, "warmup"), todo=steps)
+        await _warmed(device, runner, model, loop, on_progress, steps)
         laps.mark("warmup")
     except BaseException:
         runner.close()

@@ -4,7 +4,11 @@ driver's own compilation, clears of fresh buffers and page mappings done.
 The kernels run with `stopped` set and return at once: a whole forward would cost a software device
 0.4 s, and what is to happen early (lavapipe compiles a kernel at its first dispatch, Dawn clears
 each buffer before its first use) happens whatever the kernel then does. No buffer but the state
-changes."""
+changes.
+
+On a GPU a rehearsal follows: real prompts through the whole decode loop. A GPU that was idle
+computes at a fraction of its clock until it has been busy for a while, and the loop's own first
+submits, readbacks and Python paths cost milliseconds too; a first prompt of 400 tokens takes 15."""
 import struct
 import time
 
@@ -12,6 +16,10 @@ from pyengine.decode import state as st
 
 SMALLEST = 16          # rows of the prefill that is always warmed
 LARGER_SECONDS = 0.3   # what larger ones may take in all
+
+
+ENOUGH_SECONDS = 0.1   # of prompts, before a steady time counts
+STEADY = 0.9           # of the best time before: what is no better has settled
 
 
 def _rows(program):
@@ -50,3 +58,21 @@ async def warm_up(runner, plan, progress, clock=time.perf_counter, todo=None):
         done += len(indices)
         progress(done, total)
     runner.write(state, 0, bytes(st.NBYTES))
+
+
+async def rehearse(loop, clock=time.perf_counter, seconds=LARGER_SECONDS):
+    """Runs prompts as long as the programs of `loop` (a `DecodeLoop`), the shortest first, each
+    while it can be expected to end within `seconds`, until its time has settled.
+    Nothing of them stays resident. Raises what the device raises."""
+    start, sizes, expected = clock(), loop.prefill_sizes, 0.0
+    for larger, rows in zip([*sizes[1:], 0], sizes):
+        times = []
+        while clock() - start + expected < seconds:
+            began = clock()
+            await loop.rehearse(rows)
+            times.append(clock() - began)
+            expected = min(times)
+            settled = len(times) > 1 and times[-1] >= STEADY * min(times[:-1])
+            if settled and (larger or clock() - start >= ENOUGH_SECONDS):
+                break
+        expected *= larger / rows

@@ -2,12 +2,13 @@
 are quick."""
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
 from pyengine.compile import compile_model
 from pyengine.device.null import NullDevice
-from pyengine.warmup import LARGER_SECONDS, steps, warm_up
+from pyengine.warmup import LARGER_SECONDS, rehearse, steps, warm_up
 from tests.checkpoints import CONFIG, checkpoint, close, device, engine, generated
 
 IDS = [5, 17, 82, 3, 42, 7, 8]
@@ -32,8 +33,10 @@ async def contents(runner):
 
 @pytest.mark.parametrize("on", ["numpy", "native"])
 def test_it_changes_no_buffer_but_the_state(on):
+    target = device(on)
+
     async def run():
-        runner = await device(on).prepare(PLAN)
+        runner = await target.prepare(PLAN)
         try:
             await runner.ready()
             rng = random.Random(7)
@@ -89,3 +92,51 @@ def test_larger_prefills_run_while_they_are_quick(larger, ran):
     names = asyncio.run(run())
     assert "prefill16" in names and "decode" in names
     assert [name for name in names if name in ("prefill128", "prefill512")] == ran
+
+
+class FakeLoop:
+    """Prompts that take the times that `seconds(rows, prompts so far)` says."""
+    prefill_sizes = [16, 128, 512]
+
+    def __init__(self, seconds):
+        self.now, self.ran, self._seconds = 0.0, [], seconds
+
+    async def rehearse(self, rows):
+        self.now += self._seconds(rows, len(self.ran))
+        self.ran.append(rows)
+
+
+@pytest.mark.parametrize("seconds, ran", [
+    (lambda rows, n: 0.001 * rows / 16, [16, 16, 128, 128, 512, 512, 512]),
+    (lambda rows, n: 0.25, [16]),                    # 128 rows might take eight times as long
+    (lambda rows, n: 0.004 * rows / 16, [16, 16, 128, 128, 512]),  # no time for another
+    (lambda rows, n: 0.05 * 0.85**n, [16] * 13),     # clocks that rise until the time is up
+    (lambda rows, n: 0.06 if n == 0 else 0.001, [16] * 3 + [128] * 2 + [512] * 36)])
+def test_a_rehearsal_ends_when_it_has_settled_or_is_late(seconds, ran):
+    loop = FakeLoop(seconds)
+    asyncio.run(rehearse(loop, clock=lambda: loop.now))
+    assert (loop.ran, loop.now <= LARGER_SECONDS) == (ran, True)
+
+
+def test_a_gpu_rehearses_and_nothing_of_it_stays(monkeypatch):
+    """lavapipe taken for a GPU: the same tokens, and no figures of prompts that nobody wrote."""
+    target, found = device("native"), []
+    for software in (False, True):
+        monkeypatch.setattr(target, "caps", replace(target.caps, software=software))
+        one = engine(checkpoint(), target, burst=4)
+        before = one.stats()
+        ids, after = generated(one, IDS, max_tokens=9), one.stats()
+        assert before["tokens"] == 0 and before["ttft_ms"] is None and after["reused_tokens"] == 0
+        found.append((ids, one._loop.cache.ids))
+        close(one)
+    assert found[0] == found[1]
+
+
+def test_only_a_gpu_rehearses(monkeypatch):
+    """Not the oracle, nor lavapipe as it is."""
+    async def rehearse(loop):
+        raise AssertionError("a software device has no clocks to raise")
+
+    monkeypatch.setattr("pyengine.engine.rehearse", rehearse)
+    for on in ("numpy", "native"):
+        close(engine(checkpoint(), on))

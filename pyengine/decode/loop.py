@@ -8,6 +8,7 @@ from pyengine.decode import logprobs
 from pyengine.decode import state as st
 from pyengine.decode.cache import PrefixCache
 from pyengine.decode.snapshots import StateCache
+from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
 
 BURST_SECONDS = 0.05  # what one burst should take, so that text streams smoothly and stop is prompt
@@ -101,7 +102,7 @@ class DecodeLoop:
         (self._state, self._tokens, self._ring, self._logits, self._counts, self._bias,
          self._mask) = map(plan.buffer, names)
         self._ring_size = plan.buffers[self._ring].nbytes // 4
-        self._prefill_rows = sorted(int(name.removeprefix("prefill")) for name in plan.programs
+        self.prefill_sizes = sorted(int(name.removeprefix("prefill")) for name in plan.programs
                                     if name.startswith("prefill"))
         self.source = 0  # rows of the encoder's output that the next generation attends to
         recurrent = any(plan.saved)
@@ -133,7 +134,7 @@ class DecodeLoop:
     def _program_for(self, rows):
         if rows == 1:
             return "decode"
-        return f"prefill{next(r for r in self._prefill_rows if r >= rows)}"
+        return f"prefill{next(r for r in self.prefill_sizes if r >= rows)}"
 
     def _resume(self, ids):
         """Goes back to the longest prefix of `ids` whose state is at hand.
@@ -148,7 +149,7 @@ class DecodeLoop:
 
     def _chunks(self, start, end, saves):
         """(first, behind the last) of each run of prefill rows; saves fall between two."""
-        most = max(self._prefill_rows, default=1)
+        most = max(self.prefill_sizes, default=1)
         stops = sorted({*saves, end} - {start})
         for begin, stop in zip([start, *stops], stops):
             for pos in range(begin, stop, most):
@@ -235,6 +236,14 @@ class DecodeLoop:
         except BaseException:
             self.cache.trim(0)
             raise
+
+    async def rehearse(self, rows):
+        """A prompt of `rows` ids and the start of an answer, of which nothing stays but what lies
+        in buffers that the next prompt overwrites. Raises what the device raises."""
+        async for _ in self.generate([0] * rows, SamplingParams(temperature=0), max_tokens=3):
+            pass
+        self.cache.trim(0)
+        self.timing = Timing()
 
     async def generate(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None, written=0,
                        guide=None):
