@@ -53,10 +53,11 @@ FAMILIES = {"transformers": "transformers.js", "wllama": "wllama"}
 
 
 class Run:
-    """Results by peer as they come: `results[peer][measure] = value`."""
+    """Results by peer as they come: `results[peer][measure] = value`; `ended()` is called whenever
+    a peer's turn ends."""
 
-    def __init__(self, pages):
-        self.pages = pages  # {peer: path with its query}
+    def __init__(self, pages, ended=lambda: None):
+        self.pages, self._ended = pages, ended  # {peer: path with its query}
         self.results = {peer: {} for peer in pages}
         self.left = list(pages)
         self.heard = threading.Event()
@@ -85,6 +86,7 @@ class Run:
             self.results[peer]["processes"] = self.browser.peaks()
         if reason:
             self.results[peer].setdefault("failed", reason)
+        self._ended()
 
 
 def drive(run, command, base, patience):
@@ -164,7 +166,8 @@ def options(argv=None):
     )
     parser.add_argument("--scaling-contexts", default="64,256,512,1024,2048,4096")
     parser.add_argument("--quick", action="store_true", help="one short run of each measure")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
+    parser.add_argument("--out", type=Path, help="write the JSON here too, after each peer")
+    parser.add_argument("--add", action="store_true", help="keep what --out has of other peers")
     parser.add_argument("--label", help="the machine, in words")
     if parser.parse_known_args(argv)[0].quick:      # what is given beside it still counts
         parser.set_defaults(**QUICK)
@@ -179,22 +182,26 @@ def main(argv=None):
     reasons = {name: absent(name, kit) for name in pages}
     if "scaling" in pages:
         random_model.ensure(KIT / "random", o.models.split(","))
-    run = Run({name: page for name, page in pages.items() if not reasons[name]})
+    known = json.loads(o.out.read_text())["results"] if o.add and o.out.exists() else {}
+    known |= {name: {"failed": reason} for name, reason in reasons.items() if reason}
+    told = {key: value for key, value in vars(o).items() if key not in ("out", "label", "add")}
+    facts = {"label": o.label, "options": told, "kit": kit, "machine": processes.machine()}
+
+    def text():
+        done = {name: found for name, found in run.results.items() if name not in run.left}
+        return json.dumps({**facts, "results": known | done}, indent=1)
+
+    def write():
+        if o.out:
+            o.out.parent.mkdir(parents=True, exist_ok=True)
+            part = o.out.with_suffix(".part")
+            part.write_text(text() + "\n")
+            part.replace(o.out)
+
+    run = Run({name: page for name, page in pages.items() if not reasons[name]}, write)
     drive(run, o.browser, serve.start(KIT, run.report), o.limit + GRACE_S)
-    skipped = {name: {"failed": reason} for name, reason in reasons.items() if reason}
-    told = {key: value for key, value in vars(o).items() if key not in ("out", "label")}
-    result = {
-        "label": o.label,
-        "options": told,
-        "kit": kit,
-        "machine": processes.machine(),
-        "results": run.results | skipped,
-    }
-    text = json.dumps(result, indent=1)
-    if o.out:
-        o.out.parent.mkdir(parents=True, exist_ok=True)
-        o.out.write_text(text + "\n")
-    print(text)
+    write()
+    print(text())
     return 0
 
 

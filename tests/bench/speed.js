@@ -96,7 +96,7 @@ async function measure() {
   for (const length of prefills) {
     const runs = [];
     for (let i = 0; i <= repeats; i++) runs.push((await run(prompt(length, i), 1)).prefill_tps);
-    result.prefill[length] = { first: runs[0], warm: median(runs.slice(1)) };
+    result.prefill[length] = { first: runs[0], warm: median(runs.slice(1)), runs: runs.map(Math.round) };
   }
   for (const context of contexts) {
     const runs = [];

@@ -67,12 +67,19 @@ def kit(tmp_path, monkeypatch):
 
 def run(kit, script, only, tmp_path, *arguments):
     """Result of the kit's own run.py with a scripted browser."""
+    command = command_of(script, only, tmp_path, *arguments)
+    done = subprocess.run(command, cwd=kit, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def command_of(script, only, tmp_path, *arguments):
     (tmp_path / "script.json").write_text(json.dumps(script))
     fake = shlex.join(
         [sys.executable, str(HERE / "fake_browser.py"), str(tmp_path / "script.json")]
     )
     code = "import sys; sys.argv[0] = 'run.py'; import run; run.GRACE_S = 0; sys.exit(run.main())"
-    command = [
+    return [
         sys.executable,
         "-c",
         code,
@@ -86,9 +93,25 @@ def run(kit, script, only, tmp_path, *arguments):
         "3",
         *arguments,
     ]
-    done = subprocess.run(command, cwd=kit, capture_output=True, text=True, timeout=50)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+
+
+def test_each_peer_is_written_when_it_ends_and_others_are_kept(kit, tmp_path):
+    folder, out = kit(other="nothing"), tmp_path / "made" / "result.json"
+    script = {"jird": JIRD, "wllama": [*WLLAMA[:4], ["hang", 0]]}
+    command = command_of(script, "jird,wllama", tmp_path, "--out", str(out))
+    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    for _ in range(200):
+        if out.exists():
+            break
+        processes.time.sleep(0.05)
+    assert list(json.loads(out.read_text())["results"]) == ["jird"] and running.poll() is None
+    running.terminate()
+    running.wait()
+    only = {"transformers-wasm": WLLAMA[:2]}
+    arguments = ("transformers-wasm", tmp_path, "--out", str(out), "--add")
+    found = run(folder, only, *arguments)["results"]
+    assert list(found) == ["jird", "transformers-wasm"]
+    assert json.loads(out.read_text())["results"] == found
 
 
 def test_a_run_collects_what_each_page_reports(kit, tmp_path):
