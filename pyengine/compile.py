@@ -127,6 +127,17 @@ def _mask_graph(vocab, caps):
     return verify(b.graph)
 
 
+def _speech_graphs(vocab, caps, rows, speech):
+    """What runs before a tail in a voice model; `rows` of the longest prefill."""
+    if speech is None:
+        return []
+    b = Builder("speech_mask", rows, 0, None, max_binding=caps.max_binding)
+    logits = b.logits(vocab)
+    b.op("speech_mask", logits, b.tokens, **speech)
+    b.graph.outputs = (logits,)
+    return [verify(b.graph)]
+
+
 def _logprob_graphs(vocab, caps):
     """What runs before and after a tail where log probabilities are asked for."""
     graphs = []
@@ -228,15 +239,15 @@ class _StandIn:
 
 def compile_model(
         config, tensors=None, *, quant=None, context=None, kv="f16", caps=None, fused=True,
-        encodings=None, hybrid=None):
+        encodings=None, hybrid=None, speech=None):
     """Plans a model from its Hugging Face config and, for loading, its {name: TensorRef}.
 
     Without tensors `encodings` {"matrix", "embedding"} (the latter of the head too) says what the
     file will hold; else the config's dtype does.
     `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model
-    wrote it; `hybrid`: a `flags.Hybrid`. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`,
-    `E_UNSUPPORTED_TENSOR`, `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`,
-    `E_OUT_OF_MEMORY`."""
+    wrote it; `hybrid`: a `flags.Hybrid`; `speech`: attributes of the op `speech_mask`, for a voice
+    model. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`,
+    `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
     caps, hybrid = caps or Caps(), hybrid or flags.HYBRID
     quant = quant or default_quant(config, tensors)
     if kv not in ("f16", "f32"):
@@ -259,7 +270,7 @@ def compile_model(
     if tensors is not None:
         check_unused(tensors, weights.tensors, family)
     ring = _ring(graphs[0], context, slack)
-    graphs += _sampling_graphs(cfg.vocab, caps)
+    graphs += _sampling_graphs(cfg.vocab, caps) + _speech_graphs(cfg.vocab, caps, slack, speech)
     plan = make_plan(graphs, weights, consts, caps, tensors, RING, saved_slots(context))
     return CompiledModel(
         plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs), ring

@@ -44,12 +44,13 @@ async def _tuned(runner, model, caps, cache, identity):
 
 async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", context=None,
                burst="auto", on_progress=None, warm=True, tuning_cache=None, laps=None,
-               hybrid=None, budget=None):
+               hybrid=None, budget=None, speech=None):
     """Plans the checkpoint for the device, compiles, uploads, tunes, warms up; -> Engine.
 
     `tuning_cache` (a `tune.TuningCache`) turns the autotuner on: its choices are followed, and what
     it has not yet is measured and kept. `hybrid`: see `flags.Hybrid`. `budget`: bytes of GPU
-    memory; without a `quant`, what takes more is quantised further (`compile_within`).
+    memory; without a `quant`, what takes more is quantised further (`compile_within`). `speech`:
+    see `compile_model`.
 
     `on_progress(stage, done, total)` with stages "compile" (pipelines), "upload" (bytes of the
     files) and "warmup" (dispatches, unless `warm` is False). `laps` (a `Laps`, begun by the caller)
@@ -63,7 +64,7 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
     if tuning_cache is not None:
         caps = replace(caps, tuning=await recall(tuning_cache, device.identity))
     options = {"quant": quant, "context": context, "kv": kv, "caps": caps,
-               "hybrid": hybrid}
+               "hybrid": hybrid, "speech": speech}
     model = compile_within(budget, checkpoint.config, checkpoint.tensors, **options)
     runner = await device.prepare(model.plan, _report(on_progress, "compile"))
     try:

@@ -154,6 +154,10 @@ MESSAGES = {
         "{model} carries no tokenizer that Jird can read ({detail}).",
         "Add its tokenizer.json beside the weights.",
     ),
+    "E_BAD_SPEECH": (
+        "The voice model's answer is no speech: {detail}.",
+        "Ask again, or with another seed; another checkpoint if it repeats.",
+    ),
     "E_GPU": (
         "The GPU refused {what}: {detail}.",
         "Report this with your browser and GPU; another browser may work.",

@@ -75,6 +75,8 @@ class Tail:
         self.top = params.top_logprobs
         sampling = "sample" if params.needs_sampler else "greedy"
         self.programs, self._buffer, self._words = (sampling,), plan.buffer("ring"), 1
+        if "speech_mask" in plan.programs:  # a voice model's: whatever it is asked for
+            self.programs = ("speech_mask", sampling)
         self.masked = ("mask", sampling)  # under a grammar
         if self.top is not None:
             self.programs = ("logprob_top", sampling, "logprob_take")

@@ -6,7 +6,7 @@ from pyengine.caps import Caps
 from pyengine.decode import state as st
 from pyengine.device.api import Layout, Runner, check_finite, upload_bytes
 from pyengine.ir import (  # noqa: F401  registers their ops
-    audio_ops, codec_ops, hybrid_ops, sample_ops, split_ops)
+    audio_ops, codec_ops, hybrid_ops, mask_ops, sample_ops, split_ops)
 from pyengine.ir.ops import OPS
 from pyengine.lazy import np
 from pyengine.quant import affine, blocks

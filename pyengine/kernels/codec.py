@@ -1,4 +1,4 @@
-"""Neural audio codecs (`ir/codec_ops.py`): causal convolutions, upsampling, FSQ, weight norms."""
+"""Speech: the codec's ops (`ir/codec_ops.py`), and the mask of a voice model's tokens."""
 from math import prod
 
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div
@@ -71,6 +71,13 @@ def _launch_norm(node, values, caps):
     return Launch({}, constants, (ceil_div(units, 64), 1, 1))
 
 
+def _launch_mask(node, values, caps):
+    view = NodeView(node, values)
+    vocab = view[0].shape[1]
+    constants = {name.upper(): value for name, value in view.attrs.items()} | {"VOCAB": vocab}
+    return Launch({}, constants, (ceil_div(vocab, 64), 1, 1))
+
+
 def _variants(op):
     """Samples have one output channel, which never takes the tiles for many."""
     snake, end, _ = CONVS[op]
@@ -83,4 +90,5 @@ SPECS = (
     KernelSpec("snake_up", "snake_up", _launch_up, ({},)),
     KernelSpec("fsq_dequant", "fsq_dequant", _launch_fsq, ({},)),
     KernelSpec("weight_norm", "weight_norm", _launch_norm, ({},)),
+    KernelSpec("speech_mask", "speech_mask", _launch_mask, ({},)),
 )

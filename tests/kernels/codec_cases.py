@@ -55,8 +55,19 @@ def norm_cases():
             ("kernel", (out, lanes(taps)), "f32"), ("lengths", (out,), "f32")))
 
 
+def mask_cases():
+    """Vocabularies that end with the audio tokens, beyond them, and between; every sort of last
+    id."""
+    ids = {"audio": 20, "codebook": 7, "groups": 4, "start": 11, "end": 12, "opening": 15}
+    for vocab, last, (rows, n) in product((48, 83, 769), (3, 11, 12, 15, 19, 20, 26, 27, 47, 48),
+                                          ((1, 1), (16, 7), (16, 16))):
+        if last < vocab:
+            inputs = (("logits", (1, vocab), "f32"), ("ids", (rows,), "u32"))
+            yield Case("speech_mask", tuple(sorted(ids.items())), inputs, rows, n, last)
+
+
 def groups():
     found = {op: list(conv_cases(op)) for op in (
         "causal_conv", "snake_conv", "snake_conv_add", "snake_conv_into", "snake_conv_clamp")}
     return found | {"snake_up": list(up_cases()), "fsq_dequant": list(fsq_cases()),
-                    "weight_norm": list(norm_cases())}
+                    "weight_norm": list(norm_cases()), "speech_mask": list(mask_cases())}

@@ -126,6 +126,9 @@ def operand(case, name, shape, dtype, rng):
         return packed.tobytes(), affine.unpack(packed, kind, shape[1])
     if name in ("coarse", "fine"):
         array = tables(name, shape, rng)
+    elif name == "ids":  # only the last valid one matters: the case's pos says which it is
+        array = np.full(shape, 48)
+        array[case.n - 1] = case.pos
     elif name == "codes":
         array = rng.integers(0, np.prod(dict(case.attrs)["levels"]), shape)
     elif dtype == "u32":
@@ -285,7 +288,7 @@ def written_part(case, name, array):
         d = next(shape for key, shape, _ in case.inputs if key == "k_cache")[2]
         heads = attrs.get("heads") or case.inputs[0][1][1] // d
         mask[:active_parts(case), :heads * (d + 1)] = True
-    elif case.op in ("take_last", "group_stats"):
+    elif case.op in ("take_last", "group_stats", "speech_mask"):
         mask[:] = True
     else:
         mask[:case.n * (len(array) // case.rows)] = True
