@@ -8,6 +8,7 @@ than half a call. Models write what they like, hence the limits; nothing is ever
 
 import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 MAX_BODY = 64_000  # characters between the markers of a call
@@ -140,10 +141,9 @@ def held(text, markers):
     return longest
 
 
-class MarkedParser:
-    """Calls between markers. A format gives `markers` {opening: closing}, `read(body) -> [Call]`
-    (raises Unreadable) and, where values are raw text, `closed(body, quoted)`: closing markers
-    inside quoted strings end nothing anyway.
+class MarkedParser(ABC):
+    """Calls between markers. A format gives `markers` {opening: closing}, `read` and, where values
+    are raw text, `closed(body, quoted)`: closing markers inside quoted strings end nothing anyway.
 
     `tools`: {name: parameters' schema or None}. `thinking`: the prompt has opened a thought, in
     which nothing is a call.
@@ -160,8 +160,9 @@ class MarkedParser:
         self._thinking = thinking
         self._calls = self._failures = 0
 
+    @abstractmethod
     def read(self, body):
-        raise NotImplementedError
+        """[Call] of what is between two markers. Raises Unreadable."""
 
     def closed(self, body, quoted):
         """Whether the closing marker behind `body` ends it. `quoted`: `body` ends inside a

@@ -1,21 +1,14 @@
 """Gemma: a fenced block of Python calls, ```` ```tool_code ````, a call on each line."""
 
-from app.tools.base import MarkedParser, Unreadable, json_calls
-from app.tools.pythonic import read_calls, write_call
+from app.tools.pythonic import PythonicParser, write_call
 
 START, END = "```tool_code", "```"
 
 
-class Parser(MarkedParser):
+class Parser(PythonicParser):
     """Of `f(a=1)` and `print(module.f(a=1))`, or of JSON."""
 
     markers = {START: END}
-
-    def read(self, body):
-        try:
-            return read_calls(body, self.tools)
-        except Unreadable:
-            return json_calls(body.strip())
 
 
 def write(calls):

@@ -7,7 +7,7 @@ hostile text reaches Python's own parser.
 import ast
 import re
 
-from app.tools.base import MAX_DEPTH, Unreadable, make_call
+from app.tools.base import MAX_DEPTH, MarkedParser, Unreadable, json_calls, make_call
 
 _STRING = (
     r'[rRuU]?(?:"""(?:[^\\]|\\.)*?"""|\'\'\'(?:[^\\]|\\.)*?\'\'\''
@@ -50,6 +50,16 @@ def read_literal(text):
 def write_call(name, arguments):
     """`f(a='x', n=1)` of a name and a dict."""
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+class PythonicParser(MarkedParser):
+    """Of marked Python calls, or of JSON, which models write when their prompt asks for it."""
+
+    def read(self, body):
+        try:
+            return read_calls(body, self.tools)
+        except Unreadable:
+            return json_calls(body.strip())
 
 
 class _Reader:

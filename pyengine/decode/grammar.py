@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from pyengine.errors import EngineError
 
-KINDS = ("json_schema", "json_object", "regex", "grammar")
 START_SECONDS = 20.0   # of one grammar's compilation; a good one of a large vocabulary takes some
 TABLE_SECONDS = 60.0   # of reading a token table, once a model
 STEP_SECONDS = 10.0    # of one mask, which takes a millisecond
