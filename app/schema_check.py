@@ -1,6 +1,7 @@
 """Refuses JSON schemas that no value satisfies, and keywords that the grammar would not hold to: a
 refusal is better than an answer that breaks the schema, or one that never ends."""
 
+from app import schema_walk
 from app.schema_ranges import BOUNDS
 from pyengine.errors import EngineError
 
@@ -57,20 +58,19 @@ class _Check:
             self._collect(child, name, depth + 1)
 
     def _children(self, node, where):
-        for name in ("$defs", "definitions", "properties", "patternProperties"):
+        for name in schema_walk.MAPS:
             group = node.get(name, {})
             if not isinstance(group, dict):
                 raise self._bad(f"{where}.{name}", repr(group), "an object of schemas")
             for key, child in group.items():
                 yield f"{where}.{name}.{key}", child
-        for name in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for name in schema_walk.LISTS:
             group = node.get(name, [])
             if not isinstance(group, list) or name in node and not group:
                 raise self._bad(f"{where}.{name}", repr(group), "a list of schemas")
             for i, child in enumerate(group):
                 yield f"{where}.{name}[{i}]", child
-        for name in ("items", "additionalProperties", "propertyNames", "unevaluatedProperties",
-                     "unevaluatedItems"):
+        for name in schema_walk.SINGLE:
             if name in node:
                 yield f"{where}.{name}", node[name]
 

@@ -5,6 +5,8 @@ end puts the rule in its place (`pwa_shell/grammar_core.js`)."""
 from fractions import Fraction
 from math import ceil, floor
 
+from app.schema_walk import rebuilt
+
 WHOLE = 2 ** 53 - 1   # the missing bound: what JSON readers hold exactly
 PLACES = 2            # decimals of a bounded number, more where the range is narrow
 MOST_PLACES = 9
@@ -16,27 +18,23 @@ def extract(schema):
     """-> (the schema with marks for its bounded numbers, {rule name: EBNF of it}). A range without
     a number that is written with at most nine decimals has None for its rule."""
     rules = {}
-    return _marked(schema, rules), rules
+    return rebuilt(schema, lambda node: _marked(node, rules)), rules
 
 
 def _marked(node, rules):
-    if isinstance(node, list):
-        return [_marked(one, rules) for one in node]
-    if not isinstance(node, dict):
-        return node
     types = node.get("type", [])
     types = types if isinstance(types, list) else [types]
     if any(node.get(name) is not None for name in BOUNDS) and not {"enum", "const"} & set(node):
         if {"integer", "number"} & set(types):
             return _number(node, types, rules)
-        node = {key: one for key, one in node.items() if key not in BOUNDS}
-    return {key: one if key in ("enum", "const", "default", "examples") else _marked(one, rules)
-            for key, one in node.items()}
+        return {key: one for key, one in node.items() if key not in BOUNDS}
+    return node
 
 
 def _number(node, types, rules):
     """A schema with bounds: the mark, or a choice of it and what the bounds do not concern."""
-    others = [{"type": one} for one in types if one not in ("number", "integer")]
+    free = {key: one for key, one in node.items() if key not in BOUNDS}
+    others = [{**free, "type": one} for one in types if one not in ("number", "integer")]
     name = f"{NAME}{len(rules)}"
     rules[name] = _rule(node, "number" in types)
     mark = {"const": name}

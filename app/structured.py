@@ -3,6 +3,7 @@
 import json
 
 from app.schema_check import check_schema
+from app.schema_patterns import spelled
 from app.schema_ranges import extract
 from pyengine.decode.grammar import Grammar, Grammars, Guide
 from pyengine.errors import EngineError
@@ -74,12 +75,20 @@ def _schema(given):
         raise _bad(f"{where}.schema", "no JSON", "a JSON schema less than 64 deep") from None
     if len(text) > MAX_TEXT:
         raise _bad(f"{where}.schema", f"{len(text)} characters", f"at most {MAX_TEXT}")
-    check_schema(schema, f"{where}.schema")
-    marked, rules = extract(schema)
+    text, rules = written_schema(schema, f"{where}.schema")
+    return Grammar("json_schema", text, strict is not False, rules=tuple(rules.items()))
+
+
+def written_schema(schema, param):
+    """(JSON of a schema as XGrammar gets it right, {rule name: EBNF}). Raises E_BAD_REQUEST."""
+    check_schema(schema, param)
+    try:
+        marked, rules = extract(spelled(schema))
+    except ValueError as error:
+        raise _bad(param, error, "patterns that XGrammar supports") from None
     if None in rules.values():
-        raise _bad(f"{where}.schema", "bounds without a number between them", "wider bounds")
-    return Grammar("json_schema", json.dumps(marked), strict is not False,
-                   rules=tuple(rules.items()))
+        raise _bad(param, "bounds without a number between them", "wider bounds")
+    return json.dumps(marked), rules
 
 
 def _marks(tokenizer, vocab):

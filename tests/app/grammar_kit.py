@@ -15,7 +15,7 @@ from tests.checkpoints import config, encoded, tensors
 from tests.formats.safetensors_writer import safetensors
 
 MARKS = ["<eos>", "<think>", "</think>"]
-WORDS = ['{"', '": ', '", "', '"}', "]}", "12", "true", "abc", "é"]
+WORDS = ['{"', '": ', '", "', '"}', "]}", "12", "true", "abc", "é", "\n", "\t", "\x01", '""']
 TOKENS = MARKS + [chr(c) for c in range(32, 127)] + WORDS
 EOS, OPENS, CLOSES = range(3)
 
@@ -112,7 +112,8 @@ def random_schema(rng, depth=2):
     if kind == "const":
         return {"const": rng.choice(["only", 12, False])}
     if kind == "pattern":
-        return {"type": "string", "pattern": rng.choice(["^[a-f]{2,5}$", "^(no|yes)!?$", "^x[0-9]{3}$"])}
+        return {"type": "string", "pattern": rng.choice(["^[a-f]{2,5}$", "^(no|yes)!?$", "^x[0-9]{3}$", "^.{1,3}$",
+                                                         "^[^@]{1,2}@[^@]$", "^(a|b)$|^c$"])}
     if kind == "array":
         low = rng.randrange(3)
         return {"type": "array", "items": random_schema(rng, depth - 1), "minItems": low,
@@ -120,7 +121,7 @@ def random_schema(rng, depth=2):
     if kind == "anyOf":
         return {"anyOf": [random_schema(rng, depth - 1) for _ in range(2)]}
     if kind == "object":
-        names = rng.sample(["id", "name", "a b", "é", "x1", "list"], rng.randrange(1, 4))
+        names = rng.sample(["id", "minimum", 'a" b', "é", "pattern", "list"], rng.randrange(1, 4))
         required = [name for name in names if rng.random() < 0.6]
         return {"type": "object", "properties": {n: random_schema(rng, depth - 1) for n in names},
                 "required": required, "additionalProperties": False}
