@@ -65,7 +65,14 @@ class Request:
     tools: list | None = None
     resume: bool = False  # the last message is an answer to write on from
     parallel: bool = True  # an answer may hold several calls
+    demanded: list | None = None  # names of functions of which the answer must call one
     prompt: str | list | None = None  # text, or token ids
+
+    @property
+    def strict(self):
+        """Whether the answer's calls must hold to their functions' schemas."""
+        strict = [tool["function"].get("strict") for tool in self.tools or ()]
+        return self.demanded is not None or any(strict)
 
     @property
     def tells_ids(self):
@@ -88,14 +95,16 @@ def parse_chat(body, generation_config=None):
     """A chat completion's body -> Request. Raises E_BAD_REQUEST naming the parameter."""
     _known(body, CHAT)
     messages = _messages(body.get("messages"))
-    tools, parallel = tool_calls.parse_tools(body)
+    tools = tool_calls.parse_tools(body)
     common = _common(body, generation_config)
     common["sampling"]["top_logprobs"] = _chat_logprobs(body)
     resume = _resume(body, messages)
-    if resume and common["grammar"] is not None:
-        raise bad("continue_final_message", True, "false beside response_format")
-    return Request("chat", messages=messages, tools=tools, parallel=parallel, resume=resume,
-                   **common)
+    if resume and (common["grammar"] or tools["demanded"]):
+        wanted = "false beside response_format and a demanded tool_choice"
+        raise bad("continue_final_message", True, wanted)
+    if common["grammar"] and tools["demanded"]:
+        raise bad("tool_choice", body["tool_choice"], "'auto' or 'none' beside response_format")
+    return Request("chat", messages=messages, resume=resume, **tools, **common)
 
 
 def _resume(body, messages):

@@ -41,9 +41,13 @@ class _Check:
                 if key not in self._satisfied and self._is_satisfied(node):
                     self._satisfied.add(key)
             grew = len(self._satisfied) > before
-        if not self._ok(self._root):
-            raise self._bad("", "one that only values without end satisfy, or none",
-                            "a schema whose recursion can end")
+        for node, where in self._nodes.values():
+            choices = [*node.get("anyOf", ()), *node.get("oneOf", ()),
+                       *node.get("properties", {}).values()]
+            # one that has no end may not even be begun
+            if not self._ok(node) or not all(map(self._ok, choices)):
+                raise self._bad(where, "one that only values without end satisfy, or none",
+                                "a schema whose recursion can end")
 
     def _collect(self, node, where, depth):
         if depth > MAX_DEPTH:
@@ -139,7 +143,7 @@ class _Check:
             return True
         for name in ("anyOf", "oneOf"):
             if name in node:
-                return all(self._ok(one) for one in node[name])
+                return any(self._ok(one) for one in node[name])
         if "allOf" in node and not self._ok(node["allOf"][0]):
             return False
         properties = node.get("properties", {})

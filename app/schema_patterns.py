@@ -1,7 +1,9 @@
-"""Patterns and lengths of a JSON schema's strings, written for the string as JSON spells it:
-XGrammar 0.1.27 puts a pattern between the quotes as it is, so that `.` would let a quote or a
-control character pass, and `a|b` would lose a quote of its own."""
+"""Patterns and lengths of a JSON schema's strings, and names of properties, written for the text
+that JSON spells them with: XGrammar 0.1.27 puts a pattern and a name between the quotes as they
+are, so that `.` would let a quote or a control character pass, and `a|b` would lose a quote of its
+own."""
 
+import json
 from bisect import bisect_right
 
 from app.schema_walk import rebuilt
@@ -9,7 +11,8 @@ from app.schema_walk import rebuilt
 LAST = 0x10FFFF
 # never themselves inside a JSON string, or no character
 UNSAFE = ((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0xD800, 0xDFFF))
-SPELLED = {'"': '\\\\"', "\\": "\\\\\\\\", "\n": "\\\\n", "\r": "\\\\r", "\t": "\\\\t", "\f": "\\\\f"}
+SPELLED = {'"': '\\\\"', "\\": "\\\\\\\\",
+           "\n": "\\\\n", "\r": "\\\\r", "\t": "\\\\t", "\f": "\\\\f"}
 QUOTED = ('"', "\\")  # of a negated class: its control characters are left out
 PLAIN = '[^"\\\\\\x00-\\x1f]'
 ANY = f'(?:{PLAIN}|{SPELLED[chr(34)]}|{SPELLED[chr(92)]})'
@@ -20,12 +23,17 @@ SETS = {"d": DIGITS, "w": WORD, "s": SPACE}
 
 
 def spelled(schema):
-    """The schema with its patterns and lengths as patterns over JSON's spelling. Raises ValueError
-    naming a pattern that cannot be."""
+    """The schema with its patterns and lengths as patterns over JSON's spelling, and names as they
+    are spelled. Raises ValueError naming a pattern that cannot be."""
     return rebuilt(schema, _spelled_node)
 
 
 def _spelled_node(node):
+    if isinstance(node.get("properties"), dict):
+        named = {_spelled_name(key): one for key, one in node["properties"].items()}
+        node = {**node, "properties": named}
+        if "required" in node:
+            node["required"] = [_spelled_name(key) for key in node["required"]]
     if isinstance(node.get("patternProperties"), dict):
         named = {_spelled(key): one for key, one in node["patternProperties"].items()}
         node = {**node, "patternProperties": named}
@@ -36,6 +44,11 @@ def _spelled_node(node):
         return node
     free = {key: one for key, one in node.items() if key not in ("minLength", "maxLength")}
     return {**free, "pattern": length_pattern(int(low or 0), None if high is None else int(high))}
+
+
+def _spelled_name(name):
+    """JSON's spelling of a name, as it stands in the string literal of a grammar."""
+    return json.dumps(json.dumps(name, ensure_ascii=False)[1:-1], ensure_ascii=False)[1:-1]
 
 
 def _spelled(pattern):

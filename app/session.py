@@ -213,16 +213,20 @@ class Session:
     async def _guide(self, request, ids):
         """The `Guide` of a request with a grammar, else None. Raises E_NO_TOKENIZER, E_NO_GRAMMAR,
         E_BAD_REQUEST."""
-        if request.grammar is None:
+        if request.grammar is None and not request.strict:
             return None
         tokenizer, vocab = self._need_tokenizer(), self.engine.model.vocab
+        grammar, marker = request.grammar, None
+        if grammar is None:
+            grammar, marker = self._dialect.guided(request, tokenizer)
         if self._grammars is None:
             if self._open_grammar is None:
                 raise EngineError("E_NO_GRAMMAR", reason="no back end was given")
             self._grammars = structured.make_grammars(
                 self._open_grammar, tokenizer, self.stop_ids(), vocab)
         return await structured.guide(
-            self._grammars, request.grammar, tokenizer, vocab, ids, request.kind == "chat")
+            self._grammars, grammar, tokenizer, vocab, ids, request.kind == "chat", marker,
+            request.demanded is None)
 
     async def grammars_live(self):
         """{compiled, matchers} that the grammar's back end holds, for leak tests."""

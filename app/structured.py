@@ -113,11 +113,12 @@ def _thinking(opens, closes, ids):
     return (None if closes in tail else opens), False
 
 
-async def guide(grammars, grammar, tokenizer, vocab, prompt_ids, chat):
+async def guide(grammars, grammar, tokenizer, vocab, prompt_ids, chat, marker=None, free=False):
     """The `Guide` of one answer, which the caller closes: in a chat the grammar begins behind the
-    thinking. Raises E_BAD_REQUEST, E_NO_GRAMMAR."""
+    thinking, and behind the id `marker` if one is given, before which anything goes where `free`.
+    Raises E_BAD_REQUEST, E_NO_GRAMMAR."""
     opens, closes = _marks(tokenizer, vocab) if chat else (None, None)
     thinking = False
     if opens is not None:
         opens, thinking = _thinking(opens, closes, prompt_ids)
-    return Guide(await grammars.begin(grammar), opens, closes, thinking)
+    return Guide(await grammars.begin(grammar), opens, closes, thinking, marker, free)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app import settings
 from app.tools import formats, gemma
 from app.tools.base import NAME, Call
+from app.tools.grammar import Function, calls_grammar
 from pyengine.errors import EngineError
 
 MAX_TOOLS = 128
@@ -20,18 +21,29 @@ def _bad(param, got, wanted):
 
 
 def parse_tools(body):
-    """(tools or None, whether an answer may hold several calls) of a request's body. Raises
-    E_BAD_REQUEST naming the parameter."""
+    """{tools (a list or None), parallel (whether an answer may hold several calls), demanded (names
+    of functions of which one must be called, or None)} of a request's body. Raises E_BAD_REQUEST
+    naming the parameter."""
     tools = _checked_tools(body.get("tools"))
     choice = body.get("tool_choice")
-    if choice not in (None, "auto", "none"):
-        raise _bad("tool_choice", choice, "'auto' or 'none'")
-    if choice == "auto" and not tools:
+    names = [tool["function"]["name"] for tool in tools or ()]
+    demanded = names if choice == "required" else None
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if choice.get("type") != "function" or name not in names:
+            wanted = "{'type': 'function', 'function': {'name': one of tools}}"
+            raise _bad("tool_choice", choice, wanted)
+        demanded = [name]
+    elif choice not in (None, "auto", "none", "required"):
+        raise _bad("tool_choice", choice, "'auto', 'none', 'required' or a function of tools")
+    if choice not in (None, "none") and not tools:
         raise _bad("tool_choice", choice, "tools beside it")
     parallel = body.get("parallel_tool_calls")
     if parallel is not None and not isinstance(parallel, bool):
         raise _bad("parallel_tool_calls", parallel, "true or false")
-    return (None if choice == "none" else tools), parallel is not False
+    return {"tools": None if choice == "none" else tools, "parallel": parallel is not False,
+            "demanded": demanded}
 
 
 def _checked_tools(tools):
@@ -54,6 +66,8 @@ def _checked_tools(tools):
         names.add(name)
         if not isinstance(function.get("parameters", {}), dict):
             raise _bad(f"tools[{i}].function.parameters", function["parameters"], "a JSON schema")
+        if not isinstance(function.get("strict"), (bool, type(None))):
+            raise _bad(f"tools[{i}].function.strict", function["strict"], "true or false")
     return tools or None
 
 
@@ -116,6 +130,19 @@ class Dialect:
         schemas = {t["function"]["name"]: t["function"].get("parameters") for t in request.tools}
         parser = self.format.Parser(schemas, thinking)
         return Reader(parser, request.parallel)
+
+    def guided(self, request, tokenizer):
+        """(the Grammar of an answer that calls one of `request.demanded`, or calls what it likes
+        where functions are strict; the id of the format's opening mark where the grammar begins
+        behind it, as one token is that mark). Raises E_BAD_REQUEST."""
+        free, mark = request.demanded is None, self.format.FRAME.marker
+        functions = [Function.of(tool, i) for i, tool in enumerate(request.tools)
+                     if free or tool["function"]["name"] in request.demanded]
+        marker = tokenizer.token_to_id(mark) if mark else None
+        if not free and marker not in tokenizer.special_ids:  # then the grammar can write it
+            marker = None
+        grammar = calls_grammar(self.format, functions, request.parallel, marker is None, free)
+        return grammar, marker
 
     def _probe(self):
         user = {"role": "user", "content": "question"}

@@ -4,7 +4,22 @@
  * said becomes the reply's `error`, and this host is at its end.
  */
 const KEPT = 8; // compiled grammars, most recent last: a program asks with the same schema again and again
+const SYMBOL = /"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|[^\s"[\]()|*+?{}=:,]+/g; // of EBNF: a text, a class, a name
 const FATAL = /\[FATAL\] [^ ]*:\d+: ?(.*)/s;
+
+const regexTag = (pattern) => JSON.stringify({ type: "structural_tag", format: { type: "regex", pattern } });
+
+function textOf(grammar) {
+  const ebnf = grammar.toString();
+  grammar.dispose();
+  return ebnf;
+}
+
+/** A schema's EBNF whose rules are called `name_...`; a string in it may have a bracket behind it. */
+function renamed(ebnf, name) {
+  const rules = new Set(Array.from(ebnf.matchAll(/^(\S+) ::=/gm), ([, rule]) => rule));
+  return ebnf.replaceAll("[,}\\]:]", "[,}\\]:)]").replace(SYMBOL, (symbol) => (rules.has(symbol) ? `${name}_${symbol}` : symbol));
+}
 
 export class GrammarHost {
   #xgrammar;
@@ -41,9 +56,9 @@ export class GrammarHost {
     return {};
   }
 
-  async start({ kind, text, strict, rules }) {
-    const key = JSON.stringify([kind, text, strict, rules]);
-    const compiled = this.#compiled.get(key) ?? await this.#compile(kind, text, strict, rules);
+  async start({ kind, text, strict, rules, schemas }) {
+    const key = JSON.stringify([kind, text, strict, rules, schemas]);
+    const compiled = this.#compiled.get(key) ?? await this.#compile(kind, text, strict, rules, schemas);
     this.#compiled.delete(key);
     this.#compiled.set(key, compiled);
     for (const [oldest, one] of this.#compiled) {
@@ -57,24 +72,33 @@ export class GrammarHost {
   }
 
   /** A schema's grammar, in which constant texts give way to the rules of their name. */
-  async #withRules(text, strict, rules) {
-    const grammar = await this.#xgrammar.Grammar.fromJSONSchema(text, false, -1, undefined, strict);
-    let ebnf = grammar.toString();
-    grammar.dispose();
+  async #ofSchema(text, strict, rules) {
+    let ebnf = textOf(await this.#xgrammar.Grammar.fromJSONSchema(text, false, -1, undefined, strict));
     for (const [name, rule] of Object.entries(rules)) {
       ebnf = `${ebnf.replaceAll(`"\\"${name}\\""`, name)}\n${name} ::= ${rule}\n`;
     }
-    return this.#compiler.compileGrammar(ebnf);
+    return ebnf;
+  }
+
+  /** A grammar with those of its schemas behind it, their rules' names begun by the schema's. */
+  async #withSchemas(text, schemas) {
+    const parts = [text];
+    for (const { name, kind, text, rules } of schemas) {
+      const one = kind === "regex" ? textOf(await this.#xgrammar.Grammar.fromStructuralTag(regexTag(text)))
+        : await this.#ofSchema(text, true, rules);
+      parts.push(renamed(one, name));
+    }
+    return this.#compiler.compileGrammar(parts.join("\n"));
   }
 
   /** One line with ", " and ": ", as json.dumps writes: white space without end is no answer. */
-  #compile(kind, text, strict, rules) {
-    if (Object.keys(rules).length) return this.#withRules(text, strict, rules);
+  async #compile(kind, text, strict, rules, schemas) {
+    if (kind === "rules") return this.#withSchemas(text, schemas);
+    if (Object.keys(rules).length) return this.#compiler.compileGrammar(await this.#ofSchema(text, strict, rules));
     if (kind === "json_schema") return this.#compiler.compileJSONSchema(text, false, -1, undefined, strict);
     if (kind === "json_object") return this.#compiler.compileJSONSchema('{"type":"object"}', false, -1, undefined, false);
     if (kind === "grammar") return this.#compiler.compileGrammar(text);
-    const format = { type: "regex", pattern: text };
-    return this.#compiler.compileStructuralTag(JSON.stringify({ type: "structural_tag", format }));
+    return this.#compiler.compileStructuralTag(regexTag(text));
   }
 
   async #mask(matcher) {

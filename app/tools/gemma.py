@@ -1,8 +1,11 @@
 """Gemma: a fenced block of Python calls, ```` ```tool_code ````, a call on each line."""
 
-from app.tools.pythonic import PythonicParser, write_call
+from app.tools import grammar
+from app.tools.pythonic import PythonicParser, call_rules, write_call
 
 START, END = "```tool_code", "```"
+FRAME = grammar.Frame(START, "\n", "\n", "\n" + END)
+__all__ = ["FRAME", "Parser", "call_rules", "write"]
 
 
 class Parser(PythonicParser):

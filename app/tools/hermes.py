@@ -2,8 +2,10 @@
 
 import json
 
-from app.tools import qwen_xml
+from app.tools import grammar, qwen_xml
 from app.tools.base import MarkedParser, json_calls
+
+FRAME = qwen_xml.FRAME
 
 
 class Parser(MarkedParser):
@@ -20,6 +22,11 @@ class Parser(MarkedParser):
         if body.lstrip().startswith("<function="):
             return qwen_xml.read(body, self.tools)
         return json_calls(body.strip())
+
+
+def call_rules(rules, functions):
+    """[rule] of a call of each function, as grammars for a demanded call need them."""
+    return grammar.json_calls(rules, functions, "arguments")
 
 
 def write(calls):

@@ -1,8 +1,11 @@
 """LFM2: `<|tool_call_start|>[f(a='x', n=1)]<|tool_call_end|>`."""
 
-from app.tools.pythonic import PythonicParser, write_call
+from app.tools import grammar
+from app.tools.pythonic import PythonicParser, call_rules, write_call
 
 START, END = "<|tool_call_start|>", "<|tool_call_end|>"
+FRAME = grammar.Frame(START, "[", ", ", "]")
+__all__ = ["FRAME", "Parser", "call_rules", "write"]
 
 
 class Parser(PythonicParser):

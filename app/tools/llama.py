@@ -3,11 +3,13 @@
 
 import json
 
+from app.tools import grammar
 from app.tools.base import (MAX_BODY, MAX_CALLS, MAX_DEPTH, MAX_FAILURES, Call, Unreadable, held,
                             merged, object_call, parse_json)
 from app.tools.pythonic import read_calls
 
 TAG = "<|python_tag|>"
+FRAME = grammar.Frame("", "", "; ", "")
 _SPACE = " \t\r\n"
 
 
@@ -146,6 +148,11 @@ class _End:
             if self._depth > MAX_DEPTH or self._at - self.begin > MAX_BODY:
                 return 0
         return None
+
+
+def call_rules(rules, functions):
+    """[rule] of a call of each function, as grammars for a demanded call need them."""
+    return grammar.json_calls(rules, functions, "parameters")
 
 
 def write(calls):

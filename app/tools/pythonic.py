@@ -1,12 +1,14 @@
 """Calls written as Python, `f(a=1, b="x")`: a reader of just that, which evaluates nothing.
 
-Only literals are values. Strings are decoded by `ast.literal_eval`, one token at a time, so that no
-hostile text reaches Python's own parser.
+Only literals are values. Strings are decoded one token at a time, so that no hostile text reaches
+Python's own parser.
 """
 
 import ast
+import json
 import re
 
+from app.tools import grammar
 from app.tools.base import MAX_DEPTH, MarkedParser, Unreadable, json_calls, make_call
 
 _STRING = (
@@ -50,6 +52,29 @@ def read_literal(text):
 def write_call(name, arguments):
     """`f(a='x', n=1)` of a name and a dict."""
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def call_rules(rules, functions):
+    """[rule] of a call of each function, as grammars for a demanded call need them: of JSON where
+    a name is none of Python's, or a schema says more than names and types."""
+    fields = [function.fields() for function in functions]
+    names = [function.name for function in functions]
+    names += [name for found in fields if found is not None for name, _, _ in found]
+    if None in fields or not all(map(_is_name, names)):
+        return grammar.json_calls(rules, functions, "arguments")
+    found = []
+    for function, its in zip(functions, fields):
+        def written(name, schema, param=function.param):
+            return f'{grammar.literal(name + "=")} {rules.value(schema, param)}'
+
+        listed = rules.fields(its, ", ", written)
+        found.append(rules.add(f'{grammar.literal(function.name + "(")} {listed} ")"'))
+    return found
+
+
+def _is_name(name):
+    found = _TOKEN.fullmatch(name)
+    return found is not None and found.group("name") == name and name not in _CONSTANTS
 
 
 class PythonicParser(MarkedParser):
@@ -173,11 +198,20 @@ class _Reader:
         parts = []
         while self.token[0] == "string":  # neighbours are one string
             text = self._take("string")
-            try:
-                parts.append(ast.literal_eval(_escaped(text)))
-            except (ValueError, SyntaxError, MemoryError) as error:
-                raise Unreadable(str(error)) from None
+            parts.append(_string(text))
         return "".join(parts)
+
+
+def _string(token):
+    """A string's value. One that JSON can read is JSON's: it spells emoji as two halves."""
+    try:
+        return json.loads(token)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(_escaped(token))
+    except (ValueError, SyntaxError, MemoryError) as error:
+        raise Unreadable(str(error)) from None
 
 
 def _escaped(token):

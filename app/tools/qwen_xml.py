@@ -7,9 +7,12 @@ Values are raw text; what they mean follows from the tool's schema.
 import json
 import re
 
+from app.tools import grammar
 from app.tools.base import MarkedParser, Unreadable, json_calls, make_call, parse_json
 from app.tools.pythonic import read_literal
 
+FRAME = grammar.Frame("<tool_call>", "\n", "\n</tool_call>\n<tool_call>\n", "\n</tool_call>")
+_BEHIND = "</parameter>"
 _FUNCTION = re.compile(r"\s*<function=([^>\s]+)>(.*)</function>\s*\Z", re.DOTALL)
 _PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>")
 _END = re.compile(r"</parameter>\s*(?=<parameter=|\Z)")
@@ -72,6 +75,53 @@ class Parser(MarkedParser):
         if body.lstrip().startswith(("{", "[")):
             return json_calls(body.strip())
         return read(body, self.tools)
+
+
+def call_rules(rules, functions):
+    """[rule] of a call of each function, as grammars for a demanded call need them: of JSON where
+    tags cannot say what the schema does."""
+    found = []
+    for function in functions:
+        fields = function.fields()
+        if fields is None or not all(_in_tags(*field) for field in fields):
+            found += grammar.json_calls(rules, [function], "arguments")
+            continue
+
+        def written(name, schema, param=function.param):
+            value = _value_rule(rules, schema, param)
+            opening = grammar.literal(f"<parameter={name}>\n")
+            return f"{opening} {value} {grammar.literal(chr(10) + _BEHIND + chr(10))}"
+
+        listed = rules.fields(fields, "", written)
+        head = grammar.literal(f"<function={function.name}>\n")
+        found.append(rules.add(f'{head} {listed} "</function>"'))
+    return found
+
+
+def _in_tags(name, schema, _):
+    kind, choices = schema.get("type"), schema.get("enum", [schema.get("const", "")])
+    if not isinstance(kind, (str, list)) or re.search(r"[>\n]", name) or name != name.strip():
+        return False
+    if kind != "string":
+        return True
+    return "format" not in schema and all(isinstance(one, str) and _BEHIND not in one
+                                             for one in choices)
+
+
+def _value_rule(rules, schema, param):
+    """What stands in a tag: a string as it is, anything else as JSON."""
+    if schema["type"] != "string":
+        return rules.value(schema, param)
+    if "enum" in schema or "const" in schema:
+        choices = schema.get("enum", [schema.get("const")])
+        return rules.add(" | ".join(map(grammar.literal, choices)))
+    if "pattern" in schema:
+        return rules.matching(schema["pattern"])
+    if "maxLength" in schema or "minLength" in schema:
+        low, high = schema.get("minLength", 0), schema.get("maxLength", "")
+        return rules.add(f"[^<]{{{low},{high}}}")
+    rules.include(grammar.text_without(_BEHIND, "raw"))
+    return "raw"
 
 
 def write(calls):

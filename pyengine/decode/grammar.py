@@ -7,8 +7,8 @@ is: `await open_host()` gives an object with
                              this returns; after `seconds` without one the reply is {late: true}
     async close()            ends it, whatever it is doing
 
-Messages: `table {tokens, stops}` (first), `start {kind, text, strict, rules} -> {matcher, mask}`,
-`step {matcher, token} -> {accepted, mask}`, `rollback {matcher, count} -> {mask}`,
+Messages: `table {tokens, stops}` (first), `start {kind, text, strict, rules, schemas} -> {matcher,
+mask}`, `step {matcher, token} -> {accepted, mask}`, `rollback {matcher, count} -> {mask}`,
 `end {matcher}`, `live -> {compiled, matchers}`. A mask is bytes: bit i % 8 of byte i / 8 says that
 id i may follow. A reply with `error` is a refusal; after it, or none in time, the host is not used
 again.
@@ -27,12 +27,14 @@ class Grammar:
     """What an answer must match: `text` is a JSON schema, a regular expression or an EBNF grammar
     whose root rule is `root`. `rules`: EBNF by the name of a constant text of the schema that it
     takes the place of. `strict`: of a schema, that objects have only declared properties.
-    `param`: the request's parameter, for refusals."""
+    `param`: the request's parameter, for refusals. `schemas`: of the kind "rules", an EBNF grammar
+    that names rules `NAME_root` of its schemas {name, kind, text, rules}, which are strict."""
     kind: str
     text: str = ""
     strict: bool = True
     param: str = "response_format"
     rules: tuple = ()
+    schemas: tuple = ()
 
 
 class Grammars:
@@ -52,7 +54,7 @@ class Grammars:
             await self._start_host()
         reply = await self._asked(
             {"op": "start", "kind": grammar.kind, "text": grammar.text, "strict": grammar.strict,
-             "rules": dict(grammar.rules)}, grammar, seconds)
+             "rules": dict(grammar.rules), "schemas": grammar.schemas}, grammar, seconds)
         matcher = Matcher(self, self.host, grammar, reply, frozenset(self._stops))
         if _is_empty(matcher.mask):
             await matcher.close()
@@ -100,7 +102,8 @@ def refused(grammar, got):
     """E_BAD_REQUEST of a grammar, or E_NO_GRAMMAR where the back end itself fails."""
     if grammar is None:
         return EngineError("E_NO_GRAMMAR", reason=f"its token table is {got}")
-    wanted = f"a {grammar.kind.replace('_', ' ')} that some text matches and XGrammar supports"
+    kind = "schema" if grammar.kind == "rules" else grammar.kind.replace("_", " ")
+    wanted = f"a {kind} that some text matches and XGrammar supports"
     return EngineError("E_BAD_REQUEST", param=grammar.param, got=got, wanted=wanted)
 
 
@@ -158,12 +161,13 @@ class Matcher:
 
 class Guide:
     """One generation's: the matcher applies from the answer's first id on, which is behind the
-    thinking where there is some. `opens`, `closes`: ids of a thinking block's marks or None;
-    `thinking`: the prompt has opened one."""
+    thinking where there is some, and behind the id `marker` where that must come first, or may
+    come anywhere (`free`). `opens`, `closes`: ids of a thinking block's marks or None; `thinking`:
+    the prompt has opened one."""
 
-    def __init__(self, matcher, opens=None, closes=None, thinking=False):
+    def __init__(self, matcher, opens=None, closes=None, thinking=False, marker=None, free=False):
         self.matcher, self._opens, self._closes = matcher, opens, closes
-        self.thinking, self._first = thinking, True
+        self.thinking, self._first, self._marker, self._free = thinking, True, marker, free
 
     @property
     def finished(self):
@@ -171,14 +175,15 @@ class Guide:
 
     async def mask(self):
         """Bytes of the mask for the next id, a multiple of 4; None: any id may follow."""
-        if self.thinking:
+        if self.thinking or self._marker is not None and self._free:
             return None
         await self.matcher.settle()
-        if not self._first or self._opens is None:
-            return self.matcher.mask
-        mask = bytearray(self.matcher.mask)
-        mask[self._opens // 8] |= 1 << self._opens % 8
-        return bytes(mask)
+        mask, extra = self.matcher.mask, []
+        if self._marker is not None:
+            mask, extra = bytes(len(mask)), [self._marker]
+        if self._first and self._opens is not None:
+            extra.append(self._opens)
+        return _with(mask, extra) if extra else mask
 
     def follow(self, token):
         """Id `token` was chosen: what follows is worked out while the device computes."""
@@ -186,9 +191,19 @@ class Guide:
             self.thinking = token != self._closes
         elif self._first and token == self._opens:
             self.thinking = True
+        elif self._marker is not None:
+            if token == self._marker or not self._free:
+                self._marker = None
         else:
             self.matcher.advance(token)
         self._first = False
 
     async def close(self):
         await self.matcher.close()
+
+
+def _with(mask, ids):
+    found = bytearray(mask)
+    for i in ids:
+        found[i // 8] |= 1 << i % 8
+    return bytes(found)

@@ -231,7 +231,14 @@ class Detokenizer:
     """
 
     def __init__(self, config, continues=False):
-        self._stages, _ = _stages(config, continues)
+        try:
+            self._stages, _ = _stages(config, continues)
+            for token in ("a ▁", "b"):  # a field of another type than the decoder's shows here
+                self.push(token)
+            self._stages, _ = _stages(config, continues)
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            detail = f"its decoder cannot be read: {type(error).__name__} {error}"[:200]
+            raise EngineError("E_NO_TOKENIZER", model="The checkpoint", detail=detail) from None
 
     def push(self, token):
         pieces = [token]

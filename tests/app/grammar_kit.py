@@ -55,18 +55,21 @@ class _Joined:
         return ""
 
 
-async def open_session(on, tokenizer=None, open_grammar=None, **options):
-    """A Session of the tiny model on a device. Vocabulary: TOKENS, padded to 131 ids."""
+async def open_session(on, tokenizer=None, open_grammar=None, template=FakeTemplate, source="x",
+                       **options):
+    """A Session of the tiny model on a device, with a chat template whose text is `source`.
+    Vocabulary: TOKENS, padded to 131 ids."""
     c = config(vocab_size=131, max_position_embeddings=1024)
-    source = await _checkpoint(c)
+    checkpoint = await _checkpoint(c)
+    checkpoint.chat_template = source
     tokenizer = tokenizer or AsciiTokenizer()
-    engine = await load(source, on, quant="keep", kv="f32", context=1024,
+    engine = await load(checkpoint, on, quant="keep", kv="f32", context=1024,
                         tokenizer=tokenizer, **options)
 
     async def make_template(_):
-        return FakeTemplate()
+        return template()
 
-    return Session(engine, "tiny", source, tokenizer, make_template,
+    return Session(engine, "tiny", checkpoint, tokenizer, make_template,
                    open_grammar=open_grammar or grammar_hosts.NodeHost.open)
 
 
@@ -74,6 +77,22 @@ async def _checkpoint(c):
     data = {n: encoded(a, "F32") for n, a in tensors(c, seed=9).items()}
     files = {"config.json": json.dumps(c).encode(), "model.safetensors": safetensors(data)}
     return await open_checkpoint({n: BytesSource(n, raw) for n, raw in files.items()})
+
+
+async def takes(session, grammar, text):
+    """How many characters of `text` a grammar lets pass, one token each, and whether it may end
+    there."""
+    matcher, passed = await session._grammars.begin(grammar), 0
+    for char in text:
+        token = TOKENS.index(char)
+        if not matcher.mask[token // 8] >> token % 8 & 1:
+            break
+        matcher.advance(token)
+        await matcher.settle()
+        passed += 1
+    ends = bool(matcher.mask[EOS // 8] >> EOS % 8 & 1)
+    await matcher.close()
+    return passed, ends
 
 
 async def ask(session, response_format, cancel=None, **body):
@@ -140,6 +159,8 @@ def valid(value, schema):
     if "anyOf" in schema:
         return any(valid(value, one) for one in schema["anyOf"])
     kind = schema["type"]
+    if isinstance(kind, list):
+        return any(valid(value, {**schema, "type": one}) for one in kind)
     if not isinstance(value, TYPES[kind]) or isinstance(value, bool) is not (kind == "boolean"):
         return False
     if kind == "string":

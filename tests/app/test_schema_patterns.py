@@ -54,6 +54,8 @@ def test_where_patterns_and_lengths_are():
     assert found["properties"]["maxLength"]["pattern"] == spelled_pattern(".")
     (name,) = found["patternProperties"]
     assert as_python(name).fullmatch('a\\"') and not as_python(name).fullmatch('a"')
+    assert spelled({"properties": {'a"': {}}, "required": ['a"']}) == {
+        "properties": {'a\\\\\\"': {}}, "required": ['a\\\\\\"']}
     assert found["items"] == {"pattern": '^[^"\\\\\\x00-\\x1f]{1,}$'}
 
 

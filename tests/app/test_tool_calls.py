@@ -186,8 +186,6 @@ def many(count):
 
 
 @pytest.mark.parametrize("param, body", [
-    ("tool_choice", {"tool_choice": "required"}),
-    ("tool_choice", {"tool_choice": {"type": "function", "function": {"name": "f"}}}),
     ("tool_choice", {"tool_choice": "auto", "tools": None}),
     ("parallel_tool_calls", {"parallel_tool_calls": 1}),
     ("tools", {"tools": {}}), ("tools", {"tools": many(129)}),

@@ -85,9 +85,9 @@ def _library():
     return next((path for path in found if path.exists()), None)
 
 
-def start_node():
-    """(Node process, temporary folder) with tokenizer.js over its library; skips when either is
-    absent."""
+def start_node(*options):
+    """(Node process with `options`, temporary folder) with tokenizer.js over its library; skips when
+    either is absent."""
     node, library = shutil.which("node"), _library()
     if node is None:
         pytest.skip("node is not installed")
@@ -102,6 +102,7 @@ def start_node():
     shutil.copy(library, page / "vendor" / "tokenizers.js")
     command = [
         node,
+        *options,
         str(Path(__file__).with_name("tokenizer_server.mjs")),
         str(page / "tokenizer.js"),
     ]

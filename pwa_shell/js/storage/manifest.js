@@ -192,9 +192,27 @@ async function readSlot(backend, path) {
     await file.close();
     const { checksum, manifest } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, count)));
     const body = new TextEncoder().encode(JSON.stringify(manifest));
-    return checksum === (await sha256Hex(body)) ? manifest : null;
+    return checksum === (await sha256Hex(body)) && wellFormed(manifest) ? manifest : null;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError || error instanceof DOMException) return null;
     throw error;
   }
+}
+
+const text = (value) => typeof value === "string";
+const count = (value) => Number.isSafeInteger(value) && value >= 0;
+const hex = (value) => value == null || (text(value) && /^[0-9a-f]{64}$/.test(value));
+
+/** Whether each field is of its type: the checksum tells what is torn, not who wrote it. */
+function wellFormed(manifest) {
+  return text(manifest?.id) && text(manifest.name ?? "") && count(manifest.counter) && text(manifest.state ?? "")
+    && typeof (manifest.source ?? null) === "object" && Array.isArray(manifest.files) && manifest.files.every(wellFormedFile);
+}
+
+function wellFormedFile(row) {
+  return text(row?.name) && row.name !== "" && text(row.url ?? "") && (row.size == null || count(row.size))
+    && count(row.chunk ?? CHUNK) && row.chunk !== 0 && Array.isArray(row.sha256 ?? []) && (row.sha256 ?? []).every(hex)
+    && (row.sha256 ?? []).length * (row.chunk ?? CHUNK) <= Number.MAX_SAFE_INTEGER
+    && hex(row.expected) && text(row.written ?? "") && /^[A-Za-z0-9+/]*={0,2}$/.test(row.written ?? "")
+    && (row.written ?? "").length % 4 === 0;
 }

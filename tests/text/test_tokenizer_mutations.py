@@ -1,0 +1,123 @@
+"""Seeded mutations of a tokenizer.json, through both back ends: a coded error or a tokenizer, within
+2 s and, of what Python takes, twice the file's size (or 2 MB). `--long`: 1,000 of each."""
+import json
+import random
+import time
+import tracemalloc
+
+import pytest
+
+from pyengine.errors import EngineError
+from pyengine.text.detokenize import Detokenizer
+from pyengine.text.tokenizer import open_tokenizer
+from tests.formats.test_mutations import SECONDS, SMALLEST, mutated
+from tests.text.backends import in_node, start_node
+
+TEXTS = ["", "hello a wörld ▁<s> 日本\n", "a" * 40]
+LETTERS = "▁aehlo wörd日"
+CONFIG = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": True}
+
+
+def described(model, **more):
+    return json.dumps({"version": "1.0", "truncation": None, "padding": None, "added_tokens": [
+        {"id": i, "content": token, "special": i < 3, "normalized": False, "single_word": False,
+         "lstrip": False, "rstrip": False} for i, token in enumerate(["<unk>", "<s>", "</s>", "日本"])],
+        "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        "model": model, **more}, ensure_ascii=False)
+
+
+VOCAB = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", "日本", *LETTERS, "he", "hel", "##a"])}
+POST = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                                                 {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}
+KINDS = {
+    "bpe": described({"type": "BPE", "dropout": None, "unk_token": "<unk>", "fuse_unk": True,
+                      "byte_fallback": True, "vocab": VOCAB, "merges": ["h e", "he l"]},
+                     normalizer={"type": "Sequence", "normalizers": [
+                         {"type": "Prepend", "prepend": "▁"},
+                         {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+                     decoder={"type": "Sequence", "decoders": [
+                         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                         {"type": "ByteFallback"}, {"type": "Fuse"},
+                         {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+                     post_processor=POST),
+    "split": described({"type": "BPE", "vocab": VOCAB, "merges": [["h", "e"]]},
+                       pre_tokenizer={"type": "Split", "behavior": "Isolated", "invert": False,
+                                      "pattern": {"Regex": "\\p{L}+| ?[^\\s\\p{L}]+|\\s+(?!\\S)"}},
+                       decoder={"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                                "use_regex": False}),
+    "unigram": described({"type": "Unigram", "unk_id": 0, "byte_fallback": False,
+                          "vocab": [[token, -float(i)] for token, i in VOCAB.items()]},
+                         pre_tokenizer={"type": "Metaspace", "replacement": "▁",
+                                        "prepend_scheme": "always", "split": True},
+                         decoder={"type": "Metaspace", "replacement": "▁",
+                                  "prepend_scheme": "always", "split": True}),
+    "wordpiece": described({"type": "WordPiece", "unk_token": "<unk>", "max_input_chars_per_word": 100,
+                            "continuing_subword_prefix": "##", "vocab": VOCAB},
+                           pre_tokenizer={"type": "BertPreTokenizer"},
+                           normalizer={"type": "BertNormalizer", "clean_text": True, "lowercase": True,
+                                       "handle_chinese_chars": True, "strip_accents": None},
+                           decoder={"type": "WordPiece", "prefix": "##", "cleanup": True}),
+}
+
+
+def used(tokenizer):
+    for text in TEXTS:
+        ids = tokenizer.encode(text, add_special_tokens=True)
+        assert isinstance(tokenizer.decode(ids), str)
+        tokenizer.eos_ids({})
+
+
+def check(name, count, opened):
+    used(opened(KINDS[name]))
+    rng, refused = random.Random(f"{name} {count}"), 0
+    for number in range(count):
+        text = mutated(KINDS[name].encode(), rng).decode("utf-8", "replace")
+        began = time.perf_counter()
+        tracemalloc.start()
+        try:
+            used(opened(text))
+        except EngineError as error:
+            assert error.message and error.next_step
+            refused += 1
+        except BaseException as error:
+            raise AssertionError((number, text)) from error
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert time.perf_counter() - began < SECONDS, (number, text)
+        assert peak < max(SMALLEST, 2 * len(text)), (number, peak)
+    assert refused > count // 10
+
+
+@pytest.mark.parametrize("decoder", [
+    {"type": "Strip", "content": " ", "start": "1", "stop": 0}, {"type": "Sequence", "decoders": 3},
+    {"type": "Replace", "pattern": {"String": 3}, "content": ""}, {"type": "Replace", "content": 5},
+    {"type": "WordPiece", "prefix": 3}, {"type": "Metaspace", "replacement": 4}, {"type": ["x"]}, 5,
+    {"type": "BPEDecoder", "suffix": [1]}])
+def test_a_decoder_of_wrong_types_is_refused(decoder):
+    with pytest.raises(EngineError) as caught:
+        Detokenizer(decoder)
+    assert caught.value.code == "E_NO_TOKENIZER"
+
+
+COUNTS = [60, pytest.param(1000, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("name", KINDS)
+def test_the_native_back_end(name, count):
+    check(name, count, lambda text: open_tokenizer(text, CONFIG))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("name", KINDS)
+def test_the_browsers_back_end(name, count):
+    process, folder = start_node("--max-old-space-size=64")
+    with folder:
+        try:
+            check(name, count, lambda text: in_node(process, text, CONFIG))
+        finally:
+            process.kill()
+            process.communicate()
