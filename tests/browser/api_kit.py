@@ -58,7 +58,10 @@ def add_tiny_model(root, goldens):
     for name in ("config.json", "generation_config.json", "model.safetensors"):
         (folder / name).write_bytes((goldens / TINY / name).read_bytes())
     (folder / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
-    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    template = ("{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
+                "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+                "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}"
+                "{% endfor %}<assistant>")
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     files = [{"name": path.name, "bytes": path.stat().st_size,

@@ -10,6 +10,14 @@ const gather = async (stream) => {
   return chunks;
 };
 
+const weather = { type: "function", function: { name: "weather", strict: true, parameters: {
+  type: "object", required: ["place", "days"], additionalProperties: false, properties: {
+    place: { type: "string", enum: ["Oslo", "Kyōto"] },
+    days: { type: "integer", minimum: 1, maximum: 14 } } } } };
+const named = { type: "function", function: { name: "weather" } };
+const calling = (more) => ask("weather?", { tools: [weather], max_tokens: 200,
+  parallel_tool_calls: false, ...more });
+
 export const rows = {
   async models(client) {
     const ids = [];
@@ -77,6 +85,41 @@ export const rows = {
     const final = await stream.finalChatCompletion();
     return final.choices[0].message.content;
   },
+  async schemas(client, schemas) {
+    const found = [];
+    for (const schema of schemas) {
+      const response_format = { type: "json_schema", json_schema: { name: "x", strict: true, schema } };
+      const body = ask("go", { response_format, max_tokens: 120 });
+      const { choices: [choice] } = await client.chat.completions.create(body);
+      const streamed = await client.chat.completions.stream(body).finalContent();
+      found.push({ text: choice.message.content, reason: choice.finish_reason, streamed });
+    }
+    return found;
+  },
+  /** The call, its result, and the answer; streamed by the client's own accumulator too. */
+  async tools(client) {
+    const body = calling({ tool_choice: "required" });
+    const { choices: [choice] } = await client.chat.completions.create(body);
+    const streamed = await client.chat.completions.stream(body).finalMessage();
+    const [call] = choice.message.tool_calls;
+    const messages = [...body.messages, choice.message,
+      { role: "tool", tool_call_id: call.id, content: "sunny" }];
+    const last = await client.chat.completions.create(
+      ask("", { messages, tools: [weather], tool_choice: "none" }));
+    return { reason: choice.finish_reason, content: choice.message.content, call,
+      streamed: streamed.tool_calls[0].function, last: last.choices[0].message,
+      prompt: last.usage.prompt_tokens };
+  },
+  /** The client's own loop runs the function. */
+  async run_tools(client) {
+    const seen = [];
+    const tool = structuredClone(weather);
+    tool.function.parse = JSON.parse;
+    tool.function.function = (args) => { seen.push(args); return "sunny"; };
+    const runner = client.chat.completions.runTools(calling({ tools: [tool], tool_choice: named }));
+    await runner.done();
+    return { seen, result: await runner.finalFunctionToolCallResult() };
+  },
   async abort(client) {
     const stream = await client.chat.completions.create(ask("hello", { stream: true,
       max_tokens: 200 }));
@@ -95,6 +138,12 @@ export const rows = {
     return { range: await create(ask("x", { temperature: 9 })),
       type: await create({ model: "tiny", messages: "no list" }),
       stream: await create(ask("x", { stream: true, top_p: -1 })),
+      options: await create(ask("x", { stream_options: { include_usage: true } })),
+      format: await create(ask("x", { response_format: { type: "json_schema", json_schema: 3 } })),
+      schema: await create(ask("x", { response_format: { type: "json_schema", json_schema: {
+        name: "x", schema: { $ref: "#" } } } })),
+      tool: await create(ask("x", { tools: [{ type: "function", function: { name: 5 } }] })),
+      choice: await create(calling({ tool_choice: { type: "function", function: { name: "no" } } })),
       long: await create(ask("x".repeat(600))),
       model: await create(ask("x", { model: "gpt-5" })),
       retrieve: await window.caught(client.models.retrieve("gpt-5")),

@@ -1,13 +1,16 @@
 """The official openai client, unchanged, in a page of the app: what it asks is answered here."""
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.app.grammar_kit import valid
 from tests.browser.api_kit import open_client, open_engine
+from tests.browser.test_structured import SCHEMAS
 
 pytest_plugins = ["tests.browser.pwa_kit", "tests.browser.api_kit"]
-ROWS = "async (name) => (await import('./conformance.js')).rows[name](client())"
+ROWS = "async ([name, given]) => (await import('./conformance.js')).rows[name](client(), given)"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def row(tabs, api_root):
     client = open_client(tabs, site)
     client.page.evaluate("import('./conformance.js').then(() => 1)")
     site.cut()
-    yield lambda name: client.page.evaluate(ROWS, name)
+    yield lambda name, given=None: client.page.evaluate(ROWS, [name, given])
     (worker,) = tabs.service_workers
     assert worker.evaluate("jirdApi.live") == 0
     assert engine.page.evaluate("async () => (await engine.stats()).live.requests") == 0
@@ -78,6 +81,30 @@ def test_two_choices(row):
     assert found["texts"][0] != found["texts"][1] and found["usage"]["completion_tokens"] == 16
 
 
+def test_five_schemas(row):
+    for found, schema in zip(row("schemas", SCHEMAS), SCHEMAS, strict=True):
+        assert found["reason"] == "stop" and found["streamed"] == found["text"]
+        assert valid(json.loads(found["text"]), schema), found
+
+
+def test_tools_there_and_back(row):
+    found = row("tools")
+    assert (found["reason"], found["content"]) == ("tool_calls", None)
+    call = found["call"]
+    assert (call["type"], call["function"]["name"]) == ("function", "weather")
+    assert found["streamed"] == call["function"]
+    told = json.loads(call["function"]["arguments"])
+    assert told["place"] in ("Oslo", "Kyōto") and 1 <= told["days"] <= 14 and len(told) == 2
+    assert found["last"]["role"] == "assistant" and "tool_calls" not in found["last"]
+    assert found["prompt"] > len("<user>weather?<tool>sunny<assistant>")
+
+
+def test_the_clients_loop_runs_the_function(row):
+    found = row("run_tools")
+    assert found["result"] == "sunny" and len(found["seen"]) == 1
+    assert set(found["seen"][0]) == {"place", "days"}
+
+
 def test_abort(row):
     found = row("abort")
     assert found == {"chunks": 3, "kind": "APIUserAbortError", "next": 1}
@@ -88,7 +115,8 @@ def test_errors_have_openais_classes(row):
     kinds = {name: (error["kind"], error["status"], error["code"]) for name, error in found.items()}
     bad = ("BadRequestError", 400, "E_BAD_REQUEST")
     assert kinds == {
-        "range": bad, "type": bad, "stream": bad,
+        "range": bad, "type": bad, "stream": bad, "options": bad, "format": bad, "schema": bad,
+        "tool": bad, "choice": bad,
         "long": ("BadRequestError", 400, "E_CONTEXT_FULL"),
         "model": ("NotFoundError", 404, "E_UNKNOWN_MODEL"),
         "retrieve": ("NotFoundError", 404, "E_UNKNOWN_MODEL"),
@@ -96,4 +124,7 @@ def test_errors_have_openais_classes(row):
     params = {name: error["param"] for name, error in found.items()}
     assert (params["range"], params["type"], params["stream"], params["model"]) == (
         "temperature", "messages", "top_p", "model")
+    assert (params["options"], params["format"], params["schema"], params["tool"], params["choice"]) == (
+        "stream_options", "response_format.json_schema", "response_format.json_schema.schema",
+        "tools[0].function.name", "tool_choice")
     assert all(error["type"] == "invalid_request_error" for error in found.values())

@@ -14,15 +14,21 @@ pytest_plugins = ["tests.browser.pwa_kit"]
 TINY = "models-tiny/llama"
 FILES = ("config.json", "generation_config.json", "model.safetensors")
 ANSWER = """
-    const { createEngine } = await import("./jird.js");
+    const { createEngine, apiURL } = await import("./jird.js");
     const stages = [];
     const engine = await createEngine({ model: "tiny", device: "reference", quant: "keep", kv: "f32", context: 64,
         onProgress: ({ stage }) => stages.push(stage) });
     const body = { prompt: IDS, temperature: 0, max_tokens: 4, return_token_ids: true };
     const answer = await engine.completions.create(body);
     const { device, storage_notice } = await engine.stats();
+    const fetched = OVER_FETCH ? await (async () => {
+        const options = { method: "POST", body: JSON.stringify(body) };
+        const told = await fetch(`${await apiURL()}/completions`, options);
+        const wrong = await fetch(`${await apiURL()}/completions`, { ...options, body: "{" });
+        return { ids: (await told.json()).choices[0].token_ids, wrong: (await wrong.json()).error.code };
+    })() : null;
     await engine.unload();
-    return { ids: answer.choices[0].token_ids, stages, device, storage_notice };"""
+    return { ids: answer.choices[0].token_ids, stages, device, storage_notice, fetched };"""
 REFUSED = """
     const { createEngine } = await import("./jird.js");
     return createEngine({ model: "tiny" }).then(() => null, (error) => error.code);"""
@@ -96,7 +102,7 @@ def answers_with_and_without_the_server(browser, tiny):
     site, ids, wanted = tiny
     answer = ANSWER.replace("IDS", json.dumps(ids))
     browser.open()
-    first = browser.run(answer)
+    first = browser.run(answer.replace("OVER_FETCH", "false"))
     assert first["ids"] == wanted and first["device"]["backend"] == "numpy"
     assert first["storage_notice"] is None and "download" in first["stages"]
     info = browser.run(INFO)
@@ -106,8 +112,9 @@ def answers_with_and_without_the_server(browser, tiny):
     browser.controlled()
     site.cut()
     browser.open()
-    again = browser.run(answer)
+    again = browser.run(answer.replace("OVER_FETCH", "true"))
     assert again["ids"] == wanted and "download" not in again["stages"]
+    assert again["fetched"] == {"ids": wanted, "wrong": "E_BAD_REQUEST"}
     assert [path for path in site.paths() if path.startswith("models/tiny/")] == fetched
 
 
