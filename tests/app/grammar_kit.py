@@ -56,15 +56,15 @@ class _Joined:
 
 
 async def open_session(on, tokenizer=None, open_grammar=None, template=FakeTemplate, source="x",
-                       **options):
-    """A Session of the tiny model on a device, with a chat template whose text is `source`.
-    Vocabulary: TOKENS, padded to 131 ids."""
-    c = config(vocab_size=131, max_position_embeddings=1024)
-    checkpoint = await _checkpoint(c)
+                       checkpoint=None, **options):
+    """A Session of the tiny model (or `checkpoint`) on a device, with a chat template whose text is
+    `source`. Vocabulary: TOKENS, padded to the model's ids."""
+    if checkpoint is None:
+        checkpoint = await _checkpoint(config(vocab_size=131, max_position_embeddings=1024))
     checkpoint.chat_template = source
     tokenizer = tokenizer or AsciiTokenizer()
-    engine = await load(checkpoint, on, quant="keep", kv="f32", context=1024,
-                        tokenizer=tokenizer, **options)
+    options = {"quant": "keep", "kv": "f32", "context": 1024, **options}
+    engine = await load(checkpoint, on, tokenizer=tokenizer, **options)
 
     async def make_template(_):
         return template()
