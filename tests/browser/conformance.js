@@ -91,8 +91,12 @@ export const rows = {
       const response_format = { type: "json_schema", json_schema: { name: "x", strict: true, schema } };
       const body = ask("go", { response_format, max_tokens: 120 });
       const { choices: [choice] } = await client.chat.completions.create(body);
-      const streamed = await client.chat.completions.stream(body).finalContent();
-      found.push({ text: choice.message.content, reason: choice.finish_reason, streamed });
+      const chunks = await gather(await client.chat.completions.create({ ...body, stream: true }));
+      const streamed = chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join("");
+      // the client's own accumulator reads objects as they grow, but stumbles over half a number
+      const gathered = schema.type === "object"
+        ? await client.chat.completions.stream(body).finalContent() : streamed;
+      found.push({ text: choice.message.content, reason: choice.finish_reason, streamed, gathered });
     }
     return found;
   },

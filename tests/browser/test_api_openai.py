@@ -83,7 +83,8 @@ def test_two_choices(row):
 
 def test_five_schemas(row):
     for found, schema in zip(row("schemas", SCHEMAS), SCHEMAS, strict=True):
-        assert found["reason"] == "stop" and found["streamed"] == found["text"]
+        assert found["reason"] == "stop"
+        assert found["streamed"] == found["gathered"] == found["text"]
         assert valid(json.loads(found["text"]), schema), found
 
 
@@ -92,8 +93,8 @@ def test_tools_there_and_back(row):
     assert (found["reason"], found["content"]) == ("tool_calls", None)
     call = found["call"]
     assert (call["type"], call["function"]["name"]) == ("function", "weather")
-    assert found["streamed"] == call["function"]
     told = json.loads(call["function"]["arguments"])
+    assert found["streamed"] == {**call["function"], "parsed_arguments": told}
     assert told["place"] in ("Oslo", "Kyōto") and 1 <= told["days"] <= 14 and len(told) == 2
     assert found["last"]["role"] == "assistant" and "tool_calls" not in found["last"]
     assert found["prompt"] > len("<user>weather?<tool>sunny<assistant>")
