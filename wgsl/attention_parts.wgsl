@@ -30,7 +30,7 @@ var<workgroup> score: array<f32, THREADS>;
 var<workgroup> sums: array<vec4<f32>, GROUPS * D / 4u>;
 var<workgroup> totals: array<f32, GROUPS>;
 {% if rope %}
-var<workgroup> turned: array<f32, D>;
+var<workgroup> turned: array<f32, 2u * D>;  // q, then the row's own k
 var<workgroup> new_k: array<{{ "vec4<u32>" if f16 else "vec4<f32>" }}, LANES>;
 var<workgroup> new_v: array<{{ "vec4<u32>" if f16 else "vec4<f32>" }}, LANES>;
 
@@ -47,27 +47,27 @@ fn rotated(base: u32, i: u32, position: u32) -> f32 {
 }
 
 fn v_vec(base: u32, i: u32) -> vec4<f32> { return vec4<f32>(q[base + i], q[base + i + 1u], q[base + i + 2u], q[base + i + 3u]); }
-fn k_vec(i: u32) -> vec4<f32> { return vec4<f32>(turned[i], turned[i + 1u], turned[i + 2u], turned[i + 3u]); }
+fn turned_vec(i: u32) -> vec4<f32> { return vec4<f32>(turned[i], turned[i + 1u], turned[i + 2u], turned[i + 3u]); }
 {% if f16 %}
 fn packed(a: vec4<f32>, b: vec4<f32>) -> vec4<u32> {
   return vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
 }
 {% endif %}
 
-// k and v of the row itself, as the cache holds them
-fn stage_row(tid: u32, head: u32, kv_head: u32, position: u32) {
-  let k_base = (HEADS + kv_head) * D;
+// k and v of the row itself, as the cache holds them; v is on its way while q and k turn
+fn stage_row(tid: u32, head: u32, kv_head: u32, position: u32, newest: bool) {
   let v_base = (HEADS + KV_HEADS + kv_head) * D;
-  for (var i = tid; i < D; i += THREADS) { turned[i] = rotated(k_base, i, position); }
+  var v: {{ "vec4<u32>" if f16 else "vec4<f32>" }};
+  if (newest && tid < LANES) {
+    v = {{ "packed(v_vec(v_base, 8u * tid), v_vec(v_base, 8u * tid + 4u))" if f16 else "v_vec(v_base, 4u * tid)" }};
+  }
+  for (var i = tid; i < select(D, 2u * D, newest); i += THREADS) {
+    turned[i] = rotated(select(HEADS + kv_head, head, i < D) * D, i % D, position);
+  }
   workgroupBarrier();
-  if (tid < LANES) {
-    {% if f16 %}
-    let k = packed(k_vec(8u * tid), k_vec(8u * tid + 4u));
-    let v = packed(v_vec(v_base, 8u * tid), v_vec(v_base, 8u * tid + 4u));
-    {% else %}
-    let k = k_vec(4u * tid);
-    let v = v_vec(v_base, 4u * tid);
-    {% endif %}
+  for (var i = tid; i < D / 4u; i += THREADS) { q_row[i] = turned_vec(4u * i) * SCALE; }
+  if (newest && tid < LANES) {
+    let k = {{ "packed(turned_vec(D + 8u * tid), turned_vec(D + 8u * tid + 4u))" if f16 else "turned_vec(D + 4u * tid)" }};
     new_k[tid] = k;
     new_v[tid] = v;
     if (head % (HEADS / KV_HEADS) == 0u && position < CONTEXT) {
@@ -75,7 +75,6 @@ fn stage_row(tid: u32, head: u32, kv_head: u32, position: u32) {
       v_cache[(kv_head * CONTEXT + position) * LANES + tid] = v;
     }
   }
-  workgroupBarrier();
 }
 {% endif %}
 {% macro load(which, at, i, fresh) %}
@@ -115,10 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let kv_head = head / (HEADS / KV_HEADS);
   let cache = kv_head * CONTEXT;  // in positions
   {% if rope %}
-  if (end == length) { stage_row(tid, head, kv_head, position); }
-  for (var i = tid; i < D; i += THREADS) { turned[i] = rotated(head * D, i, position); }
-  workgroupBarrier();
-  for (var i = tid; i < D / 4u; i += THREADS) { q_row[i] = k_vec(4u * i) * SCALE; }
+  stage_row(tid, head, kv_head, position, end == length);
   {% else %}
   for (var i = tid; i < D / 4u; i += THREADS) {
     let at = head * D + 4u * i;

@@ -160,6 +160,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   {% for r in range(rows) %}
   let out{{ r }} = first + {{ r }}u * ROWS;
   let row{{ r }} = min(out{{ r }}, N - 1u);  // threads beyond the last row still reach every barrier
+  {% if residual %}
+  let added{{ r }} = residual[row{{ r }}];
+  {% endif %}
   var sum{{ r }} = vec4<f32>(0.0);
   {{ block_vars("_" ~ r) | indent(2) }}
   {% if glu %}
@@ -220,7 +223,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let up = sum_lanes(tid, LANES, dot(up{{ r }}, vec4<f32>(1.0)));
     {% endif %}
     if (lane == 0u && out{{ r }} < N) {
-      y[COL + out{{ r }}] = {{ "activated(sum) * up" if glu else "convolved(out" ~ r ~ ", sum)" if conv else "sum" }}{{ " + residual[out" ~ r ~ "]" if residual }};
+      y[COL + out{{ r }}] = {{ "activated(sum) * up" if glu else "convolved(out" ~ r ~ ", sum)" if conv else "sum" }}{{ " + added" ~ r if residual }};
     }
   }
   {% endfor %}
