@@ -5,7 +5,7 @@
     python3 build.py serve --https                            serve it to tablets and phones too
     python3 build.py build                                    write dist/
     python3 build.py test [--long] [pytest arguments]         run the tests
-    python3 build.py fetch                                    only bring every asset into the cache
+    python3 build.py fetch [MODEL]                            only bring every asset into the cache
     python3 build.py bench [--make-onnx] [--quick] [...]      compare with other engines (--help)
 
 Each makes what it needs (.venv, .cache, node_modules) and does nothing twice.
@@ -30,7 +30,9 @@ def parser():
     serve.add_argument("--https", action="store_true", help="with a certificate of its own")
     commands.add_parser("build", help="write dist/")
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
-    commands.add_parser("fetch", help="bring every asset into the cache")
+    fetch = commands.add_parser("fetch", help="bring every asset into the cache")
+    fetch.add_argument("models", nargs="*", metavar="MODEL",
+                       help="only make these, for the next build too: moonshine-tiny")
     add_bench(commands)
     return p
 
@@ -93,6 +95,8 @@ def run(options, rest):
             commands.serve(options.host or "127.0.0.1", options.port)
     elif options.command == "test":
         return commands.test(rest)
+    elif options.command == "fetch":
+        commands.fetch(options.models)
     elif options.command == "bench":
         from app.build import bench
         return bench.command(options, rest)

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from app import cli_files, grammar_hosts, openai_api, settings, tuning
+from app import cli_audio, cli_files, grammar_hosts, openai_api, settings, tuning
 from app.session import Outcome, Session, template_of, tokenizer_of
 from pyengine.errors import EngineError
 from pyengine.laps import Laps
@@ -58,6 +58,7 @@ def make_parser():
     tokenize = commands.add_parser("tokenize", help="token ids of a text")
     tokenize.add_argument("--model", required=True, metavar="PATH")
     tokenize.add_argument("--text", required=True)
+    cli_audio.add_commands(commands, _add_model_flags)
     for command in (inspect, tokenize):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -333,8 +334,13 @@ async def tokenize(args):
     return {"ids": ids, "tokens": [tokenizer.id_to_token(i) for i in ids]}
 
 
+async def transcribe(args):
+    """As `cli_audio.transcribe`."""
+    return await cli_audio.transcribe(args, open_session)
+
+
 COMMANDS = {"generate": generate, "chat": chat, "profile": profile, "inspect": inspect,
-            "tokenize": tokenize}
+            "tokenize": tokenize, "transcribe": transcribe}
 
 
 def main(argv=None):

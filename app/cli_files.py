@@ -32,6 +32,15 @@ def read_text(path):
         raise EngineError("E_BAD_FILE", file=path, format="UTF-8", detail=str(error)) from None
 
 
+def read_bytes(path):
+    """The bytes of a file. Raises E_NO_FILE."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
+
+
 def response_format(args):
     """The `response_format` of the arguments, or None."""
     if args.json_schema is not None:

@@ -171,10 +171,10 @@ def compile_within(budget, config, tensors=None, *, quant=None, **options):
 
 
 def default_quant(config, tensors):
-    """`keep` for files that are quantised already, `mixed4` for the rest."""
-    if tensors is None:
-        return "keep" if Quantization.of(config) else "mixed4"
-    return "keep" if _is_quantised(tensors) else "mixed4"
+    """`keep` for files that are quantised already; for the rest the family's, else `mixed4`."""
+    done = bool(Quantization.of(config)) if tensors is None else _is_quantised(tensors)
+    family = models.families().get(str(hf_config.text_config(config).get("model_type")))
+    return "keep" if done else getattr(family, "QUANT", "mixed4")
 
 
 def _prefill_rows(context, family_rows=None):

@@ -86,6 +86,10 @@ MESSAGES = {
         "{file} ends too early: wanted bytes {start} to {end}, it has {size}.",
         "The file is incomplete; fetch it again.",
     ),
+    "E_BAD_AUDIO": (
+        "The audio cannot be read: {detail}.",
+        "Send a recording of speech; the command line takes WAV files, the browser what it plays.",
+    ),
     "E_BAD_FILE": (
         "{file} is not a valid {format} file: {detail}.",
         "Check where the file came from and fetch it again.",

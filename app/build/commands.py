@@ -7,14 +7,20 @@ import threading
 import time
 from pathlib import Path
 
-from app.build import browsers, lan, node, server, settings, site, venv
+from app.build import browsers, lan, made, node, server, settings, site, venv
 from app.build.console import BuildError, human_bytes, say, step
+from app.build.fetch import Cache
 
 
-def fetch():
-    """Every asset into the cache."""
+def fetch(names=()):
+    """Every asset into the cache, or the named models, which the next build ships too."""
     with site.build_lock():
-        cache, _, _ = site.fetch()
+        if not names:
+            cache, _, _ = site.fetch()
+        for name in names:
+            cache = Cache()
+            path = made.make(cache, made.find(name))
+            step(f"{name} is in {path}")
     report(cache)
 
 

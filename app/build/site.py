@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.build import node, pwa, settings, wheels
+from app.build import made, node, pwa, settings, wheels
 from app.build.console import step
 from app.build.fetch import Asset, Cache, sha256_file
 
@@ -65,7 +65,7 @@ def build(dist=None):
             write_shell(site)
             shutil.copytree(node.vendor(), site / "vendor")
             write_pyodide(site / "pyodide", found)
-            write_models(site / "models", models)
+            write_models(site / "models", models, made.made(cache))
             pwa.prepare(site)
             write_version(site)
             pwa.write_precache_list(site)
@@ -135,16 +135,27 @@ def place(source, target):
     return target
 
 
-def write_models(folder, models):
-    """Model files and models/index.json, which the catalogue reads."""
-    index = []
+def write_models(folder, models, made_ones=()):
+    """Model files and models/index.json, which the catalogue reads; `made_ones` {MadeModel:
+    folder} are there where somebody fetched them, apart from what can chat."""
+    index, hearing = [], []
     for model in settings.MODELS:
         (folder / model.id).mkdir(parents=True)
         place(models[model.id], folder / model.id / model.file)
         files = [{"name": model.file, "bytes": model.nbytes, "sha256": model.sha256}]
         index.append({"id": model.id, "name": model.name, "license": model.license,
                       "parameters": model.parameters, "bytes": model.nbytes, "files": files})
-    (folder / "index.json").write_text(json.dumps({"models": index}, indent=1) + "\n")
+    for model, path in dict(made_ones).items():
+        (folder / model.id).mkdir(parents=True)
+        files = []
+        for name, digest in model.files.items():
+            nbytes = place(path / name, folder / model.id / name).stat().st_size
+            files.append({"name": name, "bytes": nbytes, "sha256": digest})
+        hearing.append({"id": model.id, "name": model.name, "license": model.license,
+                        "parameters": model.parameters, "modalities": list(model.modalities),
+                        "bytes": sum(file["bytes"] for file in files), "files": files})
+    text = {"models": index, **({"audio": hearing} if hearing else {})}
+    (folder / "index.json").write_text(json.dumps(text, indent=1) + "\n")
 
 
 def write_version(site):

@@ -17,6 +17,8 @@ export const MESSAGES = {
   "E_QUOTA": ["This browser's storage is full: needs {needed} bytes, {available} are free.",
     "Delete a model or free disk space, then try again."],
   "E_CORRUPT_SHARD": ["{file} is damaged: {detail}.", "Delete this file and fetch it again."],
+  "E_BAD_AUDIO": ["The audio cannot be read: {detail}.",
+    "Send a recording of speech; the command line takes WAV files, the browser what it plays."],
   "E_BAD_FILE": ["{file} is not a valid {format} file: {detail}.",
     "Check where the file came from and fetch it again."],
   "E_NOT_STORED": ["{model} is not whole in this browser's storage: {detail}.",
@@ -41,7 +43,7 @@ export const MESSAGES = {
 
 /** HTTP status of the codes that are about the request or can be waited for; others are 500. */
 const STATUS = {
-  E_BAD_REQUEST: 400, E_CONTEXT_FULL: 400, E_NO_TOKENIZER: 400, E_BAD_TEMPLATE: 400,
+  E_BAD_REQUEST: 400, E_BAD_AUDIO: 400, E_CONTEXT_FULL: 400, E_NO_TOKENIZER: 400, E_BAD_TEMPLATE: 400,
   E_UNKNOWN_MODEL: 404, E_NO_ROUTE: 404, E_BUSY: 409, E_TOO_LARGE: 413, E_NO_ENGINE: 503,
   E_DEVICE_LOST: 503,
   E_NO_ANSWER: 503,

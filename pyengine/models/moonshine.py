@@ -22,6 +22,7 @@ DROPPED = {
     r"model\.(en|de)coder\.rotary_emb\.inv_freq": "recomputed from the config",
 }
 
+QUANT = "affine8-g64"                   # by default: the model is small, its words are not
 RATE = 16000                            # samples a second
 STEM = ((127, 64), (7, 3), (3, 2))      # kernel and stride of the convolutions
 SECONDS = (11, 30)                      # of audio that the encoder's programs take at most
