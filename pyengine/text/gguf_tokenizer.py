@@ -6,6 +6,7 @@ first.
 """
 
 import json
+from array import array
 
 from pyengine.errors import EngineError
 
@@ -67,6 +68,9 @@ _SPECIALS = {
 }
 
 
+MAX_TOKEN = 4096  # characters: the ways to make a token of two grow with their square
+
+
 def tokenizer_json_from_gguf(metadata):
     """(text of a tokenizer.json, tokenizer_config dict) from a GGUF's key-value dict.
 
@@ -78,10 +82,12 @@ def tokenizer_json_from_gguf(metadata):
     vocabulary = _Vocabulary(metadata, need_tokens=not own)
     config = vocabulary.config()
     if own:
+        if not isinstance(own, str):
+            vocabulary.refuse("tokenizer.huggingface.json is no text")
         return own, config
     model = metadata.get("tokenizer.ggml.model")
     builders = {"gpt2": _byte_level_bpe, "llama": _sentencepiece_bpe}
-    if model not in builders:
+    if not isinstance(model, str) or model not in builders:
         vocabulary.refuse(f"tokenizer.ggml.model is {model!r}, known: {', '.join(builders)}")
     built = builders[model](vocabulary)
     config.setdefault("add_bos_token", built.pop("add_bos"))
@@ -102,14 +108,23 @@ class _Vocabulary:
 
     def __init__(self, metadata, need_tokens):
         self._metadata = metadata
-        self.tokens = self.get("tokens", [])
-        self.types = self.get("token_type") or [_NORMAL] * len(self.tokens)
-        if need_tokens and not (
-            self.tokens and all(isinstance(token, str) for token in self.tokens)
-        ):
+        self.tokens = self.list_of("tokens", str, "strings")
+        self.types = self.list_of("token_type", int, "numbers") or [_NORMAL] * len(self.tokens)
+        if need_tokens and not self.tokens:
             self.refuse("tokenizer.ggml.tokens holds no list of strings")
+        if max(map(len, self.tokens), default=0) > MAX_TOKEN:
+            self.refuse(f"a token has more than {MAX_TOKEN} characters")
         if len(self.types) != len(self.tokens):
             self.refuse(f"{len(self.types)} token types for {len(self.tokens)} tokens")
+
+    def list_of(self, key, kinds, named):
+        """The list of a key, or an empty one; refused where it holds anything but `kinds`."""
+        found = self.get(key)
+        if found is None:
+            return []
+        if not isinstance(found, (list, array)) or not all(isinstance(one, kinds) for one in found):
+            self.refuse(f"tokenizer.ggml.{key} holds no list of {named}")
+        return found
 
     def get(self, key, default=None):
         return self._metadata.get(f"tokenizer.ggml.{key}", default)
@@ -213,11 +228,11 @@ def _bpe(vocab, merges, **options):
 
 def _byte_level_bpe(vocabulary):
     name = vocabulary.get("pre", "default")
-    rule = PRE_TOKENIZERS.get(name)
+    rule = PRE_TOKENIZERS.get(name) if isinstance(name, str) else None
     if rule is None:
         vocabulary.refuse(f"tokenizer.ggml.pre is {name!r}, known: {', '.join(PRE_TOKENIZERS)}")
-    merges = vocabulary.get("merges")
-    if not merges or not all(isinstance(merge, str) and merge.count(" ") == 1 for merge in merges):
+    merges = vocabulary.list_of("merges", str, "pairs")
+    if not merges or not all(merge.count(" ") == 1 for merge in merges):
         vocabulary.refuse("tokenizer.ggml.merges holds no list of pairs")
     vocab = {token: i for i, token in enumerate(vocabulary.tokens)}
     missing = next(
@@ -254,9 +269,9 @@ def _byte_level_bpe(vocabulary):
 
 def _sentencepiece_bpe(vocabulary):
     tokens, types = vocabulary.tokens, vocabulary.types
-    scores = vocabulary.get("scores")
-    if not scores or len(scores) != len(tokens):
-        vocabulary.refuse(f"{len(scores or [])} scores for {len(tokens)} tokens")
+    scores = vocabulary.list_of("scores", (int, float), "numbers")
+    if len(scores) != len(tokens):
+        vocabulary.refuse(f"{len(scores)} scores for {len(tokens)} tokens")
     prefix = bool(vocabulary.get("add_space_prefix", True))
     replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     decoders = [

@@ -68,6 +68,23 @@ def test_without_an_engine_it_says_what_to_open(tabs, api_site):
     }"""))
 
 
+def test_a_request_waits_for_a_model_that_loads(tabs, api_site):
+    client = open_client(tabs, api_site)
+    found = client.page.evaluate("""async () => {
+      const { createEngine } = await import("./jird.js");
+      let loaded = false;
+      const options = { model: "tiny", device: "reference", quant: "keep", kv: "f32", context: 256 };
+      const loading = createEngine(options).then((engine) => { loaded = true; return engine; });
+      const asked = () => fetch("./v1/completions",
+        { method: "POST", body: JSON.stringify({ model: "tiny", prompt: "x", max_tokens: 2 }) });
+      const first = asked(), before = loaded;
+      const { status } = await first;
+      const engine = await loading;
+      return { before, status, model: engine.model, after: (await asked()).status };
+    }""")
+    assert found == {"before": False, "status": 200, "model": "tiny", "after": 200}
+
+
 def test_requests_of_several_tabs_take_turns(tabs, api_site):
     engine, client = open_engine(tabs, api_site), open_client(tabs, api_site)
     guest = open_engine(tabs, api_site)                      # relays to the first tab's engine

@@ -4,11 +4,13 @@ import json
 import random
 import time
 import tracemalloc
+from array import array
 
 import pytest
 
 from pyengine.errors import EngineError
 from pyengine.text.detokenize import Detokenizer
+from pyengine.text.gguf_tokenizer import tokenizer_json_from_gguf
 from pyengine.text.tokenizer import open_tokenizer
 from tests.formats.test_mutations import SECONDS, SMALLEST, mutated
 from tests.text.backends import in_node, start_node
@@ -121,3 +123,53 @@ def test_the_browsers_back_end(name, count):
         finally:
             process.kill()
             process.communicate()
+
+
+SPELLED = ["<unk>", "<s>", "</s>", "h", "e", "he", "Ġ", "▁", "<0x41>", "日", "a", "▁he"]
+METADATA = {
+    "gpt2": {"model": "gpt2", "pre": "smollm", "merges": ["h e"]},
+    "llama": {"model": "llama", "scores": [-float(i) for i in range(len(SPELLED))],
+              "add_space_prefix": True},
+}
+VALUES = [None, 0, -1, 2**40, 1.5, float("nan"), "x", "", "h e", [], [1], ["a", 3], {}, True, "\ud800",
+          [""] * 50, b"\xff", array("i", [1, 2]), array("f", [0.5])]
+
+
+def changed(metadata, rng):
+    """One to three entries dropped, changed for another value, or changed inside."""
+    found = dict(metadata)
+    for _ in range(rng.randint(1, 3)):
+        key = rng.choice(list(metadata))
+        if rng.random() < 0.2:
+            found.pop(key, None)
+        elif isinstance(found.get(key), list) and found[key] and rng.random() < 0.7:
+            found[key] = list(found[key])
+            found[key][rng.randrange(len(found[key]))] = rng.choice(VALUES)
+        else:
+            found[key] = rng.choice(VALUES)
+    return found
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", METADATA)
+def test_metadata_of_a_gguf_file(name, count):
+    metadata = {f"tokenizer.ggml.{key}": value for key, value in {
+        "tokens": SPELLED, "token_type": [2, 3, 3] + [1] * (len(SPELLED) - 3), "bos_token_id": 1,
+        "eos_token_id": 2, "unknown_token_id": 0, "add_bos_token": True, **METADATA[name]}.items()}
+    used(open_tokenizer(*tokenizer_json_from_gguf(metadata)))
+    numbers = {"token_type": "i", "scores": "f"}  # as the reader of a file gives them
+    for key in numbers.keys() & {key.rpartition(".")[2] for key in metadata}:
+        metadata[f"tokenizer.ggml.{key}"] = array(numbers[key], metadata[f"tokenizer.ggml.{key}"])
+    used(open_tokenizer(*tokenizer_json_from_gguf(metadata)))
+    rng, refused = random.Random(f"{name} {count}"), 0
+    for number in range(count):
+        given, began = changed(metadata, rng), time.perf_counter()
+        try:
+            used(open_tokenizer(*tokenizer_json_from_gguf(given)))
+        except EngineError as error:
+            assert error.code == "E_NO_TOKENIZER", (number, given)
+            refused += 1
+        except BaseException as error:
+            raise AssertionError((number, given)) from error
+        assert time.perf_counter() - began < SECONDS, (number, given)
+    assert refused > count // 10
