@@ -15,10 +15,18 @@ function textOf(grammar) {
   return ebnf;
 }
 
-/** A schema's EBNF whose rules are called `name_...`; a string in it may have a bracket behind it. */
+/** What a reader of calls could not take: numbers beyond any, half of an emoji; and strings may have a bracket behind them. */
+const NARROWED = [
+  [/\(\[eE\] (\w+) \w+\)/g, "([eE] $1 [0-9] [0-9]?)"],
+  [/\("u" \[A-Fa-f0-9\] \[A-Fa-f0-9\]/g, '("u" ([0-9A-Ca-cE-Fe-f] [A-Fa-f0-9] | [Dd] [0-7])'],
+  ["[,}\\]:]", "[,}\\]:)]"],
+];
+
+/** A schema's EBNF whose rules are called `name_...`. */
 function renamed(ebnf, name) {
   const rules = new Set(Array.from(ebnf.matchAll(/^(\S+) ::=/gm), ([, rule]) => rule));
-  return ebnf.replaceAll("[,}\\]:]", "[,}\\]:)]").replace(SYMBOL, (symbol) => (rules.has(symbol) ? `${name}_${symbol}` : symbol));
+  return NARROWED.reduce((text, [from, to]) => text.replaceAll(from, to), ebnf)
+    .replace(SYMBOL, (symbol) => (rules.has(symbol) ? `${name}_${symbol}` : symbol));
 }
 
 export class GrammarHost {

@@ -221,5 +221,18 @@ def test_wrong_choices_name_their_parameter(param, body):
     assert caught.value.code == "E_BAD_REQUEST" and caught.value.facts["param"] == param
 
 
+def test_nothing_passes_that_the_reader_could_not_take():
+    schema = {"type": "object", "required": ["n", "s"], "properties": {"n": {"type": "number"}, "s": {"type": "string"}}}
+
+    async def run(session):
+        await ask(session, {"type": "regex", "regex": "a"})
+        grammar = calls_grammar(llama, [Function("f", schema, "x")], False, True)
+        for n, s, right in [("-1.5e99", "a", True), ("12", "\\u00e9\\n", True), ("1e999", "a", False),
+                            ("1", "\\ud800", False), ("1", "\\uDfff", False), ("1", "\\ud7ff", True)]:
+            text = f'{{"name": "f", "parameters": {{"n": {n}, "s": "{s}"}}}}'
+            assert ((await takes(session, grammar, text)) == (len(text), True)) is right, text
+    on_session(run, tokenizer=Plain(), template=Template, source=SIGNED[llama])
+
+
 def test_llamas_and_other_formats_are_all_here():
     assert set(SIGNED) == {hermes, qwen_xml, lfm2, gemma, llama}
