@@ -298,7 +298,7 @@ function anySignal(signals) {
 
 const here = new URL("./", import.meta.url);
 
-const workerURL = new URL("./engine_worker.js", here);
+export const workerURL = new URL("./engine_worker.js", here);
 const gpuFaults = new URLSearchParams(globalThis.location?.search).get("gpuFaults");
 if (gpuFaults) workerURL.searchParams.set("gpuFaults", gpuFaults); // js/gpu_faults.js, for trying things out
 

@@ -14,7 +14,7 @@ pytest_plugins = ["tests.browser.page_kit"]
 
 UI = settings.SHELL / "js" / "ui"
 LANG = UI / "lang"
-PAGES = ("index.html", "playground.html")
+PAGES = ("index.html", "playground.html", "check.html")
 NOT_PARTS = {"index.js", "errors.js"}
 READ = """const read = async (path) => (await import(path)).default;
 const [dir, ...names] = process.argv.slice(1);

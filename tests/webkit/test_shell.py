@@ -100,3 +100,19 @@ def test_the_models_page_lists_what_its_fallback_keeps(tab):
     tab.click("[data-testid=confirm-yes]")
     tab.until("document.querySelectorAll('[data-testid=stored] .model').length === 0")
     assert tab.errors() == []
+
+
+def test_the_device_check_says_what_works_without_a_gpu(tab):
+    """All but WebGPU, with a tiny model on the reference device in the GPU's place."""
+    tab.open()
+    tab.driver.get(tab.app.url + "check.html?device=reference")
+    tab.until("document.querySelector('#check-start')?.disabled === false")
+    tab.click("#check-start")
+    tab.until("document.querySelector('#check-result').hidden === false", 150)
+    states = tab.eval("Object.fromEntries([...document.querySelectorAll('#check-rows li')].map("
+                      "(row) => [row.dataset.testid.slice(6), row.dataset.state]))")
+    fine = {"secure", "python", "store", "chats", "llama", "hybrid"}
+    assert {row for row in fine if states[row] != "ok"} == set(), states
+    assert states["gpu"] == "failed" and states["selftest"] == "skipped" and states["handles"] in ("ok", "skipped")
+    assert "E_NO_WEBGPU" not in tab.get("check-gpu") and "WebGPU" in tab.get("check-gpu")
+    assert '"backend":"numpy"' in tab.get("check-report")

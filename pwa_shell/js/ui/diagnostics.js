@@ -84,7 +84,8 @@ export class DiagnosticsPanel {
       on: { click: () => this.selftest() } });
     const close = iconButton("close", t("close"), { class: "ghost", on: { click: () => this.dialog.close() } });
     const head = h("div", { class: "panel-head" }, h("h2", { text: t("diagnostics") }), close);
-    this.dialog.append(head, this.body);
+    const check = h("a", { href: "./check.html", "data-testid": "check-link", text: t("checkLink") });
+    this.dialog.append(head, this.body, h("p", { class: "check-link" }, check));
     this.dialog.addEventListener("click", ({ target }) => target === this.dialog && this.dialog.close());
     // Escape would also stop an answer.
     this.dialog.addEventListener("keydown", (event) => event.stopPropagation());
