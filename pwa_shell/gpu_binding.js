@@ -85,11 +85,16 @@ function usageOf(label) {
 
 class Runner {
   #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = [];
-  #bindGroups = 0; #compiling; #failed = null; #closed = false; #timer = null; #patience; #limits;
+  #bindGroups = 0; #compiling; #failed = null; #closed = false; #timer = null; #patience; #limits; #restore;
 
   constructor(device, header, ints, buffers, onCompiled, lostReason, patience, layout) {
     [this.#patience, this.#limits] = [patience, layout];
-    device.onuncapturederror = ({ error }) => { this.#failed ??= error.message; };
+    const before = device.onuncapturederror; // of a model that is loaded while the self-test has a runner of its own
+    const heard = (device.onuncapturederror = (event) => {
+      this.#failed ??= event.error.message;
+      before?.(event);
+    });
+    this.#restore = () => device.onuncapturederror === heard && (device.onuncapturederror = before);
     this.#device = device;
     this.#header = header;
     this.#buffers = buffers;
@@ -381,6 +386,6 @@ class Runner {
     this.#compiling = [];
     this.#pipelines = [];
     this.#bindGroups = 0;
-    this.#device.onuncapturederror = null;
+    this.#restore();
   }
 }

@@ -2,8 +2,9 @@
 
 WebKit has returned zeros for large command buffers, and a driver's f16 or subgroup arithmetic can
 be wrong. So before a model is planned, chains of dependent dispatches run in command buffers of
-several sizes, and each optional feature computes something whose result is known. The device then
-gets the largest `Layout` that is right and keeps only the features that are."""
+several sizes, each optional feature computes something whose result is known, and so do the
+kernels themselves (`selftest_kernels.py`; devices that are a CPU only when the whole test is asked
+for). The device then gets the largest `Layout` that is right and keeps only the features that are."""
 import json
 import struct
 import time
@@ -13,7 +14,7 @@ from pyengine.device.api import Layout
 from pyengine.errors import EngineError
 from pyengine.plan.plan import READBACKS, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan
 
-VERSION = 2
+VERSION = 3
 LANES = 64
 WHOLE = 2048           # dispatches of the largest submit that is tried, and then used
 SIZES = (256, 128, 64, 32, 8, 1)
@@ -69,12 +70,14 @@ fn main(@builtin(local_invocation_id) id: vec3<u32>) {
 
 @dataclass
 class Report:
-    """What was found. `layout` (passes, dispatches); `off`: features that compute wrongly;
-    `rows`: every trial {what, dispatches, passes, submits, right}; `ms`; `cached`."""
+    """What was found. `layout` (passes, dispatches); `off`: what computes wrongly, of f16,
+    subgroups, kv_f16 and fused (kernels); `rows`: every trial {what, dispatches, passes, submits,
+    right}; `ms` of the chains and features, `kernels_ms` of the kernels; `cached`."""
     layout: tuple = (1, WHOLE)
     off: list = field(default_factory=list)
     rows: list = field(default_factory=list)
     ms: float = 0.0
+    kernels_ms: float = 0.0
     cached: bool = False
 
 
@@ -190,6 +193,27 @@ def _pipelines(caps):
     return [("chain", CHAIN)] + [(name, FEATURES[name][0]) for name in wanted]
 
 
+async def _kernels(device, report, full):
+    """The kernels' known answers, on what the chains and features left; fills the report."""
+    from pyengine.selftest_kernels import choose  # late: it plans models
+
+    began, caps, info = time.perf_counter(), device.caps, device.info
+    apply(device, report)
+
+    def note(what, right):
+        passes, dispatches = report.layout
+        report.rows.append({"what": what, "dispatches": dispatches, "passes": passes, "submits": 1,
+                            "right": right})
+
+    try:
+        kv = "f32" if "kv_f16" in report.off else "f16"
+        report.off += await choose(device, note, full=full, kv=kv)
+    finally:
+        device.caps, device.info = caps, info
+        device.layout = Layout()
+    report.kernels_ms = 1e3 * (time.perf_counter() - began)
+
+
 async def _measure(device, full):
     report, began = Report(), time.perf_counter()
     pipelines = _pipelines(device.caps)
@@ -208,6 +232,8 @@ async def _measure(device, full):
         device.layout = Layout()
         runner.close()
     report.ms = 1e3 * (time.perf_counter() - began)
+    if full or not device.caps.software:
+        await _kernels(device, report, full)
     return report
 
 
@@ -248,6 +274,6 @@ async def selftest(device, cache=None, full=False):
 def apply(device, report):
     """Makes the device what the report found."""
     off = {name: False for name in ("f16", "subgroups") if name in report.off}
-    device.caps = replace(device.caps, **off)
+    device.caps = replace(device.caps, fused=device.caps.fused and "fused" not in report.off, **off)
     device.info = device.info | off
     device.layout = Layout(*report.layout)

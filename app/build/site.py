@@ -101,6 +101,7 @@ def write_shell(site):
         return [name for name in names if name.startswith(".") or name in top]
 
     shutil.copytree(settings.SHELL, site, ignore=ignored)
+    shutil.copytree(settings.ROOT / "pyengine" / "known", site / "check")  # the device check's models
 
 
 def write_pyodide(folder, found):

@@ -11,6 +11,7 @@ from pyengine.device.api import Layout, Runner
 from pyengine.errors import MESSAGES, EngineError
 
 try:
+    from js import Object
     from pyodide.ffi import JsException, create_proxy, to_js
 except ImportError as error:  # plain CPython: importable for its docs, not usable
     raise ImportError("pyengine.device.web runs in Pyodide only; use device.native here") from error
@@ -23,6 +24,21 @@ def _coded(error):
     if isinstance(code, str) and code in MESSAGES and facts is not None:
         return EngineError(code, **facts.to_py())
     return EngineError("E_GPU", what="a command", detail=str(error)[:2000])
+
+
+def _reader_of(source, proxies):
+    """JavaScript's reader of a source; one over Python's own, for what is small and lies in memory,
+    whose proxies the caller destroys."""
+    reader = getattr(source, "reader", None)
+    if reader is not None:
+        return reader
+
+    async def read(offset, length):
+        return to_js(await source.read(offset, length))
+
+    proxies.append(create_proxy(read))
+    return to_js({"name": source.name, "size": source.size, "read": proxies[-1]},
+                 dict_converter=Object.fromEntries)
 
 
 class WebDevice:
@@ -110,16 +126,18 @@ class WebRunner(Runner):
     async def upload(self, files, progress):
         for index, data in self.plan.consts.items():
             self.write(index, 0, data.tobytes())
-        callback = create_proxy(progress)
+        proxies = [callback := create_proxy(progress)]
         try:
             if self._started is not None:
                 await self._started.uploaded(callback)
             else:
-                await self._handle.upload(to_js([source.reader for source in files]), callback)
+                readers = [_reader_of(source, proxies) for source in files]
+                await self._handle.upload(to_js(readers), callback)
         except JsException as error:
             raise _coded(error) from None
         finally:
-            callback.destroy()
+            for proxy in proxies:
+                proxy.destroy()
 
     async def ready(self):
         try:

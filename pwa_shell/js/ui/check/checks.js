@@ -104,11 +104,11 @@ export class Checks {
   async model(name) {
     const reference = new URLSearchParams(location.search).get("device") === "reference";
     if (this.#obstacle && !reference) return skipped("check_model_skipped");
-    const { prompt, ids } = (await (await fetch(new URL("check/expected.json", APP))).json())[name];
+    const { prompt, ids } = (await (await fetch(new URL("check/known.json", APP))).json())[name];
     if (name !== "llama") await this.#keep(name);
     const began = performance.now();
     await this.#engine?.unload();
-    this.#engine = await makeCreateEngine(this.#hub)({ model: idOf(name), kv: "f32", context: 256 });
+    this.#engine = await makeCreateEngine(this.#hub)({ model: idOf(name), context: 256 });
     const body = { prompt, temperature: 0, max_tokens: ids.length, return_token_ids: true };
     const answer = await this.#engine.completions.create(body);
     const { device } = await this.#engine.stats();
