@@ -107,10 +107,10 @@ class Load:
     @property
     def budget(self):
         """Bytes of GPU memory of a page here; None where the page does not say what it runs on."""
-        platform, memory = settings.load_room(self.params)
-        if platform is None:
+        platform, memory, chosen = settings.load_room(self.params)
+        if platform is None and chosen is None:
             return None
-        return budget_of(platform, memory, self.device.caps.max_buffer)
+        return budget_of(platform, memory, self.device.caps.max_buffer, chosen)
 
 
 class BrowserLoader:

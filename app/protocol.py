@@ -17,13 +17,14 @@ STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 # method: its closed set of params, or None where the body is checked elsewhere (OpenAI's)
 PARAMS = {
     "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune",
-             "apart", "delta_state", "variants", "platform", "memory_gib"},
+             "apart", "delta_state", "variants", "platform", "memory_gib",
+             "budget_mb"},
     "chat": None,
     "complete": None,
     "stats": set(),
     "profile": {"program", "position", "repeats"},
     "selftest": set(),
-    "catalog": {"context", "platform", "memory_gib"},
+    "catalog": {"context", "platform", "memory_gib", "budget_mb"},
     "unload": set(),
     "cancel": {"target"},
 }

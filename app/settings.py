@@ -195,12 +195,20 @@ def load_options(params):
 
 
 def load_room(params):
-    """(platform or None, GiB of memory or None) of the page's device. Raises E_BAD_REQUEST."""
-    memory = params.get("memory_gib")
+    """(platform or None, GiB of memory or None, MB that the person allows or None) of the page's
+    device. Raises E_BAD_REQUEST."""
+    memory, chosen = params.get("memory_gib"), params.get("budget_mb")
     if memory is not None and not isinstance(memory, (int, float)):
         raise EngineError("E_BAD_REQUEST", param="memory_gib", got=shown(memory),
                           wanted="a number of GiB")
-    return params.get("platform"), memory
+    try:
+        chosen = None if chosen is None else float(chosen)  # from an address it is a text
+        if chosen is not None and not 1 <= chosen <= 1e6:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise EngineError("E_BAD_REQUEST", param="budget_mb", got=shown(params["budget_mb"]),
+                          wanted="a number of MB from 1 to 1000000") from None
+    return params.get("platform"), memory, chosen
 
 
 def shown(value):

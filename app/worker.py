@@ -198,8 +198,8 @@ class Worker:
             max_buffer=facts["maxBuffer"],
             max_storage_buffers=facts["maxStorageBuffers"],
         )
-        room = settings.load_room(params)
-        return caps, budget_of(*room, facts and facts["maxBuffer"])
+        platform, memory, chosen = settings.load_room(params)
+        return caps, budget_of(platform, memory, facts and facts["maxBuffer"], chosen)
 
     async def _do_profile(self, call):
         given = {name: value for name, value in call.params.items() if value is not None}

@@ -27,9 +27,9 @@ import { platformOf } from "./js/platform.js";
 
 export { JirdError };
 
-const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub", "tune"];
+const LOAD_OPTIONS = ["quant", "kv", "context", "burst", "device", "token", "hub", "tune", "budget_mb"];
 const CREATED = 1735689600; // 2025-01-01: OpenAI's shape wants a time, and a file has none
-const ADDRESS_OPTIONS = ["device", "apart", "delta_state", "variants"];
+const ADDRESS_OPTIONS = ["device", "apart", "delta_state", "variants", "budget_mb"];
 const CATALOG_STAYS_MS = 60_000; // a load often follows, and Python need not start again for it
 
 /**
@@ -74,7 +74,7 @@ export function makeCatalog(hub) {
     checkSignal(signal);
     hub.use();
     try {
-      return await hub.request("catalog", { context, ...platformOf(navigator) }, { signal });
+      return await hub.request("catalog", { context, budget_mb: askedOptions().budget_mb, ...platformOf(navigator) }, { signal });
     } finally {
       setTimeout(() => hub.drop(), CATALOG_STAYS_MS);
     }

@@ -21,12 +21,14 @@ SMALL_BUFFER = 256 << 20
 SMALL_GPU = GB
 
 
-def budget_of(platform, device_memory=None, max_buffer=None):
+def budget_of(platform, device_memory=None, max_buffer=None, chosen_mb=None):
     """Bytes that GPU buffers may take on `platform`, a key of PLATFORMS; any other is as an iPad.
 
     `device_memory` is `navigator.deviceMemory` in GiB, `max_buffer` the adapter's maxBufferSize;
-    None where not known.
+    None where not known. `chosen_mb`: what the person allows instead, in MB.
     """
+    if chosen_mb is not None:
+        return int(chosen_mb * 1e6)
     row = PLATFORMS.get(platform, PLATFORMS["ipad"])
     if "bytes" in row:
         return row["bytes"]

@@ -65,4 +65,5 @@ VARIANTS = variants_of(os.environ.get("JIRD_VARIANTS", "none"))
 #   ?apart=norm,conv    HYBRID's parts that are left apart
 #   ?delta_state=f16x2  HYBRID's delta_state
 #   ?variants=f16       VARIANTS: f16, subgroups, both with a comma, or none
+#   ?budget_mb=900      MB of GPU memory that a model may take, in the place of budget.py's
 #   ?gpuFaults=JSON     a GPU that fails as pwa_shell/js/gpu_faults.js describes, for trying it out

@@ -32,6 +32,8 @@ def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="run the full matrices too (marker: long)")
     parser.addoption("--soak-minutes", type=float, default=0,
                      help="how long the soak tests of --long run (2 hours natively, 20 minutes in Chromium)")
+    parser.addoption("--fault-points", type=int, default=50,
+                     help="points of each fault and stage that the fault matrices of --long try")
     parser.addoption("--update-goldens", action="store_true",
                      help="write the text goldens (tests/goldens/plans) anew: read their diff")
 

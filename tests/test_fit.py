@@ -217,6 +217,7 @@ def test_budgets():
     assert budget_of("ipad") == budget_of("iphone") == budget_of("toaster") == 10**9
     assert budget_of("ipad", device_memory=8, max_buffer=4 * gib) == 10**9
     assert budget_of("desktop") == 2 * gib
+    assert budget_of("ipad", max_buffer=256 << 20, chosen_mb=1200.5) == 1_200_500_000
     assert budget_of("desktop", device_memory=2) == gib
     assert (
         budget_of("desktop", device_memory=8) == budget_of("desktop", device_memory=64) == 4 * 10**9

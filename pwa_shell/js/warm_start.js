@@ -7,8 +7,8 @@
 import { getTuning, LOADING, putTuning } from "./tuning_cache.js";
 
 /** What of a load's parameters a plan depends on, as the name under which it is kept. */
-export function requestOf({ model, hub, device, quant, kv, context, tune }) {
-  return JSON.stringify([model, hub, device, quant, kv, context, tune].map((value) => value ?? null));
+export function requestOf({ model, hub, device, quant, kv, context, tune, budget_mb }) {
+  return JSON.stringify([model, hub, device, quant, kv, context, tune, budget_mb].map((value) => value ?? null));
 }
 
 /**

@@ -135,7 +135,8 @@ def test_progress_is_thinned_but_ends_are_kept():
 
 
 @pytest.mark.parametrize("params, budget", [
-    ({}, None), ({"platform": "ipad"}, 10**9), ({"platform": "desktop", "memory_gib": 8}, 4 * 10**9)])
+    ({}, None), ({"platform": "ipad"}, 10**9), ({"platform": "desktop", "memory_gib": 8}, 4 * 10**9),
+    ({"platform": "ipad", "budget_mb": 1200}, 12 * 10**8), ({"budget_mb": "900"}, 9 * 10**8)])
 def test_the_budget_is_what_the_page_says_it_runs_on(params, budget):
     device = SimpleNamespace(caps=Caps(max_buffer=1 << 30))
     one = Load("m", params, {}, device, None, None, None, None, [], None)

@@ -396,7 +396,8 @@ def test_the_catalogue_with_verdicts_needs_no_model():
         await worker.handle(message("b", "catalog", {"platform": "desktop"}))
         (answer,) = parts.of("b", "result")
         assert answer["budget"] == 10**9, "so small a GPU has no more"
-        for params in ({"context": 0}, {"memory_gib": "much"}, {"speed": 1}):
+        for params in ({"context": 0}, {"memory_gib": "much"}, {"budget_mb": "all"},
+                       {"budget_mb": 0}, {"speed": 1}):
             await worker.handle(message("bad", "catalog", params))
             assert parts.of("bad", "error").pop()["code"] == "E_BAD_REQUEST"
 

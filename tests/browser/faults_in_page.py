@@ -44,11 +44,14 @@ def opener(gpu, silent_ms=0):
     return open_device
 
 
-async def text_of(engine, ids, count, **parameters):
+def greedy():
     from pyengine.decode.sampling import SamplingParams
+    return SamplingParams(temperature=0)
+
+
+async def text_of(engine, ids, count):
     found = []
-    params = SamplingParams(**({"temperature": 0} | parameters))
-    async for batch in engine.generate_ids(ids, params, max_tokens=count):
+    async for batch in engine.generate_ids(ids, greedy(), max_tokens=count):
         found += batch.ids
     return found
 
@@ -89,3 +92,39 @@ async def tested(options, full=False):
     caps = device.caps
     return report | {"f16": caps.f16, "max_binding": caps.max_binding,
                      "storage": caps.max_storage_buffers, "vendor": caps.vendor}
+
+
+async def staged(folder, ids, count, stage=None, plant=None):
+    """A run on a GPU that hangs for 1.5 s at most, the plant armed before `stage` (load, prefill,
+    decode). -> {ids or code, calls of each stage, seconds since the plant, live objects}."""
+    import time
+
+    from app.steady import load_steadily
+    from pyengine.errors import EngineError
+    gpu, engine, found = await faulty_gpu({}), None, {"calls": {}}
+    mark = [0, time.monotonic(), None]
+
+    def enter(name):
+        found["calls"][mark[2]] = gpu.faults.calls - mark[0]
+        mark[0], mark[2] = gpu.faults.calls, name
+        if plant and name == stage:
+            gpu.faults.arm(plain(plant))
+            mark[1] = time.monotonic()
+
+    try:
+        enter("load")
+        engine = await load_steadily(await checkpoint_of(folder), opener(gpu, 1500), kv="f32",
+                                     quant="keep", context=128, burst=4)
+        enter("prefill")
+        found["ids"] = []
+        async for batch in engine.generate_ids(ids, greedy(), max_tokens=count):
+            if not found["ids"]:
+                enter("decode")
+            found["ids"] += batch.ids
+        enter(None)
+    except EngineError as error:
+        found |= {"code": error.code, "next_step": error.next_step}
+    if engine is not None:
+        await engine.close()
+        found["live"] = engine.live()
+    return found | {"seconds": time.monotonic() - mark[1]}

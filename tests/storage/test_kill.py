@@ -21,8 +21,8 @@ LONG = (24 * CHUNK + 83, 20, 24 << 20)  # the size of the default model
 class Browser:
     """Chromium with a profile of its own, in a process group that can be killed whole."""
 
-    def __init__(self, playwright, profile):
-        self.playwright, self.profile = playwright, profile
+    def __init__(self, playwright, profile, options=("--disable-gpu",)):
+        self.playwright, self.profile, self.options = playwright, profile, options
         self.process = self.connection = None
 
     def start(self):
@@ -32,7 +32,7 @@ class Browser:
             browsers.chromium(),
             *browsers.CHROMIUM_ARGS,
             "--headless=new",
-            "--disable-gpu",
+            *self.options,
             "--remote-debugging-port=0",
             f"--user-data-dir={self.profile}",
             "about:blank",
