@@ -144,7 +144,7 @@ async def build(checkpoint, device, changes, options):
     """One engine on one device that is tested first, with the changes of a `Policy`; -> (Engine,
     `selftest.Report`)."""
     given = dict(options)
-    report = await selftest(device, given.pop("selftest_cache", None))
+    report = await selftest(device, given.pop("selftest_cache", None), load=load)
     if "kv_f16" in report.off:
         given["kv"] = "f32"
     if changes.get("context"):
@@ -249,7 +249,7 @@ class SteadyEngine(Engine):
         self._claim()
         layout = self._device.layout
         try:
-            report = await selftest(self._device, self._options.get("selftest_cache"), full=True)
+            report = await selftest(self._device, self._options.get("selftest_cache"), True, load)
             return asdict(report)
         finally:
             self._device.layout = layout

@@ -4,7 +4,8 @@ WebKit has returned zeros for large command buffers, and a driver's f16 or subgr
 be wrong. So before a model is planned, chains of dependent dispatches run in command buffers of
 several sizes, each optional feature computes something whose result is known, and so do the
 kernels themselves (`selftest_kernels.py`; devices that are a CPU only when the whole test is asked
-for). The device then gets the largest `Layout` that is right and keeps only the features that are."""
+for). The device then gets the largest `Layout` that is right and keeps only the features that
+are."""
 import json
 import struct
 import time
@@ -193,7 +194,7 @@ def _pipelines(caps):
     return [("chain", CHAIN)] + [(name, FEATURES[name][0]) for name in wanted]
 
 
-async def _kernels(device, report, full):
+async def _kernels(device, report, full, load):
     """The kernels' known answers, on what the chains and features left; fills the report."""
     from pyengine.selftest_kernels import choose  # late: it plans models
 
@@ -207,14 +208,14 @@ async def _kernels(device, report, full):
 
     try:
         kv = "f32" if "kv_f16" in report.off else "f16"
-        report.off += await choose(device, note, full=full, kv=kv)
+        report.off += await choose(load, device, note, full=full, kv=kv)
     finally:
         device.caps, device.info = caps, info
         device.layout = Layout()
     report.kernels_ms = 1e3 * (time.perf_counter() - began)
 
 
-async def _measure(device, full):
+async def _measure(device, full, load):
     report, began = Report(), time.perf_counter()
     pipelines = _pipelines(device.caps)
     runner = await device.prepare(probe_plan(pipelines))
@@ -232,8 +233,8 @@ async def _measure(device, full):
         device.layout = Layout()
         runner.close()
     report.ms = 1e3 * (time.perf_counter() - began)
-    if full or not device.caps.software:
-        await _kernels(device, report, full)
+    if load is not None and (full or not device.caps.software):
+        await _kernels(device, report, full, load)
     return report
 
 
@@ -253,15 +254,16 @@ async def _recall(cache, identity):
     return replace(kept, cached=True)
 
 
-async def selftest(device, cache=None, full=False):
+async def selftest(device, cache=None, full=False, load=None):
     """Tests the device, or recalls what `cache` (a `tune.TuningCache`) knows of it, and sets its
-    layout and caps; -> Report. `full` runs every size and recalls nothing. Devices that are no
-    GPU's are right by definition. Raises what the device raises, `E_GPU` where nothing is right."""
+    layout and caps; -> Report. `full` runs every size and recalls nothing; the kernels are tested
+    where `load` (`engine.load`) is given. Devices that are no GPU's are right by definition.
+    Raises what the device raises, `E_GPU` where nothing is right."""
     if device.caps.backend not in ("webgpu", "native"):
         return Report(layout=(1, 0))
     report = None if cache is None or full else await _recall(cache, device.identity)
     if report is None:
-        report = await _measure(device, full)
+        report = await _measure(device, full, load)
         if cache is not None:
             try:
                 await cache.put(cache_key(device.identity), json.dumps(asdict(report)))

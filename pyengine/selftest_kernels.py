@@ -1,5 +1,5 @@
-"""Known answers of the kernels as models use them: two tiny models of random 4-bit weights, one with
-attention only, one hybrid, whose logits and ids the numpy references have given
+"""Known answers of the kernels as models use them: two tiny models of random 4-bit weights, one
+with attention only, one hybrid, whose logits and ids the numpy references have given
 (`known/known.json`). The first way of planning that is right is used: all that the device offers,
 then without f16, without subgroups, without both, and last with unfused kernels."""
 import base64
@@ -47,11 +47,11 @@ def _near(got, want):
     return all(abs(a - b) < LIMIT for (a,), (b,) in pairs)  # false where a is not a number
 
 
-async def right(device, name, off, kv="f16"):
-    """Whether a tiny model gives its known answers on the device, less the kernels `off`. Raises
-    what the device raises but `E_GPU`, which is a wrong answer too."""
+async def right(load, device, name, off, kv="f16"):
+    """Whether a tiny model, loaded by `load` (`engine.load`), gives its known answers on the
+    device, less the kernels `off`. Raises what the device raises but `E_GPU`, which is a wrong
+    answer too."""
     from pyengine.decode.sampling import SamplingParams
-    from pyengine.engine import load
 
     caps, answer, ids = device.caps, known()[name], []
     device.caps = replace(caps, **dict.fromkeys(off, False))
@@ -74,7 +74,7 @@ async def right(device, name, off, kv="f16"):
             await engine.close()
 
 
-async def choose(device, note, *, full=False, kv="f16"):
+async def choose(load, device, note, *, full=False, kv="f16"):
     """What has to be switched off for right answers: the first of `ways`. `note(what, right)` hears
     of each trial. `full`: both models in every way, else the first way in which the attention model
     is right. Raises `E_GPU` where no way is."""
@@ -82,7 +82,7 @@ async def choose(device, note, *, full=False, kv="f16"):
     for off in ways(device.caps):
         sound = True
         for name in MODELS if full else MODELS[:1]:
-            good = await right(device, name, off, kv)
+            good = await right(load, device, name, off, kv)
             note(f"kernels of {name}" + (f" without {', '.join(off)}" if off else ""), good)
             sound = sound and good
         if sound and chosen is None:

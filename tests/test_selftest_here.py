@@ -6,6 +6,7 @@ import pytest
 
 from pyengine import selftest as st
 from pyengine.device.native import NativeDevice
+from pyengine.engine import load
 from pyengine.errors import EngineError
 
 SHORT_MS = 300
@@ -16,9 +17,9 @@ async def reports():
         device = await NativeDevice.create()
     except EngineError as error:
         pytest.skip(str(error))
-    await st.selftest(device)  # a process's first pipelines also load the driver's compiler
-    short = await st.selftest(device)
-    whole = await st.selftest(device, full=True)
+    await st.selftest(device, load=load)  # a process's first pipelines also load the driver's compiler
+    short = await st.selftest(device, load=load)
+    whole = await st.selftest(device, full=True, load=load)
     software = device.caps.software
     device.close()
     return device.info["vendor"], software, short, whole

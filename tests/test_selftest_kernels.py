@@ -99,13 +99,13 @@ def test_kernels_that_compute_wrongly_are_left_apart(case):
 
     async def run():
         device, cache = await wrong_device(wrong), Memory()
-        report = await st.selftest(device, cache)
+        report = await st.selftest(device, cache, load=load)
         assert report.off == want and report.kernels_ms > 0
         assert (device.caps.f16, device.caps.subgroups, device.caps.fused) == tuple(
             name not in want for name in ("f16", "subgroups", "fused"))
         trials = [row for row in report.rows if row["what"].startswith("kernels")]
         assert [row["right"] for row in trials] == [False] * (len(trials) - 1) + [True]
-        again = await st.selftest(device, cache)
+        again = await st.selftest(device, cache, load=load)
         assert again.cached and again.off == want
         device.close()
 
@@ -134,7 +134,7 @@ def test_kernels_that_are_wrong_in_every_way_are_an_error():
     async def run():
         device = await wrong_device(lambda label, code: "const N: u32" in code)
         with pytest.raises(EngineError) as caught:
-            await st.selftest(device)
+            await st.selftest(device, load=load)
         assert caught.value.code == "E_GPU" and "plainest kernels" in caught.value.message
         device.close()
 
@@ -145,7 +145,7 @@ def test_kernels_that_are_wrong_in_every_way_are_an_error():
 def test_the_whole_test_tries_both_models_in_every_way():
     async def run():
         device = await wrong_device()
-        report = await st.selftest(device, full=True)
+        report = await st.selftest(device, full=True, load=load)
         json.dumps(st.asdict(report))
         device.close()
         return [row["what"] for row in report.rows if row["what"].startswith("kernels")], report

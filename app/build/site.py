@@ -101,7 +101,8 @@ def write_shell(site):
         return [name for name in names if name.startswith(".") or name in top]
 
     shutil.copytree(settings.SHELL, site, ignore=ignored)
-    shutil.copytree(settings.ROOT / "pyengine" / "known", site / "check")  # the device check's models
+    # the device check's models
+    shutil.copytree(settings.ROOT / "pyengine" / "known", site / "check")
 
 
 def write_pyodide(folder, found):
