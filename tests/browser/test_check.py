@@ -1,6 +1,7 @@
 """The device check: every row tried in a real browser on its own GPU, and on GPUs that fail."""
 import json
 
+import pytest
 from playwright.sync_api import expect
 
 from app.build import settings
@@ -54,6 +55,7 @@ def test_every_row_of_a_sound_browser_and_its_report(tabs, app):
     assert saved.value.suggested_filename == "jird-check.txt"
 
 
+@pytest.mark.long
 def test_a_gpu_that_computes_wrongly_is_named_and_survived(tabs, app):
     query = "?gpuFaults=" + json.dumps({"zerosAfter": 40})
     _, states, lines, facts = checked(tabs, app, query)
