@@ -9,7 +9,8 @@ import signal
 import sys
 import traceback
 
-from app import cli_audio, cli_files, grammar_hosts, openai_api, settings, tuning
+from app import (
+    cli_audio, cli_files, cli_speech, grammar_hosts, openai_api, settings, tuning)
 from app.session import Outcome, Session, template_of, tokenizer_of
 from pyengine.errors import EngineError
 from pyengine.laps import Laps
@@ -59,6 +60,7 @@ def make_parser():
     tokenize.add_argument("--model", required=True, metavar="PATH")
     tokenize.add_argument("--text", required=True)
     cli_audio.add_commands(commands, _add_model_flags)
+    cli_speech.add_commands(commands, _add_model_flags)
     for command in (inspect, tokenize):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -339,8 +341,13 @@ async def transcribe(args):
     return await cli_audio.transcribe(args, open_session)
 
 
+async def speak(args):
+    """As `cli_speech.speak`."""
+    return await cli_speech.speak(args, _make_device)
+
+
 COMMANDS = {"generate": generate, "chat": chat, "profile": profile, "inspect": inspect,
-            "tokenize": tokenize, "transcribe": transcribe}
+            "tokenize": tokenize, "transcribe": transcribe, "speak": speak}
 
 
 def main(argv=None):

@@ -143,7 +143,7 @@ class BrowserLoader:
         laps = Laps({} if self._boots else {"boot": self._parts.now()})
         self._boots += 1
         progress("read")
-        model, files = await self._open(params)
+        model, files = await self.open_files(params.get("model"), params)
         laps.mark("download")
         self._reading = list(files.values())
         try:
@@ -167,11 +167,18 @@ class BrowserLoader:
         finally:
             self._reading = []
 
-    async def _open(self, params):
-        """(the model's id, {name: JsSource}); what is not stored is downloaded now."""
+    async def open_speaker(self, request, params, progress):
+        """As `voice_loader.open_speaker`."""
+        from app.voice_loader import open_speaker
+
+        return await open_speaker(self, self._parts, request, params, progress)
+
+    async def open_files(self, model, params):
+        """(the model's id, {name: JsSource}); what is not stored is downloaded now. `params`: the
+        call's `hub` and `token`."""
         if not self.entries:
             self.entries = await self._index()
-        model = params.get("model") or catalog.DEFAULT_MODEL
+        model = model or catalog.DEFAULT_MODEL
         source = catalog.source_of(model, self.entries)
         options = json.dumps({"hub": params.get("hub"), "token": params.get("token")})
         try:

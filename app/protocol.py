@@ -2,6 +2,8 @@
 its twin.
 
 page -> worker   {v: 1, id, method, params}        worker -> page   {v: 1, id, event, data}
+
+An event may have samples beside it: `audio`, a Float32Array.
 """
 
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ from dataclasses import dataclass
 from pyengine.errors import EngineError
 
 VERSION = 1
-METHODS = ("load", "chat", "complete", "stats", "profile", "selftest", "catalog", "unload",
-           "cancel")
+METHODS = ("load", "chat", "complete", "speak", "stats", "profile", "selftest", "catalog",
+           "unload", "cancel")
 EVENTS = ("progress", "chunk", "result", "error")
 STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 
@@ -21,6 +23,7 @@ PARAMS = {
              "budget_mb"},
     "chat": None,
     "complete": None,
+    "speak": None,
     "stats": set(),
     "profile": {"program", "position", "repeats"},
     "selftest": set(),

@@ -8,8 +8,10 @@ from pyengine.errors import EngineError
 
 FORMATS = {"wav": "audio/wav", "pcm": "audio/pcm"}   # 16 bits, mono, at the voice's own rate
 SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty")
+LOADING = ("device", "quant", "context", "hub")   # what shapes a voice that is loaded
 FIELDS = ("model", "codec", "input", "voice", "response_format", "speed", "stream", "instructions",
-          "seed", "platform", "memory_gib", *SAMPLING)
+          "seed", "token", "platform", "memory_gib", *LOADING, *SAMPLING)
+LOST = ("E_DEVICE_LOST", "E_NO_ANSWER", "E_OUT_OF_MEMORY", "E_GPU")
 MOST_TEXT = 1 << 20    # characters
 
 
@@ -44,7 +46,7 @@ def parse(body):
     if body.get("instructions"):
         raise openai_api.bad("instructions", "given", "none: this voice takes no instructions")
     stream = body.get("stream")
-    if stream not in (None, True, False):
+    if stream is not None and not isinstance(stream, bool):
         raise openai_api.bad("stream", stream, "true or false")
     return SpeechRequest(text, _text(body, "model", None), _text(body, "codec", None),
                          _voice(body), form, bool(stream), _sampling(body))
@@ -76,6 +78,12 @@ def _sampling(body):
             raise openai_api.bad("seed", seed, "an integer")
         found["seed"] = seed % (1 << 32)
     return found
+
+
+def usage(timing):
+    """OpenAI's counts of a `Speaker`'s timing."""
+    return {"input_tokens": timing.prompt_tokens, "output_tokens": timing.tokens,
+            "total_tokens": timing.prompt_tokens + timing.tokens}
 
 
 async def load_speaker(checkpoint, codec_checkpoint, device, *, tokenizer, on_progress=None,

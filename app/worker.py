@@ -1,12 +1,14 @@
 """Joins the engine with the browser's JavaScript parts and speaks the page's protocol.
 
 `parts` is one object of JavaScript (in tests, of Python) with
-    post(json_text), log(text), now() -> ms since the worker began, site_url,
+    post(json_text[, f32 samples as bytes]), log(text), now() -> ms since the worker began,
+    site_url,
     read_index() -> Promise<json_text>,
     open_model(model, json of {hub, token}) -> Promise<[reader]>, stop_opening(),
     need(package) -> Promise, make_tokenizer(json_text, config_text) -> object,
     open_grammar() -> Promise<js/grammar.js's object>,
-    binding() -> Promise<GPU binding>, gpu_facts() -> Promise<json_text of its facts or null>,
+    binding() -> Promise<GPU binding>, new_binding() -> Promise<another one beside it>,
+    gpu_facts() -> Promise<json_text of its facts or null>,
     counts() -> json_text,
     code() -> text that changes with our code,
     started(json of the load's params) -> Promise<what warm_start.js began for them, or undefined>,
@@ -19,10 +21,12 @@ import asyncio
 import json
 import sys
 import traceback
+from contextlib import aclosing
 
-from app import catalog, openai_api, protocol, responses, settings
+from app import catalog, catalog_voices, openai_api, protocol, responses, settings, speech
 from app.loader import BrowserLoader, Progress
 from app.session import Outcome
+from app.voices import Voices
 from pyengine.budget import budget_of
 from pyengine.decode.loop import CancelToken
 from pyengine.errors import EngineError
@@ -42,6 +46,8 @@ class Worker:
         self._key = None  # what `load` was asked for
         self._loading = None  # (key, future, [ids that wait for it]); None once all gave it up
         self._cancels = {}  # request id -> CancelToken, queued and running alike
+        self._speeches = {}  # the same of what is spoken, which holds up no answer and no load
+        self._voices = Voices(lambda *given: loader.open_speaker(*given))
         self._turn = asyncio.Lock()  # FIFO: asyncio wakes waiters in order
         self._changing = asyncio.Lock()  # one load or unload at a time
         self._tasks = set()  # strong references, as the loop keeps weak ones
@@ -61,8 +67,9 @@ class Worker:
         except Exception as error:  # the seam: whatever it is, the page hears of it
             self._post(id_ if isinstance(id_, str) else "", "error", self._describe(error))
 
-    def _post(self, id_, event, data):
-        self._parts.post(json.dumps(protocol.event(id_, event, data), allow_nan=False))
+    def _post(self, id_, event, data, audio=None):
+        text = json.dumps(protocol.event(id_, event, data), allow_nan=False)
+        self._parts.post(*((text,) if audio is None else (text, audio)))
 
     def _describe(self, error):
         known = self._loader.translate(error)
@@ -140,8 +147,9 @@ class Worker:
             await session.close()
 
     async def _do_unload(self, call):
-        for token in self._cancels.values():
+        for token in (*self._cancels.values(), *self._speeches.values()):
             token.cancel()
+        await self._voices.close()
         async with self._turn, self._changing:
             await self._close()
         await self._loader.settled()  # the page may end this worker now
@@ -150,10 +158,11 @@ class Worker:
     # requests
 
     async def _do_cancel(self, call):
-        token = self._cancels.get(call.params["target"])
+        target = call.params["target"]
+        token = self._cancels.get(target) or self._speeches.get(target)
         if token is not None:
             token.cancel()
-        found = self._give_up(call.params["target"]) or token is not None
+        found = self._give_up(target) or token is not None
         self._post(call.id, "result", {"found": found})
 
     async def _do_stats(self, call):
@@ -186,7 +195,8 @@ class Worker:
         for offer in catalog.offered():
             rows.append(catalog.row(offer, caps, budget, context=context))
             await asyncio.sleep(0)  # a generation goes on meanwhile
-        self._post(call.id, "result", {"rows": rows, "budget": budget})
+        self._post(call.id, "result",
+                   {"rows": rows, "budget": budget, "voices": catalog_voices.rows()})
 
     async def _room(self, params):
         """(Caps or None, bytes of GPU memory) of this device."""
@@ -216,6 +226,18 @@ class Worker:
 
     async def _do_complete(self, call):
         await self._respond(call, openai_api.parse_completion)
+
+    async def _do_speak(self, call):
+        request = speech.parse(call.params)
+        token = self._speeches[call.id] = CancelToken()
+        progress = Progress(self._parts.now, lambda data: self._post(call.id, "progress", data))
+        try:
+            answer = self._voices.speak(request, call.params, token, progress)
+            async with aclosing(answer) as events:
+                async for event, data, audio in events:
+                    self._post(call.id, event, data, audio)
+        finally:
+            del self._speeches[call.id]
 
     async def _respond(self, call, parse):
         request = parse(call.params, self._session.generation_config if self._session else None)

@@ -46,6 +46,7 @@ self.onmessage = ({ data }) => {
       progress("boot", "Starting Python");
     }
   }
+  if (data.method === "speak") loads.add(data.id);
   receive(data).catch((error) => {
     loads.delete(data.id);
     self.postMessage(event(data.id, "error", asJirdError(error).toJSON()));
@@ -65,7 +66,7 @@ async function receive(message) {
 
 /** The catalogue is only arithmetic, and the reference device computes without a GPU. */
 function needsNoGpu({ method, params }) {
-  return method === "catalog" || (method === "load" && params?.device === "reference");
+  return method === "catalog" || (["load", "speak"].includes(method) && params?.device === "reference");
 }
 
 /** Everything that start-up needs, at once: the sum would be twice as long. */
@@ -94,7 +95,7 @@ async function bootPython() {
 function parts(pyodide, createTokenizer) {
   return {
     site_url: SITE,
-    post: (text) => post(JSON.parse(text)),
+    post: (text, audio) => post(JSON.parse(text), audio && samplesOf(audio)),
     log: (text) => console.error(text),
     now: () => performance.now(),
     read_index: readIndex,
@@ -118,6 +119,7 @@ function parts(pyodide, createTokenizer) {
     started: takeStarted,
     keep_plan: keepPlan,
     binding: takeBinding,
+    new_binding: createBinding,
     gpu_facts: () => binding.then((gpu) => gpu.describe(), () => "null"),
     tuning_get: getTuning,
     tuning_put: putTuning,
@@ -249,7 +251,18 @@ function progress(stage, label, { bytes_done = 0, bytes_total = 0, rate = 0 } = 
   for (const id of loads) self.postMessage(event(id, "progress", data));
 }
 
-function post(message) {
+function post(message, audio) {
   if (message.event === "result" || message.event === "error") loads.delete(message.id);
-  self.postMessage(message);
+  if (audio) self.postMessage({ ...message, audio }, [audio.buffer]);
+  else self.postMessage(message);
+}
+
+/** A copy of Python's bytes as samples: the wasm heap moves, and what is sent leaves this thread. */
+function samplesOf(bytes) {
+  const view = bytes.getBuffer("u8");
+  try {
+    return new Float32Array(view.data.slice().buffer);
+  } finally {
+    view.release();
+  }
 }

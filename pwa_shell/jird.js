@@ -5,6 +5,7 @@
  *     const { rows, budget } = await catalog({ context });
  *     const answer = await engine.chat.completions.create({ messages });
  *     for await (const chunk of await engine.completions.create({ prompt, stream: true })) ...
+ *     const sound = await engine.audio.speech.create({ input, voice }); // js/audio/speech.js
  *     await engine.models.list(); await engine.stats(); await engine.unload();
  *     const baseURL = await apiURL(); // for OpenAI's own client or fetch; see js/api/relay.js
  *
@@ -18,6 +19,7 @@
  * rejects with the signal's reason, an aborted stream just ends.
  */
 import { checkBody } from "./js/api/routes.js";
+import { makeSpeech } from "./js/audio/speech.js";
 import { apiAddress, ApiServer } from "./js/api/server.js";
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
@@ -116,6 +118,7 @@ class Engine {
     const withTools = (body, options) => runTools({ create }, body, options);
     this.chat = { completions: { create, runTools: withTools } };
     this.completions = { create: (body, options) => this.#create("complete", body, options) };
+    this.audio = { speech: { create: makeSpeech((...asked) => this.#speak(...asked)) } };
     this.models = { list: () => this.#models(), retrieve: (id) => this.#retrieve(id) };
   }
 
@@ -186,6 +189,19 @@ class Engine {
   async profile({ program, position, repeats, signal } = {}) {
     checkSignal(signal);
     return this.#request("profile", { program, position, repeats }, { signal });
+  }
+
+  /** A voice has a model, a device and a turn of its own: the chat's is neither loaded nor waited for. */
+  async #speak(body, onEvent, signal) {
+    checkSignal(signal);
+    const either = anySignal([this.#ending.signal, signal]);
+    const { token, hub, device } = this.#load;
+    const named = { model: absolute(body.model), codec: absolute(body.codec) };
+    try {
+      return await this.#hub.request("speak", { token, hub, device, ...body, ...named }, { onEvent, signal: either.signal });
+    } finally {
+      either.release();
+    }
   }
 
   #loaded(signal) {

@@ -140,7 +140,7 @@ MESSAGES = {
     ),
     "E_NO_ROUTE": (
         "{method} {path} is not part of the API.",
-        "Use GET v1/models, POST v1/chat/completions or POST v1/completions.",
+        "Use GET v1/models, POST v1/chat/completions, v1/completions or v1/audio/speech.",
     ),
     "E_TOO_LARGE": (
         "The request's body is larger than {limit} bytes.",

@@ -62,7 +62,7 @@ export class Hub {
 
   /**
    * Sends one message; resolves with its `result` data. `onEvent(name, data)` hears of progress and
-   * chunks.
+   * chunks. Samples that come with either are its data's `audio`, a Float32Array.
    */
   async request(method, params, { onEvent, signal } = {}) {
     signal?.throwIfAborted();
@@ -245,9 +245,10 @@ export class Hub {
     this.#channel.postMessage({ kind: "event", tab, message: reply });
   }
 
-  #deliver({ id, event: name, data }) {
+  #deliver({ id, event: name, data, audio }) {
     const entry = this.#pending.get(id);
     if (!entry) return;
+    if (audio) data.audio = audio;
     if (name === "result") this.#settle(id, "resolve", data);
     else if (name === "error") this.#settle(id, "reject", new JirdError(data));
     else entry.onEvent?.(name, data);

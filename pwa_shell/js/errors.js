@@ -32,7 +32,7 @@ export const MESSAGES = {
   "E_NO_ENGINE": ["No open page of {app} has a model loaded.",
     "Open it in a tab and start a model, or call createEngine in a page; then ask again."],
   "E_NO_ROUTE": ["{method} {path} is not part of the API.",
-    "Use GET v1/models, POST v1/chat/completions or POST v1/completions."],
+    "Use GET v1/models, POST v1/chat/completions, v1/completions or v1/audio/speech."],
   "E_TOO_LARGE": ["The request's body is larger than {limit} bytes.",
     "Send less: no context holds that much."],
   "E_UNKNOWN_MODEL": ["The model {model} is not loaded here; {loaded} is.",

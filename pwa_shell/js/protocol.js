@@ -5,7 +5,7 @@
 import { jirdError } from "./errors.js";
 
 export const VERSION = 1;
-export const METHODS = ["load", "chat", "complete", "stats", "profile", "selftest", "catalog", "unload", "cancel"];
+export const METHODS = ["load", "chat", "complete", "speak", "stats", "profile", "selftest", "catalog", "unload", "cancel"];
 export const EVENTS = ["progress", "chunk", "result", "error"];
 export const STAGES = ["boot", "download", "read", "upload", "compile", "warmup", "ready"];
 
@@ -21,7 +21,7 @@ export function request(id, method, params = {}) {
   return { v: VERSION, id, method, params: jsonable(params, "params") };
 }
 
-/** A worker -> page message. */
+/** A worker -> page message; `audio` may lie beside it, a Float32Array of samples. */
 export function event(id, name, data) {
   if (!EVENTS.includes(name)) throw new TypeError(`event ${name} is not one of ${EVENTS}`);
   return { v: VERSION, id, event: name, data };

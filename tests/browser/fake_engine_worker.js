@@ -39,6 +39,24 @@ const handlers = {
     await mine;
   },
   complete: (id, params) => handlers.chat(id, params),
+  async speak(id, { input, stream, response_format: form = "wav", delay = 5, ...rest }) {
+    if (input === "") return refuse(id, "E_BAD_REQUEST", "no input");
+    post(id, "progress", { stage: "ready" });
+    const samples = [];
+    for (const [i, text] of input.split(" ").entries()) {
+      await sleep(delay);
+      if (cancelled.has(id)) break;
+      generated++;
+      const audio = Float32Array.of(i / 4, -i / 4);
+      samples.push(...audio);
+      const data = { type: "speech.audio.delta", sample_rate: 22050, sentence: i, text };
+      if (stream) self.postMessage({ ...event(id, "chunk", data), audio }, [audio.buffer]);
+    }
+    if (stream) post(id, "chunk", { type: "speech.audio.done", usage: {} });
+    const whole = { sample_rate: 22050, content_type: `audio/${form}`, rest };
+    self.postMessage({ ...event(id, "result", stream ? {} : whole),
+      audio: stream ? undefined : Float32Array.from(samples) });
+  },
   stats: (id) => post(id, "result", { model, loads, generated, running: running.size, serial, name: self.name }),
   unload(id) {
     model = null;

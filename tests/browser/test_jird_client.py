@@ -1,41 +1,10 @@
 """The public client over a fake worker: sharing, streams, aborts, takeover, and two tabs on one
 engine."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-HERE = Path(__file__).parent
-SHELL = HERE.parents[1] / "pwa_shell"
+pytest_plugins = ["tests.browser.client_kit"]
 EMPTY = {"pending": 0, "relayed": 0, "guests": 0, "handles": 0, "worker": 0}
-
-
-@pytest.fixture
-def client_url(tmp_path, serve):
-    shutil.copytree(SHELL / "js", tmp_path / "js")
-    for path in (SHELL / "jird.js", HERE / "fake_engine_worker.js", HERE / "jird_page.html"):
-        shutil.copy(path, tmp_path)
-    return serve(tmp_path, "/sub/path/").url + "jird_page.html"
-
-
-@pytest.fixture
-def open_tab(context, client_url):
-    def open_tab():
-        tab = context.new_page()
-        tab.goto(client_url)
-        tab.wait_for_function("window.ready")
-        return tab
-
-    return open_tab
-
-
-@pytest.fixture
-def tab(open_tab):
-    tab = open_tab()
-    yield tab
-    if not tab.is_closed():
-        tab.wait_for_function("hub.live.pending === 0")
 
 
 def live(tab):

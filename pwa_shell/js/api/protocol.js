@@ -4,7 +4,7 @@
  *     worker -> every page  {type: ASK, scope} with a port, on which all else is said but the ticks
  *     page   -> worker      {kind: "none"} | {kind: "offer", models: [id | null]}
  *     worker -> page        {kind: "call", id, route, name, body} | {kind: "leave"}
- *     page   -> worker      {kind: "head", status, headers}, {kind: "text", text}*,
+ *     page   -> worker      {kind: "head", status, headers}, ({kind: "text", text} | {kind: "bytes", bytes})*,
  *                           {kind: "end"} | {kind: "fail"}
  *     worker -> page        {kind: "ping"}* | {kind: "abort"}
  *     page   -> worker      {type: TICK, id} for each ping, as a message to the worker itself: only

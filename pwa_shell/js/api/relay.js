@@ -133,10 +133,11 @@ class Exchange {
     this.#heardAt = Date.now();
   }
 
-  #said({ kind, status, headers, text }) {
+  #said({ kind, status, headers, text, bytes }) {
     this.heard();
     if (kind === "head") this.#head.resolve(new Response(this.#body, { status, headers }));
     else if (kind === "text") this.#stream?.enqueue(new TextEncoder().encode(text));
+    else if (kind === "bytes") this.#stream?.enqueue(bytes);
     else this.#end(kind);
   }
 

@@ -2,12 +2,12 @@
 import { jirdError } from "../errors.js";
 import { MAX_BODY } from "./protocol.js";
 
-const POSTS = { "chat/completions": "chat", completions: "complete" };
+const POSTS = { "chat/completions": "chat", completions: "complete", "audio/speech": "speech" };
 
 /**
  * @param {string} method
  * @param {string} path what follows `v1/`
- * @returns {{route: "chat"|"complete"|"models"|"model", name?: string}}
+ * @returns {{route: "chat"|"complete"|"speech"|"models"|"model", name?: string}}
  */
 export function routeOf(method, path) {
   const plain = path.replace(/\/$/, "");

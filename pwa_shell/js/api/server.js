@@ -2,6 +2,7 @@
  * A page's half of the API: answers what the service worker relays (protocol.js) with this page's
  * engines. jird.js makes one.
  */
+import { pcm16, wavHeader } from "../audio/wav.js";
 import { asJirdError, jirdError } from "../errors.js";
 import { ASK, CLAIM, SILENCE_MS, TICK } from "./protocol.js";
 
@@ -96,12 +97,14 @@ class Serving {
 
   async #answer({ route, name, body }) {
     const { signal } = this.#ending;
-    const streams = body?.stream === true;
-    const late = setTimeout(() => this.#late(streams), HEAD_MS);
+    const spoken = route === "speech";
+    const streams = body?.stream === true && !spoken;
+    const late = spoken ? null : setTimeout(() => this.#late(streams), HEAD_MS);
     try {
       const engine = pick(this.#engines, body?.model ?? name);
       await engine.loaded;
-      if (streams) await this.#stream(await create(engine, route, body, signal));
+      if (spoken) await this.#speak(engine, body, signal);
+      else if (streams) await this.#stream(await create(engine, route, body, signal));
       else this.#whole(await answer(engine, { route, name, body, signal }));
       this.#port.postMessage({ kind: "end" });
     } catch (error) {
@@ -114,6 +117,29 @@ class Serving {
   async #stream(chunks) {
     for await (const chunk of chunks) this.#sendEvent(JSON.stringify(chunk));
     this.#sendEvent("[DONE]");
+  }
+
+  /** Sound: a file, or with `stream` its bytes as they are made, their number not known before. */
+  async #speak(engine, body, signal) {
+    const found = await engine.audio.speech.create(body, { signal });
+    const raw = body.response_format === "pcm";
+    const type = raw ? "audio/pcm" : "audio/wav";
+    if (found instanceof Response) {
+      this.#head(200, type);
+      return this.#bytes(new Uint8Array(await found.arrayBuffer()));
+    }
+    for await (const { samples, sampleRate } of found) {
+      if (!this.#headSent && !raw) {
+        this.#head(200, type);
+        this.#bytes(wavHeader(sampleRate));
+      }
+      this.#head(200, type);
+      this.#bytes(pcm16(samples));
+    }
+  }
+
+  #bytes(bytes) {
+    this.#port.postMessage({ kind: "bytes", bytes }, [bytes.buffer]);
   }
 
   #sendEvent(text) {
