@@ -28,7 +28,7 @@ def facts(code, options, tune, sources, device):
         "tune": tune,
         "files": files,
         "device": device.facts,
-        "variants": list(device.caps.variants),
+        "variants": device.caps.variants and list(device.caps.variants),
         "hybrid": repr(options.get("hybrid")),
     }
 

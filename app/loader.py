@@ -20,6 +20,7 @@ LABELS = {
     "ready": "Ready",
 }
 REPORT_EVERY_MS = 50
+QUIET_SECONDS = 0.5
 
 
 class Progress:
@@ -125,6 +126,7 @@ class BrowserLoader:
         self._given_up = False
         self._keeping = None  # the task that keeps the last load's plan
         self._preparing = None  # and the one that fetches what a chat needs
+        self._hurried = asyncio.Event()  # neither waits for a quiet moment any longer
 
     def give_up(self):
         """Makes the load under way fail at its next read, its download at once. What reads nothing
@@ -278,7 +280,7 @@ class BrowserLoader:
                 await engine.close()
             raise failures[0]
         session = self._ready(load, engine, checkpoint, tokenizer)
-        self._keeping = asyncio.ensure_future(self._keep(load, session))  # once the page has heard
+        self._keeping = asyncio.ensure_future(self._keep(load, session))
         return session
 
     def _ready(self, load, engine, checkpoint, tokenizer):
@@ -286,7 +288,8 @@ class BrowserLoader:
         for source in self._reading:
             source.drop_head()
         load.progress("ready", 1, 1)
-        self._preparing = asyncio.ensure_future(self._prepare())
+        self._hurried.clear()
+        self._preparing = asyncio.ensure_future(self._prepare(engine))
         return Session(engine, load.model, checkpoint, tokenizer, self._template,
                        open_grammar=self._grammar)
 
@@ -295,8 +298,19 @@ class BrowserLoader:
 
         return JsHost(await self._parts.open_grammar())
 
-    async def _prepare(self):
+    async def _quiet(self, engine):
+        """Until the engine has been found idle for a moment: what is done behind "ready" would
+        take this thread from a first prompt, whose 10 ms on a fast GPU became 70."""
+        while not self._hurried.is_set():
+            try:
+                await asyncio.wait_for(self._hurried.wait(), QUIET_SECONDS)
+            except TimeoutError:
+                if not engine.busy:
+                    return
+
+    async def _prepare(self, engine):
         """Fetches what the first chat needs, so that it waits for less; it asks again itself."""
+        await self._quiet(engine)
         try:
             await self._parts.need("jinja2")
         except Exception as error:
@@ -304,7 +318,10 @@ class BrowserLoader:
 
     async def _keep(self, load, session):
         """Keeps the plan for the next start; a failure costs that start its time, no more."""
-        if not hasattr(load.device, "exported") or not session.engine.as_asked:
+        if not hasattr(load.device, "exported"):
+            return
+        await self._quiet(session.engine)
+        if not session.engine.as_asked:
             return
         tokenizer = session.tokenizer
         found = await kept.record(
@@ -318,7 +335,8 @@ class BrowserLoader:
                 load.tokenizer)
 
     async def settled(self):
-        """Waits until the last load's plan is kept, or could not be."""
+        """Waits until the last load's plan is kept, or could not be; now, whatever runs."""
+        self._hurried.set()
         if self._keeping is not None:
             await asyncio.gather(self._keeping, return_exceptions=True)
 

@@ -167,8 +167,8 @@ def load_tune(params):
 
 
 def load_variants(params):
-    """The `flags.FEATURES` that a `load` lets kernels use; flags.VARIANTS where it leaves that
-    open. Raises E_BAD_REQUEST."""
+    """The `flags.FEATURES` that a `load` lets kernels use; flags.VARIANTS (None: those that gain)
+    where it leaves that open. Raises E_BAD_REQUEST."""
     asked = params.get("variants")
     return VARIANTS if asked is None else variants_of(asked)
 

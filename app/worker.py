@@ -144,6 +144,7 @@ class Worker:
     async def _close(self):
         session, self._session, self._key = self._session, None, None
         if session is not None:
+            await self._loader.settled()  # it keeps the plan, and the page may end this worker
             await session.close()
 
     async def _do_unload(self, call):
@@ -152,7 +153,6 @@ class Worker:
         await self._voices.close()
         async with self._turn, self._changing:
             await self._close()
-        await self._loader.settled()  # the page may end this worker now
         self._post(call.id, "result", {})
 
     # requests

@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 
 from pyengine.flags import VARIANTS
 
+# vendor: features by which its GPUs were measured to gain. Elsewhere they wait to be asked for:
+# on Apple's, subgroup reductions were seen to cost much
+GAINS = {"nvidia": ("subgroups",)}
+
 
 @dataclass(frozen=True)
 class Caps:
@@ -18,7 +22,7 @@ class Caps:
     max_grid: int = 65535
     workgroup_memory: int = 16384
     subgroup: int = 4       # threads of its smallest subgroup, a power of two
-    variants: tuple = VARIANTS  # features that kernels may use where the device has them
+    variants: tuple | None = VARIANTS  # features that kernels may use; None: those of GAINS
     backend: str = "null"
     vendor: str = ""
     # what was measured to be fastest on this device: {Tunable.key: candidate}
@@ -32,7 +36,9 @@ class Caps:
     def uses(self, feature):
         """Whether kernels use "f16" or "subgroups" here; a CPU that pretends to be a GPU gains
         nothing by either."""
-        return feature in self.variants and getattr(self, feature) and not self.software
+        asked = self.variants
+        wanted = GAINS.get(self.vendor.lower(), ()) if asked is None else asked
+        return feature in wanted and getattr(self, feature) and not self.software
 
     def choice(self, tunable):
         """The measured candidate of a `Tunable`; its default where none is, or no longer is one."""

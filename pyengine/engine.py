@@ -146,6 +146,11 @@ class Engine:
     def context(self):
         return self.model.context
 
+    @property
+    def busy(self):
+        """Whether a generation or a measurement runs."""
+        return self._busy
+
     def _claim(self):
         if self._busy:
             raise EngineError("E_BUSY", what="This engine", owner="another generation")

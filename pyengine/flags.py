@@ -43,7 +43,8 @@ class Hybrid:
 HYBRID = Hybrid.of(os.environ.get("JIRD_HYBRID_APART"), os.environ.get("JIRD_DELTA_STATE"))
 
 # kernels with optional features of WebGPU, where the device has them; else all compute in f32 with
-# reductions in workgroup memory. JIRD_VARIANTS: some of FEATURES with commas, or "none"
+# reductions in workgroup memory. JIRD_VARIANTS: some of FEATURES with commas, or "none"; unset
+# (None) leaves it to what was measured (caps.GAINS)
 FEATURES = ("f16", "subgroups")
 
 
@@ -57,7 +58,7 @@ def variants_of(text):
     return names
 
 
-VARIANTS = variants_of(os.environ.get("JIRD_VARIANTS", "none"))
+VARIANTS = variants_of(os.environ["JIRD_VARIANTS"]) if "JIRD_VARIANTS" in os.environ else None
 
 # Knobs of a page's address, read by pwa_shell/jird.js:
 #   ?device=reference   compute with the ops' numpy references, without a GPU: for tests and tiny

@@ -56,7 +56,7 @@ def test_the_same_fits_and_a_burst_is_no_part_of_a_plan():
     {"sources": (source(size=84),)},
     {"sources": (source(), source("b"))},
     {"device": SimpleNamespace(facts='{"vendor": "b", "maxBinding": 128}', caps=CAPS)},
-    {"device": SimpleNamespace(**vars(DEVICE) | {"caps": SimpleNamespace(variants=())})},
+    {"device": SimpleNamespace(**vars(DEVICE) | {"caps": SimpleNamespace(variants=None)})},
 ])
 def test_whatever_else_changes_makes_it_another(changed):
     assert not fits(facts(**changed))

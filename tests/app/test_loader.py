@@ -173,3 +173,21 @@ def test_javascript_shares_pythons_protocol():
         listed = json.loads(re.search(rf"{name} = (\[.*?\]);", text).group(1))
         assert tuple(listed) == getattr(protocol, name)
     assert f"VERSION = {protocol.VERSION};" in text
+
+
+def test_what_waits_behind_ready_takes_no_time_from_a_prompt(monkeypatch):
+    """Nothing happens while the engine works; an unload does not wait for a quiet moment."""
+    monkeypatch.setattr("app.loader.QUIET_SECONDS", 0.01)
+
+    async def run():
+        loader, engine = BrowserLoader(Parts({})), SimpleNamespace(busy=True)
+        waiting = asyncio.ensure_future(loader._quiet(engine))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        engine.busy = False
+        await asyncio.wait_for(waiting, 5)
+        engine.busy = True
+        loader._keeping = asyncio.ensure_future(loader._quiet(engine))
+        await asyncio.wait_for(loader.settled(), 5)
+
+    asyncio.run(run())

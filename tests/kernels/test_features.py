@@ -171,9 +171,12 @@ def test_a_software_device_and_one_without_them_use_no_features(device):
     case = GROUPS["norm_linear-affine4_g32_f16"][0]
     graph, _ = graph_of(case)
     caps = featured(device)
-    for less in ({"software": True}, {"f16": False, "subgroups": False}, {"variants": ()}):
+    for less in ({"software": True}, {"f16": False, "subgroups": False}, {"variants": ()},
+                 {"variants": None, "vendor": "apple"}):
         _, launch = kernels.choose(graph.nodes[0], graph.values, replace(caps, **less))
         assert launch.features == ()
+    usual = replace(caps, variants=None, vendor="NVIDIA")
+    assert kernels.choose(graph.nodes[0], graph.values, usual)[1].features == ("subgroups",)
 
 
 def test_features_have_names():
