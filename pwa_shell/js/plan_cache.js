@@ -5,36 +5,11 @@
  * [[buffer, Uint8Array]]. Each is kept with a SHA-256 over all of it; one that does not fit its digest is removed and not
  * used. A browser that keeps nothing only plans again, so no failure here is an error.
  */
-const NAME = "jird-plans";
-const STORE = "plans";
+import { smallStore } from "./small_store.js";
+
+const within = smallStore("jird-plans", "plans", { keyPath: "request" });
 const MOST = 4; // models; a record is as large as a tokenizer, 2 to 30 MB
 const TEXTS = ["source", "key", "header", "kept", "shards", "tokenizer", "tokenizerConfig", "checkpoint"];
-
-function open() {
-  return new Promise((resolve, reject) => {
-    const opening = indexedDB.open(NAME, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { keyPath: "request" });
-    opening.onsuccess = () => resolve(opening.result);
-    opening.onerror = () => reject(opening.error);
-  });
-}
-
-/** Runs `work(store)` in one transaction -> its result once that is complete. */
-async function within(mode, work) {
-  const db = await open();
-  try {
-    const transaction = db.transaction(STORE, mode);
-    const done = new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = () => reject(transaction.error);
-    });
-    const result = work(transaction.objectStore(STORE));
-    await done;
-    return result;
-  } finally {
-    db.close();
-  }
-}
 
 /** Hex SHA-256 of a record's texts and arrays, each with its length. */
 async function digestOf(record) {

@@ -3,38 +3,13 @@
  * version. A browser that keeps nothing only makes the next load measure again, so no failure here
  * is an error.
  */
+import { smallStore } from "./small_store.js";
+
 /** The key of the model that is being loaded, from before the GPU's memory is filled until it is ready: app/tuning.py. */
 export const LOADING = "loading";
 
-const NAME = "jird-tuning";
-const STORE = "choices";
+const within = smallStore("jird-tuning", "choices", { autoIncrement: true });
 const MOST = 8; // keys: a new browser or kernel version leaves the old ones behind
-
-function open() {
-  return new Promise((resolve, reject) => {
-    const opening = indexedDB.open(NAME, 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
-    opening.onsuccess = () => resolve(opening.result);
-    opening.onerror = () => reject(opening.error);
-  });
-}
-
-/** Runs `work(store)` in one transaction -> its result once that is complete. */
-async function within(mode, work) {
-  const db = await open();
-  try {
-    const transaction = db.transaction(STORE, mode);
-    const done = new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = () => reject(transaction.error);
-    });
-    const result = work(transaction.objectStore(STORE));
-    await done;
-    return result;
-  } finally {
-    db.close();
-  }
-}
 
 /** The text kept under `key`, or undefined. */
 export async function getTuning(key) {
