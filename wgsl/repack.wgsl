@@ -12,6 +12,7 @@
 @group(0) @binding(1) var<storage, read_write> dst: array<u32>;
 @group(0) @binding(2) var<uniform> job: vec4<u32>;
 
+{% set words = mode == "exact" and encoding in ("q4_0", "q4_1", "q8_0") %}
 fn byte_at(i: u32) -> u32 { let at = job.w + i; return (src[at / 4u] >> (8u * (at % 4u))) & 255u; }
 fn half_at(i: u32) -> f32 { return unpack2x16float(byte_at(i) | (byte_at(i + 1u) << 8u)).x; }
 fn signed_at(i: u32) -> f32 { return f32(i32(byte_at(i) << 24u) >> 24u); }
@@ -102,6 +103,28 @@ fn value(row: u32, k: u32) -> f32 {
   let sb = scale_bias(row, k / {{ 16 if encoding == "q6_k" else 32 }}u);
   return f32(code(row, k)) * sb.x + sb.y;
 }
+{% endif %}
+
+{% if words %}
+
+// the word whose first byte is i, wherever that lies
+fn word_at(i: u32) -> u32 {
+  let at = job.w + i;
+  let shift = 8u * (at % 4u);
+  let low = src[at / 4u] >> shift;
+  if (shift == 0u) { return low; }
+  return low | (src[at / 4u + 1u] << (32u - shift));
+}
+{% if encoding != "q8_0" %}
+
+// the low nibbles of 8 bytes, side by side
+fn nibbles(low: u32, high: u32) -> u32 {
+  var both = vec2<u32>(low, high) & vec2<u32>(0x0f0f0f0fu);
+  both = (both | (both >> vec2<u32>(4u))) & vec2<u32>(0x00ff00ffu);
+  both = (both | (both >> vec2<u32>(8u))) & vec2<u32>(0xffffu);
+  return both.x | (both.y << 16u);
+}
+{% endif %}
 {% endif %}
 
 fn destination(row: u32) -> u32 {
@@ -204,6 +227,21 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let sb = choose(row, group * GROUP);
   put_scale(at, group, sb);
   {% endif %}
+  {% if words %}
+  // a group is a block: whole words go over at once, since a byte at a time costs software devices ten times as much
+  let from_byte = row * SRC_BYTES + group * {{ bytes }}u + {{ qs }}u;
+  let to = at + group * {{ bits }}u;
+  {% if encoding == "q8_0" %}
+  for (var i = 0u; i < 8u; i++) { dst[to + i] = word_at(from_byte + 4u * i) ^ 0x80808080u; }
+  {% else %}
+  for (var i = 0u; i < 2u; i++) {
+    let low = word_at(from_byte + 8u * i);
+    let high = word_at(from_byte + 8u * i + 4u);
+    dst[to + i] = nibbles(low, high);
+    dst[to + 2u + i] = nibbles(low >> 4u, high >> 4u);
+  }
+  {% endif %}
+  {% else %}
   for (var i = 0u; i < GROUP * {{ bits }}u / 32u; i++) {
     var word = 0u;
     for (var j = 0u; j < {{ 32 // bits }}u; j++) {
@@ -217,5 +255,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     dst[at + group * GROUP * {{ bits }}u / 32u + i] = word;
   }
+  {% endif %}
 }
 {% endif %}
