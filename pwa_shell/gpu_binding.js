@@ -4,13 +4,13 @@
  * Python calls prepare, upload, ready, write and run; what crosses is described in pyengine/plan/export.py. A run is one
  * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
  */
-import { Patience, Recorder } from "./js/gpu_submit.js";
+import { Pipelines } from "./js/gpu_pipelines.js";
+import { Patience, Recorder, programsOf } from "./js/gpu_submit.js";
 import { GpuTimer } from "./js/gpu_timer.js";
 import { coded, noAnswer, openGpu } from "./js/gpu_open.js";
 
 const READ_AHEAD = 4;
 const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
-const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
 
 /** -> Binding, of a device that `openGpu(options)` finds. Whatever the GPU leaves unanswered too long fails with E_NO_ANSWER. */
 export async function createBinding(options = {}) {
@@ -84,8 +84,8 @@ function usageOf(label) {
 }
 
 class Runner {
-  #device; #header; #buffers; #layouts = new Map(); #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = [];
-  #bindGroups = 0; #compiling; #failed = null; #closed = false; #timer = null; #patience; #limits; #restore;
+  #device; #header; #buffers; #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = []; #bindGroups = 0;
+  #failed = null; #timer = null; #patience; #limits; #running = 0; #idle = []; #behind = null; #restore;
 
   constructor(device, header, ints, buffers, onCompiled, lostReason, patience, layout) {
     [this.#patience, this.#limits] = [patience, layout];
@@ -100,59 +100,25 @@ class Runner {
     this.#buffers = buffers;
     this.#lostReason = lostReason;
     this.#readbacks = header.readbacks.map((i) => buffers[i]); // those that are not mapped
-    this.#startCompiling(onCompiled);
+    const { pipelines, late = [], uploads } = header; // a plan kept by another version may have none
+    this.#pipelines = new Pipelines(device, [...pipelines], late, patience, (...told) => this.#uncompiled(...told));
+    this.#pipelines.start(uploads.flatMap(([, , , pieces]) => pieces.map(([i]) => i)).filter((i) => i >= 0), onCompiled);
     this.#programs = Object.values(header.programs).map(([at, count]) => this.#bindProgram(ints, at, count));
   }
 
   // ---- set-up --------------------------------------------------------------------------------------------------
 
-  /** Begins all pipelines, those that the upload waits for first. */
-  #startCompiling(onCompiled) {
-    const { pipelines, uploads } = this.#header;
-    const first = new Set(uploads.flatMap(([, , , pieces]) => pieces.map(([pipeline]) => pipeline)).filter((i) => i >= 0));
-    const order = [...first, ...pipelines.keys()];
-    let compiled = 0;
-    this.#compiling = [];
-    for (const i of order) {
-      this.#compiling[i] ??= this.#compile(...pipelines[i]).then((pipeline) => {
-        compiled += 1;
-        if (!this.#closed) onCompiled(compiled, pipelines.length);
-        return pipeline;
-      });
-      this.#compiling[i].catch(() => {}); // reported by ready(), or by the upload that needs it
-    }
-  }
-
-  #layout(access) {
-    const key = access.join();
-    if (!this.#layouts.has(key)) {
-      const entries = access.map((a, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: TYPES[a] } }));
-      const group = this.#device.createBindGroupLayout({ entries });
-      this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
-    }
-    return this.#layouts.get(key);
-  }
-
-  async #compile(label, code, access) {
-    this.#device.pushErrorScope("validation"); // an error in the text is told below, with the kernel and the line
-    const module = this.#device.createShaderModule({ label, code });
-    this.#device.popErrorScope().catch(() => {});
-    try {
-      const layout = this.#layout(access).pipeline;
-      const compute = { module, entryPoint: "main" };
-      return await this.#patience.wait(this.#device.createComputePipelineAsync({ label, layout, compute }));
-    } catch (error) {
-      if (error.facts) throw error; // lost, or silent
-      await this.#settleLost();
-      const { messages } = await this.#patience.wait(module.getCompilationInfo());
-      const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
-      throw coded("E_GPU", { what: `kernel ${label}`, detail });
-    }
+  /** The error of a kernel that does not compile. */
+  async #uncompiled(label, module, error) {
+    await this.#settleLost();
+    const { messages } = await this.#patience.wait(module.getCompilationInfo());
+    const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
+    return coded("E_GPU", { what: `kernel ${label}`, detail });
   }
 
   #bind(pipeline, ranges) {
     this.#bindGroups += 1;
-    const layout = this.#layout(this.#header.pipelines[pipeline][2]).group;
+    const layout = this.#pipelines.group(pipeline);
     const entries = ranges.map(([buffer, offset, size], binding) => (
       { binding, resource: { buffer: this.#buffers[buffer], offset, size } }));
     return this.#device.createBindGroup({ layout, entries });
@@ -170,20 +136,27 @@ class Runner {
     return dispatches;
   }
 
-  /** Waits for every pipeline. */
+  /** Waits for every pipeline but the late ones: a run that needs one of those before it is made waits for it. */
   async ready() {
-    this.#pipelines = await Promise.all(this.#compiling);
+    await this.#pipelines.ready();
     this.#checkLost();
+  }
+
+  /** Makes the late pipelines from now on, while nothing runs. */
+  beginLate() {
+    this.#behind = this.#pipelines.finish(() => this.#running === 0 || new Promise((go) => this.#idle.push(go)));
+  }
+
+  /** Waits for the late pipelines too. */
+  async settled() {
+    await this.#behind;
   }
 
   /** More pipelines, and programs [number, start in ints, dispatches] that are new or bound anew; after `ready`. */
   async extend(headerJson, ints) {
     const { pipelines, programs } = JSON.parse(headerJson);
-    const compiled = await Promise.all(pipelines.map((pipeline) => this.#compile(...pipeline))); // all of them or none
+    await this.#pipelines.extend(pipelines);
     this.#checkLost();
-    this.#header.pipelines.push(...pipelines);
-    this.#compiling.push(...compiled);
-    this.#pipelines.push(...compiled);
     for (const [number, at, count] of programs) {
       this.#bindGroups -= this.#programs[number]?.length ?? 0;
       this.#programs[number] = this.#bindProgram(ints, at, count);
@@ -252,7 +225,7 @@ class Runner {
       }
       queue.writeBuffer(this.#buffers[jobs], i * stride, new Uint32Array([row, rows, row0, start]));
       const ranges = [[staging, 0, this.#buffers[staging].size], [buffer, 0, this.#buffers[buffer].size], [jobs, i * stride, 16]];
-      dispatches.push({ pipeline: await this.#compiling[pipeline], group: this.#bind(pipeline, ranges), x, y, z: 1 });
+      dispatches.push({ pipeline: await this.#pipelines.get(pipeline), group: this.#bind(pipeline, ranges), x, y, z: 1 });
       this.#bindGroups -= 1; // not kept
     }
     this.#submit((recorder) => dispatches.forEach((d) => recorder.dispatch(d.pipeline, d)));
@@ -293,6 +266,34 @@ class Runner {
 
   /** sequence: per group, repeats, count, program numbers. -> Uint8Array of the read range, or null. */
   async run(sequence, readBuffer, offset, nbytes) {
+    this.#running += 1;
+    try {
+      const missing = this.#pipelines.complete ? null : this.#missing(programsOf(sequence));
+      if (missing) sequence = await this.#begin(sequence, missing); // else it is submitted when this returns
+      return await this.#replay(sequence, readBuffer, offset, nbytes);
+    } finally {
+      this.#running -= 1;
+      if (this.#running === 0) this.#idle.splice(0).forEach((go) => go());
+    }
+  }
+
+  #missing(programs) {
+    return this.#pipelines.need(programs.flatMap((number) => this.#programs[number].map(({ pipeline }) => pipeline)));
+  }
+
+  /** Submits the first programs of a sequence, up to one that lacks a pipeline, and waits for `missing`. -> the rest. */
+  async #begin(sequence, missing) {
+    const [repeats, count, ...programs] = sequence;
+    const made = repeats > 1 ? 0 : programs.slice(0, count).findIndex((number) => this.#missing([number]));
+    const rest = made > 0 ? [1, count - made, ...programs.slice(made)] : sequence;
+    if (made > 0) {
+      this.#submit((recorder) => programs.slice(0, made).forEach((number) => this.#record(recorder, this.#programs[number])));
+    }
+    await missing;
+    return rest;
+  }
+
+  async #replay(sequence, readBuffer, offset, nbytes) {
     const target = readBuffer >= 0 ? this.#takeReadback(nbytes) : null;
     this.#submit((recorder) => {
       for (let at = 0; at < sequence.length;) {
@@ -322,6 +323,8 @@ class Runner {
   async clock(program, indices, repeats) {
     const all = this.#programs[program];
     const dispatches = indices.length ? Array.from(indices, (i) => all[i]) : all;
+    const missing = this.#pipelines.need(dispatches.map(({ pipeline }) => pipeline));
+    if (missing) await missing;
     if (this.gpuClock) this.#timer ??= new GpuTimer(this.#device);
     const recorder = new Recorder(this.#device, { passes: 1, dispatches: 0 }, this.#timer?.pass);
     for (let r = 0; r < repeats; r++) this.#record(recorder, dispatches);
@@ -344,7 +347,7 @@ class Runner {
   }
 
   #record(recorder, dispatches) {
-    for (const d of dispatches) recorder.dispatch(this.#pipelines[d.pipeline], d);
+    for (const d of dispatches) recorder.dispatch(this.#pipelines.at(d.pipeline), d);
   }
 
   /** A buffer to map: the plan's hold ids, one for each submit under way; logits, asked for rarely, get one that is kept. */
@@ -370,11 +373,11 @@ class Runner {
   /** JSON of live objects, for leak tests. */
   live() {
     const own = this.#ownReadbacks.length + (this.#timer?.buffers ?? 0);
-    return JSON.stringify({ buffers: this.#buffers.length + own, bind_groups: this.#bindGroups, pipelines: this.#compiling.length });
+    return JSON.stringify({ buffers: this.#buffers.length + own, bind_groups: this.#bindGroups, pipelines: this.#pipelines.count });
   }
 
   close() {
-    this.#closed = true;
+    this.#pipelines.close();
     this.#buffers.forEach((buffer) => buffer.destroy());
     this.#ownReadbacks.forEach((buffer) => buffer.destroy());
     this.#timer?.destroy();
@@ -383,8 +386,6 @@ class Runner {
     this.#readbacks = [];
     this.#buffers = [];
     this.#programs = [];
-    this.#compiling = [];
-    this.#pipelines = [];
     this.#bindGroups = 0;
     this.#restore();
   }

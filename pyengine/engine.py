@@ -77,6 +77,7 @@ async def load(checkpoint, device, *, tokenizer=None, quant=None, kv="f16", cont
         if warm:
             await _warmed(device, runner, model, loop, on_progress)
         laps.mark("warmup")
+        runner.begin_late()
     except BaseException:
         runner.close()
         raise
@@ -109,6 +110,7 @@ async def attach(kept, runner, device, files, replan, *, burst="auto", on_progre
         await _filled(runner, files, on_progress, laps)
         await _warmed(device, runner, model, loop, on_progress, steps)
         laps.mark("warmup")
+        runner.begin_late()
     except BaseException:
         runner.close()
         raise

@@ -42,13 +42,14 @@ def steps(plan):
 
 
 async def warm_up(runner, plan, progress, clock=time.perf_counter, todo=None):
-    """Runs `todo`, by default the plan's `steps`; `progress(done, total)` counts dispatches. Raises
-    what the device raises."""
+    """Runs `todo`, by default the plan's `steps`, but for the runner's late programs;
+    `progress(done, total)` counts dispatches. Raises what the device raises."""
     state = plan.buffer("state")
     stopped = bytearray(st.NBYTES)
     struct.pack_into("<4I", stopped, 0, 0, 1, 1, 0)
     runner.write(state, 0, bytes(stopped))
     todo = steps(plan) if todo is None else todo
+    todo = [step for step in todo if step[0] not in runner.late]
     done, total, larger = 0, sum(len(indices) for _, indices in todo), 0.0
     for name, indices in todo:
         if larger < LARGER_SECONDS or _rows(name) <= SMALLEST:

@@ -49,6 +49,15 @@ export class Recorder {
   }
 }
 
+/** The numbers of the programs of a sequence (gpu_binding.js, `run`), each once. */
+export function programsOf(sequence) {
+  const found = new Set();
+  for (let at = 0; at < sequence.length; at += 2 + sequence[at + 1]) {
+    for (let k = 0; k < sequence[at + 1]; k++) found.add(sequence[at + 2 + k]);
+  }
+  return [...found];
+}
+
 /**
  * Waits for promises that may never settle: each rejects once the device is gone, or once the GPU has answered nothing for
  * `most` ms. A race with `device.lost` would keep every one of them alive as long as the device.

@@ -14,8 +14,11 @@ MAX_GRID = 65535
 
 class Runner(Protocol):
     """One model on one device. `ahead`: how many submits may be under way at once to some use;
-    `clocks`: what `clock` reads, "gpu" (timestamps around the pass) or "wall" (the host's)."""
-    ahead = 1
+    `clocks`: what `clock` reads, "gpu" (timestamps around the pass) or "wall" (the host's); `late`:
+    programs that `ready` does not wait for: their pipelines are made after `begin_late`, when a run
+    needs them or nothing runs. Nothing may be written or copied before such a first run has ended.
+    """
+    ahead, late = 1, frozenset()
     clocks = "wall"
 
     async def upload(self, files, progress):
@@ -23,7 +26,13 @@ class Runner(Protocol):
         `progress(bytes done, bytes in all)`."""
 
     async def ready(self):
-        """Waits until every pipeline is compiled. Raises `E_GPU`."""
+        """Waits until every pipeline that is not late is compiled. Raises `E_GPU`."""
+
+    def begin_late(self):
+        """From now on late pipelines are compiled, one by one, while nothing runs."""
+
+    async def settled(self):
+        """Waits until those are compiled too."""
 
     def write(self, buffer, offset, data):
         """Queues `data` (bytes, a multiple of 4 long) into buffer number `buffer`."""

@@ -9,6 +9,7 @@ import json
 from pyengine.caps import Caps
 from pyengine.device.api import Layout, Runner
 from pyengine.errors import MESSAGES, EngineError
+from pyengine.plan.plan import late_programs
 
 try:
     from js import Object
@@ -89,16 +90,20 @@ class WebDevice:
         callback = create_proxy(progress or (lambda done, total: None))
         try:
             handle = await self._binding.prepare(
-                export.header_json(plan), to_js(export.program_ints(plan)), callback
+                export.header_json(plan, self._late(plan)), to_js(export.program_ints(plan)),
+                callback,
             )
         except JsException as error:
             callback.destroy()
             raise _coded(error) from None
-        return WebRunner(handle, plan, callback)
+        return WebRunner(handle, plan, callback, self._late(plan))
+
+    def _late(self, plan):
+        return late_programs(plan, self.caps.software)
 
     def attach(self, started, plan):
         """The runner that JavaScript began by a kept plan (`started` of warm_start.js)."""
-        return WebRunner(started.runner, plan, None, started)
+        return WebRunner(started.runner, plan, None, self._late(plan), started)
 
     def exported(self, plan):
         """(header JSON, Uint32Array of programs, [[buffer, bytes of its constants]]) for
@@ -106,7 +111,8 @@ class WebDevice:
         from pyengine.plan import export
 
         consts = [[index, data.tobytes()] for index, data in plan.consts.items()]
-        return export.header_json(plan), to_js(export.program_ints(plan)), to_js(consts)
+        header = export.header_json(plan, self._late(plan))
+        return header, to_js(export.program_ints(plan)), to_js(consts)
 
     def close(self):
         """Gives the GPU device back; its runners are dead afterwards."""
@@ -116,8 +122,9 @@ class WebDevice:
 class WebRunner(Runner):
     ahead = 2  # one burst computes while the browser encodes the next
 
-    def __init__(self, handle, plan, compile_callback, started=None):
+    def __init__(self, handle, plan, compile_callback, late, started=None):
         self._handle, self.plan, self._compile_callback = handle, plan, compile_callback
+        self.late = late
         self._started = started  # its upload is under way, its constants are written
         self._sequences = {}  # sequence -> Int32Array: the same few every token
         self._known = len(plan.pipelines)
@@ -144,6 +151,12 @@ class WebRunner(Runner):
             await self._asked(self._handle.ready())
         finally:
             self._drop_callback()
+
+    def begin_late(self):
+        self._handle.beginLate()
+
+    async def settled(self):
+        await self._asked(self._handle.settled())
 
     def _drop_callback(self):
         if self._compile_callback is not None:

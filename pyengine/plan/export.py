@@ -43,8 +43,16 @@ def extension_json(plan, known, names):
     })
 
 
-def header_json(plan):
-    """Buffers, pipelines, uploads and where each program lies in the array of `program_ints`."""
+def _late_pipelines(plan, late):
+    """Numbers of the pipelines that only the programs `late` have."""
+    early = {d.pipeline for name, found in plan.programs.items() if name not in late for d in found}
+    early |= {u.pipeline for u in plan.uploads}
+    return sorted({d.pipeline for name in late for d in plan.programs[name]} - early)
+
+
+def header_json(plan, late=()):
+    """Buffers, pipelines, uploads and where each program lies in the array of `program_ints`;
+    `late`: names of programs that nobody waits for before they run."""
     return json.dumps({
         "buffers": [[b.name[:80], b.nbytes] for b in plan.buffers],
         "pipelines": _pipeline_rows(plan.pipelines),
@@ -57,6 +65,7 @@ def header_json(plan):
         "jobs": [plan.buffer(f"jobs.{slot}") for slot in range(SLOTS)],
         "readbacks": [plan.buffer(f"readback.{i}") for i in range(READBACKS)],
         "jobStride": JOB_STRIDE,
+        "late": _late_pipelines(plan, late),
     })
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pyengine.plan.plan import Buffer, CompiledModel, Pipeline, Plan
 
-VERSION = 1  # of this form and of export.py's
+VERSION = 2  # of this form and of export.py's
 
 
 def compact(plan):

@@ -133,3 +133,10 @@ class CompiledModel:
     graphs: tuple
     ring: tuple | None = None  # (positions, slack) of the shortest ring that wraps
     tuned: dict = field(default_factory=dict)
+
+
+def late_programs(plan, software):
+    """Programs that a first answer can do without, or come to last. On a software device, which
+    takes most of a second for the sampler's, that one too."""
+    late = {"logprob_top", "logprob_take", "mask"} | ({"sample"} if software else set())
+    return frozenset(late & set(plan.programs))

@@ -195,6 +195,50 @@ async def no_gpu():
     return codes
 
 
+# ---- late pipelines ----------------------------------------------------------------------------
+
+HOLD = """(() => {
+  const real = GPUDevice.prototype.createComputePipelineAsync, held = [];
+  const gate = Promise.withResolvers();
+  GPUDevice.prototype.createComputePipelineAsync = async function (asked) {
+    if (/^(sample_(?!argmax|take)|logprob|mask)/.test(asked.label)) {
+      held.push(asked.label.split("#")[0]);
+      await gate.promise;
+    }
+    return real.call(this, asked);
+  };
+  return { held: () => JSON.stringify(held), submits: () => JSON.parse(engineTest.counts()).submits,
+    release() { gate.resolve(); GPUDevice.prototype.createComputePipelineAsync = real; } };
+})()"""
+
+
+async def late(folder, ids, count):
+    """Texts of an engine whose late pipelines come only once a drawn text waits for them, and of
+    one that has them all; what was asked for by then."""
+    import asyncio
+
+    import js
+    drawn = {"temperature": 1.0, "seed": 7, "top_k": 5, "top_logprobs": 2}
+    found, hold = {"texts": []}, js.eval(HOLD)
+    async with engine_of(folder) as (engine, _):
+        found["ready"] = json.loads(hold.held())
+        found["texts"].append(await ids_of(engine, ids, sampling(temperature=0), count))
+        submits = hold.submits()
+        waiting = asyncio.ensure_future(ids_of(engine, [83, *ids], sampling(**drawn), count))
+        await asyncio.sleep(0.3)
+        found |= {"begun": hold.submits() - submits, "done": waiting.done(),
+                  "asked": json.loads(hold.held())}
+        hold.release()
+        found["texts"].append(await waiting)
+        found["live"] = [engine.live()]
+    async with engine_of(folder) as (engine, _):
+        await engine._runner.settled()
+        for prompt, params in ((ids, {"temperature": 0}), ([83, *ids], drawn)):
+            found["texts"].append(await ids_of(engine, prompt, sampling(**params), count))
+        found["live"].append(engine.live())
+    return found
+
+
 # ---- leaks -------------------------------------------------------------------------------------
 
 
@@ -219,6 +263,7 @@ async def steady(folder, count):
     """WebGPU's objects made during a generation after the first, and those alive around it."""
     import js
     async with engine_of(folder) as (engine, _):
+        await engine._runner.settled()
         made, live = [], []
         for i in range(3):
             for parameters in ({"temperature": 0}, {"temperature": 1.0, "seed": 7, "top_k": 5}):

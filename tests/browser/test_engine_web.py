@@ -168,6 +168,21 @@ def test_an_error_in_the_page_reaches_the_test(engine):
         engine.run(in_page.golden, folder="no/such", prompts=[[1]], count=1)
 
 
+# ---- late pipelines ----------------------------------------------------------------------------
+
+
+def test_what_the_first_answer_needs_not_is_made_behind_ready(engine):
+    """Greedy text needs none of it; a drawn text's prompt is read while it is made. The texts are
+    those of an engine that had all of it."""
+    found = engine.run(in_page.late, folder=TINY, ids=[1, 2, 3, 83, 7], count=5)
+    assert len(found["ready"]) <= 1, "late pipelines were begun before ready"
+    assert found["begun"] == 1 and not found["done"]
+    assert {"sample_pick", "sample_finish", "logprob_take"} <= set(found["asked"])
+    assert found["texts"][:2] == found["texts"][2:] and len(found["texts"][1]) == 5
+    for kind in ("pipelines", "bind_groups"):  # readback buffers depend on how quick the bursts are
+        assert found["live"][0][kind] == found["live"][1][kind]
+
+
 # ---- leaks -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,117 @@
+/**
+ * A runner's pipelines. Those of a load are begun at once, those that the upload waits for first; the late ones, which the
+ * first answer can do without, one after the other while nothing else runs, or when a run asks for them.
+ */
+const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
+
+export class Pipelines {
+  #device; #rows; #patience; #failure; #layouts = new Map(); #begun = []; #made = []; #late; #waited = false; #closed = false;
+
+  /**
+   * `rows`: [label, WGSL, access of each binding] of each; `late`: numbers of those that are not waited for;
+   * `patience`: of gpu_submit.js; `failure(label, module, error)`: Promise of the error to tell of a kernel that does not compile.
+   */
+  constructor(device, rows, late, patience, failure) {
+    [this.#device, this.#rows, this.#late] = [device, rows, new Set(late)];
+    [this.#patience, this.#failure] = [patience, failure];
+  }
+
+  get count() {
+    return this.#rows.length;
+  }
+
+  /** Begins all but the late ones, those numbered in `first` before the others; `onCompiled(done, total)`. */
+  start(first, onCompiled) {
+    const wanted = new Set([...first, ...this.#rows.keys()].filter((i) => !this.#late.has(i)));
+    let done = 0;
+    for (const i of wanted) this.get(i).then(() => !this.#closed && onCompiled(++done, wanted.size), () => {});
+  }
+
+  /** Promise of number `i`, begun by who asks first. */
+  get(i) {
+    if (!this.#begun[i]) {
+      this.#begun[i] = this.#compile(...this.#rows[i]).then((pipeline) => {
+        this.#late.delete(i);
+        return (this.#made[i] = pipeline);
+      });
+      this.#begun[i].catch(() => {}); // told to who waits for it
+    }
+    return this.#begun[i];
+  }
+
+  /** Number `i`, which is made. */
+  at(i) {
+    return this.#made[i];
+  }
+
+  /** Waits for all but the late ones. */
+  async ready() {
+    await Promise.all([...this.#rows.keys()].filter((i) => !this.#late.has(i)).map((i) => this.get(i)));
+    this.#waited = true;
+  }
+
+  /** Whether all are made. */
+  get complete() {
+    return this.#waited && this.#late.size === 0;
+  }
+
+  /** Promise of these numbers, or null where they are made. */
+  need(numbers) {
+    const missing = new Set(numbers.filter((i) => !this.#made[i]));
+    return missing.size ? Promise.all([...missing].map((i) => this.get(i))) : null;
+  }
+
+  /** Makes the late ones, each once `idle()` has resolved. What cannot be made is told to who needs it. */
+  async finish(idle) {
+    for (const i of this.#late) {
+      await idle();
+      if (this.#closed) return;
+      await this.get(i).catch(() => {});
+    }
+  }
+
+  /** More pipelines: all of them or none. */
+  async extend(rows) {
+    const made = await Promise.all(rows.map((row) => this.#compile(...row)));
+    for (const [k, row] of rows.entries()) {
+      const i = this.#rows.push(row) - 1;
+      this.#begun[i] = Promise.resolve(made[k]);
+      this.#made[i] = made[k];
+    }
+  }
+
+  /** The bind group layout of number `i`, made or not. */
+  group(i) {
+    return this.#layout(this.#rows[i][2]).group;
+  }
+
+  close() {
+    this.#closed = true;
+    [this.#rows, this.#begun, this.#made] = [[], [], []];
+    this.#late.clear();
+  }
+
+  #layout(access) {
+    const key = access.join();
+    if (!this.#layouts.has(key)) {
+      const entries = access.map((a, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: TYPES[a] } }));
+      const group = this.#device.createBindGroupLayout({ entries });
+      this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
+    }
+    return this.#layouts.get(key);
+  }
+
+  async #compile(label, code, access) {
+    this.#device.pushErrorScope("validation"); // an error in the text is told below, with the kernel and the line
+    const module = this.#device.createShaderModule({ label, code });
+    this.#device.popErrorScope().catch(() => {});
+    try {
+      const layout = this.#layout(access).pipeline;
+      const compute = { module, entryPoint: "main" };
+      return await this.#patience.wait(this.#device.createComputePipelineAsync({ label, layout, compute }));
+    } catch (error) {
+      if (error.facts) throw error; // lost, or silent
+      throw await this.#failure(label, module, error);
+    }
+  }
+}
