@@ -238,7 +238,9 @@ class SteadyEngine(Engine):
     def stats(self):
         """As `Engine.stats`, and how the device fared."""
         stats = super().stats()
-        tested = {"off": self._report.off, "ms": self._report.ms, "cached": self._report.cached}
+        report = self._report
+        tested = {"off": report.off, "ms": report.ms, "kernels_ms": report.kernels_ms,
+                  "cached": report.cached}
         return {**stats, "device": {**stats["device"], **self._policy.report(),
                                     "selftest": tested}}
 
