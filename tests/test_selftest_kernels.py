@@ -89,7 +89,7 @@ CASES = {
 }
 
 
-LONG = ("subgroups", "both", "nothing")
+LONG = ("subgroups", "both", "nothing", "fused")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.long) if case in LONG else case
