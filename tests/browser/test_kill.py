@@ -108,6 +108,7 @@ LAST = """async () => {
         mode: device.mode, notice: device.notice, context };
 }"""
 LOADING = ("upload", "compile", "warmup")
+STAGES = ("start", "boot", "download", "read", *LOADING, "ready", "answer")
 
 
 @pytest.fixture
@@ -116,19 +117,19 @@ def with_gpu(killable):  # noqa: F811
     return killable
 
 
-def killed_at(browser, url, wanted):
-    """Begins a load and kills the browser once `wanted(stage)`, or at that many ms; -> the stage."""
+def killed_at(browser, url, wanted, wait_ms=0):
+    """Begins a load and kills the browser `wait_ms` after stage `wanted` is reached; -> the stage."""
     page = opened(browser, url)
     stored = page.evaluate(STORED)
     assert all(state in ("complete", "partial", "paused") and ok is not False for state, ok in stored)
     page.evaluate(WORK)
-    if callable(wanted):
-        for _ in range(3000):
-            if wanted(page.evaluate("window.stage")):
-                break
-            page.wait_for_timeout(5)
-    else:
-        page.wait_for_timeout(wanted)
+    for _ in range(6000):
+        stage = page.evaluate("window.stage")
+        assert stage in STAGES, stage
+        if STAGES.index(stage) >= STAGES.index(wanted):
+            break
+        page.wait_for_timeout(5)
+    page.wait_for_timeout(wait_ms)
     stage = page.evaluate("window.stage")
     browser.kill()
     return stage, stored
@@ -137,13 +138,14 @@ def killed_at(browser, url, wanted):
 @pytest.mark.parametrize("kills", [pytest.param(18, marks=LONG)])
 def test_a_load_and_an_answer_survive(with_gpu, app, kills):
     url, rng = app.url + "check.html", random.Random(kills)
-    stages = [killed_at(with_gpu, url, rng.randrange(200, 9000))[0] for _ in range(kills)]
-    stage, _ = killed_at(with_gpu, url, lambda stage: stage == "answer")
+    stages = [killed_at(with_gpu, url, rng.choice(STAGES), rng.randrange(300))[0]
+              for _ in range(kills)]
+    stage, _ = killed_at(with_gpu, url, "answer", 50)
     stages.append(stage)
     found = opened(with_gpu, url).evaluate(LAST)
     assert found["right"] and found["mode"] == "normal", "a kill after the load accuses no load"
     with_gpu.kill()
-    stage, stored = killed_at(with_gpu, url, lambda stage: stage in LOADING)
+    stage, stored = killed_at(with_gpu, url, "upload")
     assert stored == [["complete", True]]
     stages.append(stage)
     if stage in LOADING:
