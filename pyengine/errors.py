@@ -57,6 +57,10 @@ MESSAGES = {
         "{url} is not a secure context, so the browser hides WebGPU and storage.",
         "Open it over https or as http://localhost; python3 build.py serve --https sets up https.",
     ),
+    "E_NO_MICROPHONE": (
+        "No microphone can be used here ({reason}).",
+        "Allow it for this site in the browser's settings, or connect one, and try again.",
+    ),
     "E_BUSY": (
         "{what} is in use by {owner}.",
         "Wait for it to finish, or close the other tab, and try again.",

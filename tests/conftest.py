@@ -25,7 +25,8 @@ from tests.support import RefusingProxy
 
 
 pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit",
-                               "tests.browser.models_kit", "tests.browser.api_kit")
+                               "tests.browser.models_kit", "tests.browser.api_kit",
+                               "tests.browser.voice_kit")
 
 
 def pytest_addoption(parser):

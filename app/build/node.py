@@ -18,6 +18,9 @@ STAMP = "jird.stamp"
 # `process` it takes Node for a browser: one bundle for both.
 XGRAMMAR = ('import "@mlc-ai/web-xgrammar"; export const { Grammar, GrammarCompiler, '
             'GrammarMatcher, TokenizerInfo } = globalThis.xgrammar;')
+# Its 20 KB of wasm go into the module, so that nothing has to be fetched beside it.
+FVAD = ('import wasmBinary from "@echogarden/fvad-wasm/fvad.wasm"; import make from '
+        '"@echogarden/fvad-wasm"; export default () => make({ wasmBinary });')
 # output file: (source of its entry, package whose licence goes beside it, options of the bundler)
 VENDOR = {
     "tokenizers.js": ('export * from "@huggingface/tokenizers";', "@huggingface/tokenizers", ()),
@@ -25,6 +28,8 @@ VENDOR = {
     "dompurify.js": ('export { default } from "dompurify";', "dompurify", ()),
     "highlight.js": ('export { default } from "highlight.js/lib/common";', "highlight.js", ()),
     "temml.js": ('export { default } from "temml";', "temml", ()),
+    "fvad.js": (FVAD, "@echogarden/fvad-wasm",
+                ("--external:module", "--loader:.wasm=binary", "--define:process=undefined")),
     "xgrammar.js": (XGRAMMAR, "@mlc-ai/web-xgrammar",
                     ("--external:url", "--external:module", "--define:process=undefined")),
 }

@@ -8,6 +8,8 @@ export const MESSAGES = {
   "Use Safari 26 or later, or a current Chrome or Edge, and check that graphics acceleration is on."],
   "E_INSECURE_CONTEXT": ["{url} is not a secure context, so the browser hides WebGPU and storage.",
     "Open it over https or as http://localhost; python3 build.py serve --https sets up https."],
+  "E_NO_MICROPHONE": ["No microphone can be used here ({reason}).",
+    "Allow it for this site in the browser's settings, or connect one, and try again."],
   "E_BUSY": ["{what} is in use by {owner}.",
     "Wait for it to finish, or close the other tab, and try again."],
   "E_DEVICE_LOST": ["The GPU device was lost ({reason}).",

@@ -1,5 +1,5 @@
 // Stands in for jird.js in the page's tests: replays a recorded stream. `globalThis.fakeJird` sets
-// what it does: {loadMs, failLoad, waitLoad, pieces, perSecond, firstMs, failAt, failCode, hangAt}.
+// what it does: {heard, partialMs, segments, speechMs, failSpeech, loadMs, failLoad, waitLoad, pieces, perSecond, firstMs, failAt, failCode, hangAt}.
 const options = () => ({
   loadMs: 0,
   pieces: ["Hello", " there", "."],
@@ -62,6 +62,64 @@ async function* replay(body, signal) {
   yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] };
 }
 
+// Ears that "hear" the next of `heard` whatever comes, a word each `partialMs` of samples.
+let turns = 0;
+function session({ sampleRate, onPartial }) {
+  const { heard = ["heard"], partialMs = 200 } = options();
+  const words = heard[Math.min(turns++, heard.length - 1)].split(" ");
+  const hearing = { samples: 0, sampleRate, peak: 0, partials: 0, state: "open", at: performance.now() };
+  (globalThis.hearings ??= []).push(hearing);
+  return {
+    push(frame) {
+      if (hearing.state !== "open") throw new Error("pushed after the end");
+      hearing.samples += frame.length;
+      for (const x of frame) hearing.peak = Math.max(hearing.peak, Math.abs(x));
+      const known = Math.min(words.length, Math.floor(hearing.samples / (16 * partialMs)));
+      if (known <= hearing.partials) return;
+      hearing.partials = known;
+      onPartial({ text: words.slice(0, known).join(" "), final: "" });
+    },
+    async flush() {
+      hearing.state = "flushed";
+      await sleep(5);
+      return words.join(" ");
+    },
+    cancel() {
+      hearing.state = "cancelled";
+    },
+  };
+}
+
+// A voice: a tone of `speechMs` a character, in blocks of 50 ms.
+async function* tone(input, signal) {
+  const sampleRate = 22_050;
+  const blocks = Math.ceil((input.length * (options().speechMs ?? 20)) / 50);
+  for (let b = 0; b < blocks; b++) {
+    await sleep(2);
+    if (signal?.aborted) throw new DOMException("aborted", "AbortError");
+    const at = (i) => 0.3 * Math.sin((2 * Math.PI * 440 * (b * 1102 + i)) / sampleRate);
+    yield { samples: Float32Array.from({ length: 1102 }, (_, i) => at(i)), sampleRate };
+  }
+}
+
+const audio = {
+  transcriptions: {
+    session,
+    async create({ file, response_format }) {
+      (globalThis.transcribed ??= []).push({ name: file.name, bytes: file.size, response_format });
+      return { segments: options().segments ?? [] };
+    },
+  },
+  speech: {
+    async create(body, { signal } = {}) {
+      (globalThis.spoken ??= []).push(structuredClone(body));
+      if (options().failSpeech) throw failure("E_NETWORK", "The voice is not here.", "Try again.");
+      if (body.stream) return tone(body.input, signal);
+      return new Response("a WAV file", { headers: { "content-type": "audio/wav" } });
+    },
+  },
+};
+
 export async function catalog() {
   return options().catalog ?? null;
 }
@@ -83,6 +141,7 @@ export async function createEngine({ model, context, onProgress }) {
   const defaults = { temperature: 0.7, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1 };
   return {
     info: { model, context: context ?? chosen.context ?? 2048, defaults },
+    ...(chosen.noAudio ? {} : { audio }),
     chat: {
       completions: {
         async create(body, { signal } = {}) {

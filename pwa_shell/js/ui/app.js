@@ -30,6 +30,8 @@ export class App {
   chats = [];
   #opening = 0;
   #opened = false;
+  /** @type {any} dictation, reading aloud and the hands-free conversation (voice/setup.js) */
+  voice = null;
 
   /**
    * @param {import("./engine_session.js").EngineSession} session
@@ -257,6 +259,7 @@ export class App {
     else if (action === "resume") talk.resume(id);
     else if (action === "select") this.#select(id, button);
     else if (action === "edit") this.view.view(id)?.edit((text) => talk.edit(id, text));
+    else if (action === "speak") this.voice.reading.toggle(id);
     else if (action === "more") this.extras.messageMenu(id, button);
   }
 

@@ -42,7 +42,8 @@ export class Extras {
     };
     this.app.sidebar.close();
     const reload = () => this.app.reload();
-    new SettingsPanel({ store, chat, defaults, setChat, extra: this.#transferRow(), reload });
+    const extra = h("div", {}, this.app.voice.settings(), this.#transferRow());
+    new SettingsPanel({ store, chat, defaults, setChat, extra, reload });
   }
 
   #transferRow() {
@@ -90,6 +91,7 @@ export class Extras {
     openMenu(byId("add"), [
       { label: t("attach"), icon: "file", run: () => this.app.composer.picker.click() },
       { label: t("prompts"), icon: "prompts", run: () => this.openPrompts() },
+      ...this.app.voice.menu(),
     ]);
   }
 
@@ -104,7 +106,10 @@ export class Extras {
       const undo = await app.talk.remove(id);
       toast(t("messageDeleted"), { label: t("undo"), run: undo });
     };
+    const spoken = app.talk.message(id)?.role === "assistant";
+    const save = { label: t("saveSpeech"), icon: "sound", run: () => app.voice.reading.save(id) };
     openMenu(button, [
+      ...(spoken ? [save] : []),
       { label: t("branchChat"), icon: "branch", run: branch },
       { label: t("deleteMessage"), icon: "trash", bad: true, run: remove },
     ]);

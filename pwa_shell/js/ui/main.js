@@ -10,6 +10,7 @@ import { listenForShortcuts } from "./shortcuts.js";
 import { setUpLanguage } from "./strings.js";
 import { setUpThemeButton } from "./theme.js";
 import { setUpTools } from "./tools/setup.js";
+import { setUpVoice } from "./voice/setup.js";
 import { followVisualViewport } from "./viewport.js";
 
 await setUpLanguage();
@@ -19,14 +20,16 @@ const model = chosenModel();
 const store = await openChatStore();
 const app = new App(new EngineSession(model), store, model);
 setUpTools(app);
+setUpVoice(app);
 listenForShortcuts({
   "new-chat": () => void app.go(null),
   search: () => app.sidebar.find(),
   settings: () => void app.extras.openSettings(),
   write: () => app.composer.area.focus(),
+  dictate: () => app.voice.dictation.toggle(),
   help: () => openKeys(),
   sidebar: () => app.sidebar.toggle(),
-  stop: () => closeMenu() || app.sidebar.close() || app.stop() || app.leaveModels(),
+  stop: () => closeMenu() || app.sidebar.close() || app.voice.stop() || app.stop() || app.leaveModels(),
 });
 await app.begin();
 const { DiagnosticsPanel } = await import("./diagnostics.js"); // nor is this

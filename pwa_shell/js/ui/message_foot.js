@@ -19,6 +19,7 @@ export function footRow(message, place) {
   const row = h("div", { class: "message-actions" });
   if (place.all.length > 1) row.append(switcher(place));
   if (message.text || user) row.append(button("copy", t("copyMessage"), "copy-message"));
+  if (message.text && !user) row.append(button("sound", t("readAloud"), "speak"));
   if (user) row.append(button("edit", t("edit"), "edit", "when-idle"));
   else if (!message.problem) row.append(button("retry", t("retry"), "retry", "when-idle"));
   row.append(button("more", t("more"), "more", "when-idle"));

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 /** How long a download may take to begin. */
 const HELD_MS = 60_000;
 
-/** @param {string} name @param {string[]} parts @param {string} type */
+/** @param {string} name @param {BlobPart[]} parts @param {string} type */
 export function saveFile(name, parts, type) {
   const url = URL.createObjectURL(new Blob(parts, { type: `${type};charset=utf-8` }));
   const link = h("a", { href: url, download: name, class: "offscreen" });

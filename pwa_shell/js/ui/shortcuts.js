@@ -12,6 +12,7 @@ export const SHORTCUTS = [
   { keys: "mod+b", action: "sidebar" },
   { keys: "mod+,", action: "settings" },
   { keys: "/", action: "write" },
+  { keys: "mod+shift+d", action: "dictate" },
   { keys: "escape", action: "stop" },
   { keys: "?", action: "help" },
 ];

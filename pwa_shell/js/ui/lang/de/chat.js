@@ -53,6 +53,7 @@ export default {
   key_sidebar: "Chats zeigen oder verbergen",
   key_settings: "Einstellungen",
   key_write: "Zum Eingabefeld",
+  key_dictate: "Diktat beginnen oder beenden",
   key_stop: "Anhalten oder Offenes schließen",
   key_help: "Diese Liste",
   key_send: "Senden",

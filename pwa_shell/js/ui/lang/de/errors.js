@@ -9,6 +9,9 @@ export default {
   E_INSECURE_CONTEXT: [
     "{url} ist keine sichere Adresse; der Browser verbirgt vor ihr WebGPU und den Speicher.",
     "Öffne sie über https oder als http://localhost; python3 build.py serve --https richtet https ein."],
+  E_NO_MICROPHONE: ["Hier kann kein Mikrofon benutzt werden ({reason}).",
+    "Erlaube es in den Einstellungen des Browsers für diese Seite, oder schließe eines an, und " +
+    "versuche es noch einmal."],
   E_BUSY: ["{what} wird gerade von {owner} benutzt.",
     "Warte, bis es fertig ist, oder schließe den anderen Tab und versuche es erneut."],
   E_DEVICE_LOST: ["Die Verbindung zur GPU ging verloren ({reason}).",
@@ -25,6 +28,8 @@ export default {
     "Lade es herunter oder setze das Herunterladen fort."],
   E_TRUNCATED: ["{file} endet zu früh: gewünscht waren die Bytes {start} bis {end}, sie hat {size}.",
     "Die Datei ist unvollständig; lade sie noch einmal herunter."],
+  E_BAD_AUDIO: ["Der Ton kann nicht gelesen werden: {detail}.",
+    "Schicke eine Aufnahme von Sprache; die Befehlszeile nimmt WAV-Dateien, der Browser, was er abspielt."],
   E_BAD_FILE: ["{file} ist keine gültige Datei im Format {format}: {detail}.",
     "Prüfe, woher die Datei kommt, und hole sie noch einmal."],
   E_NO_FILE: ["{path} lässt sich nicht lesen: {detail}.",

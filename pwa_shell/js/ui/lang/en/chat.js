@@ -51,6 +51,7 @@ export default {
   key_sidebar: "Show or hide the chats",
   key_settings: "Settings",
   key_write: "Go to the message box",
+  key_dictate: "Begin or end dictation",
   key_stop: "Stop, or close what is open",
   key_help: "This list",
   key_send: "Send",

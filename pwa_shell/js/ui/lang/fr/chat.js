@@ -53,6 +53,7 @@ export default {
   key_sidebar: "Afficher ou masquer les discussions",
   key_settings: "Réglages",
   key_write: "Aller à la zone de saisie",
+  key_dictate: "Commencer ou terminer la dictée",
   key_stop: "Arrêter, ou fermer ce qui est ouvert",
   key_help: "Cette liste",
   key_send: "Envoyer",

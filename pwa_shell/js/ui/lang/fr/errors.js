@@ -8,6 +8,8 @@ export default {
   E_INSECURE_CONTEXT: [
     "{url} n’est pas une adresse sûre : le navigateur lui cache WebGPU et le stockage.",
     "Ouvrez-la en https ou par http://localhost ; python3 build.py serve --https met https en place."],
+  E_NO_MICROPHONE: ["Aucun micro ne peut être utilisé ici ({reason}).",
+    "Autorisez-le pour ce site dans les réglages du navigateur, ou branchez-en un, puis réessayez."],
   E_BUSY: ["{what} est utilisé par {owner}.",
     "Attendez la fin, ou fermez l’autre onglet, puis réessayez."],
   E_DEVICE_LOST: ["La connexion au GPU a été perdue ({reason}).",
@@ -24,6 +26,9 @@ export default {
     "Téléchargez-le, ou reprenez son téléchargement."],
   E_TRUNCATED: ["{file} finit trop tôt : octets voulus {start} à {end}, il en a {size}.",
     "Le fichier est incomplet ; téléchargez-le à nouveau."],
+  E_BAD_AUDIO: ["Le son ne peut pas être lu : {detail}.",
+    "Envoyez un enregistrement de parole ; la ligne de commande prend des fichiers WAV, le navigateur " +
+    "ce qu’il sait lire."],
   E_BAD_FILE: ["{file} n’est pas un fichier {format} valide : {detail}.",
     "Vérifiez d’où vient le fichier et reprenez-le."],
   E_NO_FILE: ["{path} ne peut pas être lu : {detail}.",

@@ -7,6 +7,8 @@ import page from "./page.js";
 import playground from "./playground.js";
 import settings from "./settings.js";
 import tools from "./tools.js";
+import voice from "./voice.js";
 
-export default { ...page, ...chat, ...settings, ...models, ...tools, ...diagnostics, ...playground, ...check };
+export default { ...page, ...chat, ...settings, ...models, ...tools, ...diagnostics, ...playground, ...check,
+  ...voice };
 export { default as errors } from "./errors.js";
