@@ -21,17 +21,24 @@ class JsHost:
         self._js = js_object
 
     def ask(self, message, seconds):
-        return self._reply(self._js.ask(json.dumps(message), seconds))
+        return JsReply(self._js.ask(json.dumps(message), seconds))
 
-    async def _reply(self, promise):
-        answer = await promise
+    async def close(self):
+        self._js.close()
+
+
+class JsReply:
+    """A reply on its way; `promise` is JavaScript's."""
+
+    def __init__(self, promise):
+        self.promise = promise
+
+    def __await__(self):
+        answer = yield from self.promise.__await__()
         reply = json.loads(answer.reply)
         if answer.mask is not None:
             reply["mask"] = answer.mask.to_bytes()
         return reply
-
-    async def close(self):
-        self._js.close()
 
 
 class NodeHost:

@@ -319,6 +319,15 @@ class Runner {
     return bytes;
   }
 
+  /** `before`, the mask that a grammar's worker answers (`asked`, of grammar.js), `after` -> {reply, data: null where no id may pass}. */
+  async runMasked(before, after, asked, maskBuffer, ...read) {
+    await this.run(before, -1, 0, 0); // nothing is read: it is submitted when this returns
+    const { reply, mask } = await asked, { accepted, empty } = JSON.parse(reply);
+    if (!accepted || empty) return { reply, data: null };
+    this.write(maskBuffer, 0, mask);
+    return { reply, data: await this.run(after, ...read) };
+  }
+
   /** Seconds of `repeats` times the dispatches `indices` (none: all) of a program in one pass. */
   async clock(program, indices, repeats) {
     const all = this.#programs[program];

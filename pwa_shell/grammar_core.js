@@ -115,8 +115,9 @@ export class GrammarHost {
 
   async step({ matcher, token }) {
     const found = this.#matchers.get(matcher);
-    if (!found.acceptToken(token)) return { accepted: false, mask: new Uint8Array() };
-    return { accepted: true, mask: await this.#mask(found) };
+    if (!found.acceptToken(token)) return { accepted: false, empty: true, mask: new Uint8Array() };
+    const mask = await this.#mask(found);
+    return { accepted: true, empty: mask.every((byte) => byte === 0), mask };
   }
 
   async rollback({ matcher, count }) {

@@ -4,11 +4,12 @@ The back end (XGrammar in a process or a worker of its own) is given from outsid
 is: `await open_host()` gives an object with
 
     ask(message, seconds) -> awaitable of the reply, both dicts; the question is on its way when
-                             this returns; after `seconds` without one the reply is {late: true}
+                             this returns; after `seconds` without one the reply is {late: true};
+                             `promise` of it, where there is one, is what a device can wait for
     async close()            ends it, whatever it is doing
 
 Messages: `table {tokens, stops}` (first), `start {kind, text, strict, rules, schemas} -> {matcher,
-mask}`, `step {matcher, token} -> {accepted, mask}`, `rollback {matcher, count} -> {mask}`,
+mask}`, `step {matcher, token} -> {accepted, empty, mask}`, `rollback {matcher, count} -> {mask}`,
 `end {matcher}`, `live -> {compiled, matchers}`. A mask is bytes: bit i % 8 of byte i / 8 says that
 id i may follow. A reply with `error` is a refusal; after it, or none in time, the host is not used
 again.
@@ -79,6 +80,10 @@ class Grammars:
         except BaseException:
             await self.close()
             raise
+        return await self.checked(reply, grammar, seconds)
+
+    async def checked(self, reply, grammar, seconds=STEP_SECONDS):
+        """The reply itself. Raises as `begin`."""
         if "error" in reply or "late" in reply:
             await self.close()
             raise refused(grammar, f"refused ({reply['error']})" if "error" in reply
@@ -111,13 +116,27 @@ def _is_empty(mask):
     return mask.count(0) == len(mask)
 
 
+class Asked:
+    """A reply on its way, which may be awaited again after a device failed meanwhile."""
+
+    def __init__(self, pending):
+        self._pending, self._reply = pending, None
+        self.promise = getattr(pending, "promise", None)
+
+    def __await__(self):
+        if self._reply is None:
+            self._reply = yield from self._pending.__await__()
+        return self._reply
+
+
 class Matcher:
     """A place in one grammar. `mask`: bytes, which ids may follow; `finished`: its end was
     reached."""
 
     def __init__(self, grammars, host, grammar, reply, stops):
         self._grammars, self._host, self._grammar = grammars, host, grammar
-        self._number, self._stops, self._pending = reply["matcher"], stops, None
+        self._number, self._stops = reply["matcher"], stops
+        self.asked = None  # the reply that `advance` began
         self.mask, self.finished = reply["mask"], False
 
     def _ask(self, op, **fields):
@@ -128,18 +147,22 @@ class Matcher:
         if token in self._stops:  # the mask has it only where the grammar may end
             self.finished = True
         else:
-            self._pending = self._ask("step", token=token)
+            self.asked = Asked(self._ask("step", token=token))
 
     async def settle(self):
         """Waits for what `advance` began. Raises `E_BAD_REQUEST` where no id can follow."""
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        reply = await self._grammars.answer(pending, self._grammar)
-        self.mask = reply["mask"]
-        if not reply["accepted"] or self._stops and _is_empty(self.mask):
+        if self.asked is not None:
+            await self.answered(await self._grammars.answer(self.asked, self._grammar))
+
+    async def answered(self, reply):
+        """Takes what `asked` gave; `mask` is None where the reply was told without it. Raises as
+        `settle`."""
+        self.asked = None
+        reply = await self._grammars.checked(reply, self._grammar)
+        self.mask = reply.get("mask")
+        if not reply["accepted"] or self._stops and reply["empty"]:
             raise refused(self._grammar, "one that leads to where no token can follow")
-        self.finished = _is_empty(self.mask)  # a model without an end of its own
+        self.finished = reply["empty"]  # a model without an end of its own
 
     async def rollback(self, count):
         """Takes back the last `count` ids."""
@@ -149,8 +172,8 @@ class Matcher:
 
     async def close(self):
         """Lets go of the back end's part; a second time does nothing."""
-        host, pending = self._host, self._pending
-        self._host = self._pending = None
+        host, pending = self._host, self.asked
+        self._host = self.asked = None
         if host is None or host is not self._grammars.host:
             return
         if pending is not None:
@@ -172,6 +195,15 @@ class Guide:
     @property
     def finished(self):
         return self.matcher.finished
+
+    def asked(self):
+        """The reply on its way that holds the next mask, just as it is; None: ask `mask`."""
+        plain = not self.thinking and self._marker is None and not self._first
+        return self.matcher.asked if plain else None
+
+    async def answered(self, reply):
+        """Takes the reply that `asked` gave. Raises as `Matcher.settle`."""
+        await self.matcher.answered(reply)
 
     async def mask(self):
         """Bytes of the mask for the next id, a multiple of 4; None: any id may follow."""

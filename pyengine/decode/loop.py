@@ -342,16 +342,32 @@ class DecodeLoop:
         guide.follow(batch.ids[0])
         return batch
 
+    async def _forward(self, tail, guide):
+        """The `Batch` of one id more. The forward does not depend on the mask, so it is under way
+        while the grammar works the mask out: a second submit, but no waiting."""
+        asked = guide.asked()
+        if asked is None:
+            await self._run([(("decode",), 1)], None)
+            return await self._choose(tail, guide)
+        started, self.timing.submits = time.perf_counter(), self.timing.submits + 2
+        reply, data = await self._runner.run_masked(
+            [(("decode",), 1)], asked, self._mask, [(tail.masked, 1)], tail.read(1))
+        self.timing.waited += time.perf_counter() - started
+        await guide.answered(reply)
+        if data is None:
+            return Batch([])
+        batch = tail.batch(data, 1)
+        guide.follow(batch.ids[0])
+        return batch
+
     async def _guided(self, new, tail, guide):
-        """Yields a `Batch` of one id at a time. The forward does not depend on the mask, so it is
-        under way while the grammar works the mask out: a second submit, but no waiting."""
+        """Yields a `Batch` of one id at a time."""
         timing = self.timing
         while True:
             began, waited = time.perf_counter(), timing.waited
             self._runner.write(self._state, 4 * st.STEP, bytes(4))
             self.cache.begin(1)
-            await self._run([(("decode",), 1)], None)
-            last, new = new.ids[-1], await self._choose(tail, guide)
+            last, new = new.ids[-1], await self._forward(tail, guide)
             self.cache.extend([last])
             seconds = time.perf_counter() - began
             timing.decode += seconds

@@ -50,6 +50,17 @@ class Runner(Protocol):
         of what `run` gives, which must be awaited."""
         return self.run(sequence, read)
 
+    async def run_masked(self, before, asked, buffer, after, read):
+        """`run(before)`, then into `buffer` the mask of the reply that `asked` gives (a grammar's
+        step, `decode/grammar.py`), then `run(after, read)`; -> (the reply, the bytes read, or None
+        where it has no mask that lets an id pass)."""
+        await self.run(before)
+        reply = await asked
+        if not reply.get("accepted") or reply["empty"]:
+            return reply, None
+        self.write(buffer, 0, reply["mask"])
+        return reply, await self.run(after, read)
+
     async def clock(self, program, indices=None, repeats=1):
         """Seconds that `repeats` times the dispatches `indices` (None: all) of a program take, one
         after the other in one pass. They compute what they always do: state and KV change."""

@@ -10,6 +10,7 @@ import pytest
 from app import structured
 from app.openai_api import parse_chat, parse_completion
 from pyengine.decode.loop import CancelToken
+from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
 from tests.app.grammar_kit import (
     CLOSES, EOS, OPENS, TOKENS, ask, json_schema, open_session, random_schema, valid,
@@ -216,6 +217,37 @@ def test_without_a_back_end():
         assert info.value.code == "E_NO_GRAMMAR"
         assert len((await ask(session, None, max_tokens=3)).ids) >= 1
     on_session(run, open_grammar=none)
+
+
+@pytest.mark.parametrize("call", [5, 8, 9])  # a forward, a choice that was masked, the next
+def test_a_device_that_fails_once_loses_no_place_in_the_grammar(call):
+    async def run(session):
+        grammar = structured.parse({"response_format": json_schema(PERSON)})
+        want = await ask(session, json_schema(PERSON), temperature=0)
+        ids, runner = [TOKENS.index(char) for char in "go"], session.engine._loop._runner
+        guide = await structured.guide(session._grammars, grammar, session.tokenizer, 131, ids, False)
+        whole, calls, written = runner.run, 0, []
+
+        async def failing(*given, **named):
+            nonlocal calls
+            calls += 1
+            if calls == call:
+                raise EngineError("E_GPU", what="a test", detail="fails once")
+            return await whole(*given, **named)
+
+        runner.run = failing
+        while not written or written[-1] != EOS:
+            try:
+                async for batch in session.engine.generate_ids(
+                        ids + written, SamplingParams(temperature=0, seed=1), stop_ids=[EOS], guide=guide,
+                        written=len(written)):
+                    written += batch.ids
+            except EngineError as error:
+                assert error.code == "E_GPU" and calls == call
+        runner.run = whole
+        await guide.close()
+        assert written == want.ids and calls > call
+    on_session(run)
 
 
 def test_rollback_goes_back():
