@@ -7,6 +7,7 @@ import pytest
 
 from pyengine import kernels, tune
 from pyengine.compile import compile_model
+from pyengine.ir.ops import OPS
 from pyengine.kernels.spec import Caps
 from tests.checkpoints import CONFIG, checkpoint, close, device, engine, generated
 
@@ -196,3 +197,24 @@ def test_without_a_cache_nothing_is_measured(monkeypatch):
     one = engine(checkpoint(), "native")
     assert one.stats()["tuned"] == {}
     close(one)
+
+
+def test_decoding_is_measured_before_prefill():
+    """Time may not suffice for all."""
+    plan = compile_model(CONFIG, context=256, caps=Caps()).plan
+    many = [" rows " in key for key in tune.sites(plan, Caps())]
+    assert many == sorted(many) and 0 < sum(many) < len(many)
+
+
+@pytest.mark.parametrize("dtype, size", [("f32", 4), ("f16x2", 2)])
+def test_large_outcomes_are_compared_by_a_sample(dtype, size):
+    """Enough of it to see a tile that is wrong: 16 rows of 1,000 in 1,000."""
+    row, tolerance = 1000, OPS["linear"].tolerance
+    good = bytes(size * row * 1000)
+    wrong = bytearray(good)
+    for at in range(32, 48):
+        begin = size * (at * row + 64)
+        wrong[begin:begin + 16 * size] = b"\x3c" * 16 * size
+    assert tune.agree([(dtype, good)], [(dtype, good)], tolerance)
+    assert not tune.agree([(dtype, bytes(wrong))], [(dtype, good)], tolerance)
+    assert len(tune._floats(dtype, good)) <= 2 * tune.SAMPLE
