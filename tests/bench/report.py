@@ -281,37 +281,36 @@ def scaling_text(result):
 
 
 def slope_us(times):
-    """Microseconds that a decoded token takes more for each position of context: least squares."""
+    """Microseconds that a decoded token takes more for each position of context: the median slope
+    between two contexts (Theil and Sen), which one disturbed run does not move."""
     points = [(int(c), t) for c, t in times.items()]
-    if len(points) < 2:
-        return None
-    slope, _ = line(points)
-    return 1000 * slope
+    slopes = [(u - t) / (d - c) for c, t in points for d, u in points if c < d]
+    return 1000 * median(slopes) if slopes else None
 
 
-def line(points):
-    """(slope, intercept) of the least-squares line through (x, y) points."""
-    n = len(points)
-    mx, my = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
-    over = sum((x - mx) ** 2 for x, _ in points)
-    slope = sum((x - mx) * (y - my) for x, y in points) / over if over else 0.0
-    return slope, my - slope * mx
+def start_ms(times):
+    """Milliseconds a token without any context, by that slope."""
+    slope = (slope_us(times) or 0.0) / 1000
+    return median(t - slope * int(c) for c, t in times.items())
 
 
 def size_slope(models):
-    """A sentence: how the time at the smallest context grows with the weights' bytes."""
-    points = []
-    for value in models.values():
-        first = min(value["decode_ms"], key=int)
-        points.append((value["bytes"]["weights"] / 1e9, value["decode_ms"][first]))
-    if len(points) < 2:
-        return "One model alone gives no slope over size."
-    slope, base = line(points)
+    """A sentence: what of the time without context belongs to the weights' bytes, what to the
+    dispatches, by least squares over the models."""
+    rows = [(v["dispatches_per_token"], v["bytes"]["weights"] / 1e9, start_ms(v["decode_ms"]))
+            for v in models.values()]
+    dd, dw, ww = (sum(r[i] * r[j] for r in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
+    dt, wt = (sum(r[i] * r[2] for r in rows) for i in (0, 1))
+    over = dd * ww - dw * dw
+    if over <= 1e-9 * dd * ww:
+        return "Models of one size alone tell nothing of sizes."
+    each, slope = (dt * ww - wt * dw) / over, (wt * dd - dt * dw) / over
     rate = f" ({number(1000 / slope)} GB/s)" if slope > 0 else ""
-    cost = median(v["dispatches_per_token"] for v in models.values())
+    off = max(abs(each * d + slope * w - t) / t for d, w, t in rows)
     return (
-        f"At the smallest context a token takes {number(slope)} ms for each GB of weights{rate}"
-        f" and {number(base)} ms besides, for a median of {cost:.0f} dispatches."
+        f"Without context a token takes {number(1000 * each)} us for each dispatch and"
+        f" {number(slope)} ms for each GB of weights{rate}, which is within {100 * off:.0f}% of"
+        " every model."
     )
 
 

@@ -262,24 +262,32 @@ def test_figures_stand_beside_their_limits():
 
 
 def test_scaling_slopes():
-    def model(weights, kv, times):
+    def model(weights, kv, times, dispatches=100):
         return {
             "bytes": {"weights": weights, "kv": kv},
             "context": 1000,
-            "dispatches_per_token": 100,
+            "dispatches_per_token": dispatches,
             "decode_ms": times,
         }
 
     models = {
         "a": model(1_000_000_000, 20_000_000, {"64": 1.0, "564": 1.5, "1064": 2.0}),
-        "b": model(3_000_000_000, 20_000_000, {"64": 3.0}),
+        "b": model(3_000_000_000, 20_000_000, {"64": 3.0}, 50),
         "c.failed": "too large",
     }
     text = report.scaling_text(result_of(scaling=models, limits={"figures": LIMITS}))
     row = next(line for line in text.splitlines() if line.startswith("| a "))
     assert row == "| a | 1,000 MB | 100 | 1 | 1.5 | 2 | 1 | 20.0 kB | 1 | 20 |"
-    assert "takes 1 ms for each GB of weights (1,000 GB/s) and 0 ms besides" in text
+    # 0.936 ms at no context: 100 dispatches and 1 GB; 3 ms: 50 dispatches and 3 GB
+    assert "takes -0.768 us for each dispatch and 1.01 ms for each GB of weights (987 GB/s)" in text
+    assert "within 0% of every model" in text
     assert "- c: too large" in text
+
+
+def test_a_disturbed_run_moves_no_slope():
+    times = {str(c): 1 + c / 1000 for c in (64, 256, 512, 1024, 2048, 4096)}
+    assert abs(report.slope_us(times | {"64": 9.0}) - 1) < 1e-9
+    assert abs(report.start_ms(times | {"64": 9.0}) - 1) < 1e-9
 
 
 def test_only_the_text_between_its_markers_is_replaced():
