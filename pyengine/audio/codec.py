@@ -33,8 +33,10 @@ def compile_codec(config, tensors=None, caps=None, buckets=BUCKETS):
     Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`,
     `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_OUT_OF_MEMORY`."""
     caps = caps or Caps()
-    if config.get("model_type") not in nanocodec.CODEC_TYPES:
-        raise EngineError("E_UNSUPPORTED_MODEL", model_type=str(config.get("model_type"))[:80],
+    # nanocodec-mlx's folders name no type, only the parts' configs
+    kind = config.get("model_type", "nanocodec" if "decoder_config" in config else None)
+    if kind not in nanocodec.CODEC_TYPES:
+        raise EngineError("E_UNSUPPORTED_MODEL", model_type=str(kind)[:80],
                           known=", ".join(nanocodec.CODEC_TYPES))
     cfg = nanocodec.Config.from_hf(config)
     tensors = planner.renamed(tensors, nanocodec)

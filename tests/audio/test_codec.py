@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pyengine.audio.codec import compile_codec, load_codec
-from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_checkpoint
 from pyengine.formats.source import BytesSource
 from tests.checkpoints import device, encoded, refused
@@ -176,7 +175,12 @@ def test_a_config_with_other_maths_is_refused(folder, fused, field, value):
     refused("E_UNSUPPORTED_CONFIG", lambda: compile_codec(source.config))
 
 
-def test_other_models_are_no_codec(folder):
-    with pytest.raises(EngineError) as caught:
-        compile_codec({"model_type": "llama"})
-    assert caught.value.code == "E_UNSUPPORTED_MODEL"
+@pytest.mark.parametrize("config", [{"model_type": "llama"}, {"model_type": None}, {}])
+def test_other_models_are_no_codec(config):
+    refused("E_UNSUPPORTED_MODEL", lambda: compile_codec(config))
+
+
+def test_a_config_may_leave_its_type_out(folder, fused):
+    source = checkpoint(folder, fused)
+    kind = source.config.pop("model_type")
+    assert kind == "nanocodec" and compile_codec(source.config, source.tensors).config.frame == 1764
