@@ -23,6 +23,7 @@ SAFE_SUBMIT = 64       # dispatches in one submit
 SMALLEST_CONTEXT = 128
 ROOM = 256             # tokens that an answer of open length should still find
 
+# What a person is told, by kind; the page has the same in its languages.
 LOST_NOTICE = ("The GPU stopped {count} times within a minute, so Jird now works in safe mode: "
                "smaller steps and a context of {context} tokens. Answers are the same, but slower. "
                "Loading the model again ends safe mode.")
@@ -35,11 +36,15 @@ KILLED_NOTICE = ("The browser ended this page while the model was loading last t
                  "for its memory, so Jird started in safe mode with a context of {context} tokens. "
                  "A smaller model would fit better.")
 
+NOTICES = {"lost": LOST_NOTICE, "hung": HUNG_NOTICE, "memory": MEMORY_NOTICE,
+           "killed": KILLED_NOTICE}
+
 
 @dataclass
 class Policy:
     """What happens after a failure. `changes` are what a rebuild does otherwise than asked for:
-    {context, fused, submit}; `notice` is what the person is told of it."""
+    {context, fused, submit}; `notice` is what the person is told, `told` its kind and
+    facts."""
 
     clock: object = time.monotonic
     safe: bool = False
@@ -49,6 +54,7 @@ class Policy:
     silent: float | None = None  # when the GPU last did not answer
     changes: dict = field(default_factory=dict)
     notice: str | None = None
+    told: dict | None = None
 
     def failed(self, error, context, need):
         """Takes note of `error` at a context of `context` tokens, of which `need` are in use.
@@ -70,14 +76,14 @@ class Policy:
             raise error
         if not self.safe:
             self.be_safe(context, need)
-            self.notice = HUNG_NOTICE.format(**self.changes)
+            self.tell("hung", context=self.changes["context"])
 
     def _short(self, error, context, need):
         if self.shrunk:
             raise error
         self.shrunk = True
         self.changes["context"] = min(context, max(need, context // 2, SMALLEST_CONTEXT))
-        self.notice = MEMORY_NOTICE.format(context=self.changes["context"], before=context)
+        self.tell("memory", context=self.changes["context"], before=context)
 
     def _lost(self, error, context, need):
         now = self.clock()
@@ -86,7 +92,11 @@ class Policy:
             raise error
         if not self.safe and len(self.losses) >= MOST_LOSSES:
             self.be_safe(context, need)
-            self.notice = LOST_NOTICE.format(count=len(self.losses), **self.changes)
+            self.tell("lost", count=len(self.losses), context=self.changes["context"])
+
+    def tell(self, kind, **facts):
+        """Sets `notice` to NOTICES[kind], and `told` to what another language says it with."""
+        self.notice, self.told = NOTICES[kind].format(**facts), {"kind": kind, **facts}
 
     def be_safe(self, context, need=0):
         """Safe mode from the next build on."""
@@ -97,7 +107,7 @@ class Policy:
     def report(self):
         """For `stats()`."""
         return {"mode": "safe" if self.safe else "normal", "rebuilds": self.rebuilds,
-                "notice": self.notice}
+                "notice": self.notice, "told": self.told}
 
 
 def policy_after(killed, checkpoint, context):
@@ -106,7 +116,7 @@ def policy_after(killed, checkpoint, context):
     policy = Policy()
     if killed:
         policy.be_safe(context or _most(checkpoint))
-        policy.notice = KILLED_NOTICE.format(**policy.changes)
+        policy.tell("killed", context=policy.changes["context"])
     return policy
 
 

@@ -88,7 +88,8 @@ def test(arguments):
     """Get browsers and drivers, build the site, run pytest; returns its exit status."""
     browsers.ensure()
     build()
-    for folder, what in ((settings.TINT, "WGSL compiler"), (settings.OPENAI, "OpenAI client")):
+    for folder, what in ((settings.TINT, "WGSL compiler"), (settings.OPENAI, "OpenAI client"),
+                         (settings.AXE, "axe-core")):
         try:
             node.ensure_modules(folder)
         except BuildError as error:  # its tests say that they are skipped

@@ -8,6 +8,7 @@ LOCKS = Path(__file__).resolve().parent
 SHELL = ROOT / "pwa_shell"
 TINT = ROOT / "tests/kernels"    # package.json of the WGSL compiler that only tests need
 OPENAI = ROOT / "tests/openai_client"    # package.json of OpenAI's client, which only tests need
+AXE = ROOT / "tests/axe"    # package.json of axe-core, which only tests need
 VENV = ROOT / ".venv"
 DIST = ROOT / "dist"
 

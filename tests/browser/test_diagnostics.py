@@ -48,7 +48,7 @@ def test_the_figures_of_the_loaded_model(chat):
     chat.get("measure").click()
     expect(panel).to_contain_text("One token takes 10.0 ms at position 64. By the GPU")
     kernels = rows(chat, "kernel-chart")
-    assert kernels[0] == ["norm_linear 960x576 affine4", "30 × 250.0 µs", "75.0 %", "1.3 GB/s", 0, 100]
+    assert kernels[0] == ["norm_linear 960x576 affine4", "30 × 250.0\u00a0µs", "75.0\u00a0%", "1.3 GB/s", 0, 100]
     assert kernels[1][3] == "" and round(kernels[1][5]) == 33
     chat.page.keyboard.press("Escape")
     expect(panel).to_be_hidden()

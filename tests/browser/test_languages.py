@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from playwright.sync_api import expect
 
+from app import steady
 from app.build import settings
 from pyengine.errors import MESSAGES
 from tests.browser.page_kit import ChatPage
@@ -73,6 +74,11 @@ def test_every_language_has_every_text_with_the_same_facts(tables):
                 assert form.strip(), f"{code} {key} is empty"
                 assert set(re.findall(r"\{(\w+)\}", form)) == wanted, f"{code} {key}"
             assert isinstance(text, dict) == isinstance(flat(english)[key], dict), f"{code} {key}"
+
+
+def test_what_the_engine_tells_is_in_the_table_too(tables):
+    said = {kind: flat(tables["en"])[f"deviceNotice_{kind}"] for kind in steady.NOTICES}
+    assert said == steady.NOTICES
 
 
 def test_no_key_is_in_two_parts_and_the_index_names_every_part(tables):

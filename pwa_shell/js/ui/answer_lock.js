@@ -10,6 +10,12 @@ export function holdAnswer(id, ended) {
   navigator.locks?.request(PREFIX + id, () => ended).catch(() => {});
 }
 
+/** @param {string} id message @param {number} ms @returns {Promise<boolean>} whether nobody writes it any more */
+export async function answerEnded(id, ms) {
+  const signal = AbortSignal.timeout(ms);
+  return navigator.locks.request(PREFIX + id, { signal }, () => true).catch(() => false);
+}
+
 /** @returns {Promise<Set<string>>} ids of the messages that some tab is writing */
 export async function answersUnderWay() {
   const { held = [] } = (await navigator.locks?.query().catch(() => null)) ?? {};

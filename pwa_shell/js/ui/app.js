@@ -258,9 +258,14 @@ export class App {
     if (action === "retry") talk.regenerate(id);
     else if (action === "resume") talk.resume(id);
     else if (action === "select") this.#select(id, button);
+    else if (action === "takeover") this.#takeOver(id);
     else if (action === "edit") this.view.view(id)?.edit((text) => talk.edit(id, text));
     else if (action === "speak") this.voice.reading.toggle(id);
     else if (action === "more") this.extras.messageMenu(id, button);
+  }
+
+  async #takeOver(id) {
+    if (!(await this.talk.takeOver(id))) toast(t("otherTabSilent"));
   }
 
   #select(id, button) {

@@ -53,6 +53,8 @@ function settled(request) {
 
 /** @param {IDBTransaction} tx @returns {Promise<void>} resolves when it is on disk */
 function committed(tx) {
+  // A page may be put away with its transaction open, and would then keep other pages waiting.
+  tx.commit();
   return new Promise((resolve, reject) => {
     tx.oncomplete = () => resolve();
     tx.onabort = tx.onerror = () => reject(tx.error);
@@ -88,7 +90,10 @@ export async function openChatStore() {
   }
 }
 
-/** Emits `change` ({chat: id, gone: boolean}) for what another tab wrote. */
+/**
+ * Emits `change` ({chat: id, gone: boolean}) for what another tab wrote, and `stop` (message id) when
+ * another tab wants to write an answer on.
+ */
 export class ChatStore extends Emitter {
   persistent = true;
   newer = false;
@@ -98,7 +103,14 @@ export class ChatStore extends Emitter {
   constructor(db) {
     super();
     this.db = db;
-    if (this.#channel) this.#channel.onmessage = ({ data }) => this.emit("change", data);
+    if (!this.#channel) return;
+    this.#channel.onmessage = ({ data }) =>
+      data.stop ? this.emit("stop", data.stop) : this.emit("change", data);
+  }
+
+  /** Ask the tab that writes an answer to stop. @param {string} id message */
+  askToStop(id) {
+    this.#channel?.postMessage({ stop: id });
   }
 
   #tell(chat, gone = false) {

@@ -2,7 +2,7 @@
  * The open chat: its tree of messages, the answer that runs, and what a person can do with both.
  * Nothing here touches the page.
  */
-import { answersUnderWay, holdAnswer } from "./answer_lock.js";
+import { answerEnded, answersUnderWay, holdAnswer } from "./answer_lock.js";
 import { contentOf } from "./attachments.js";
 import { leafUnder, pathTo, siblings, subtree, titleOf } from "./chat_tree.js";
 import { Emitter, newId } from "./dom.js";
@@ -12,6 +12,9 @@ import { stepMessages } from "./tools/agent_loop.js";
 
 /** @typedef {import("./chat_store.js").Chat} Chat */
 /** @typedef {import("./chat_store.js").Message} Message */
+
+/** How long another tab may take to stop. */
+const TAKEOVER_MS = 4000;
 
 /**
  * Emits `path` when other messages are shown, `begin` (Generation) and `end` (Generation) of an
@@ -36,6 +39,7 @@ export class Conversation extends Emitter {
   constructor(session, store, settings) {
     super();
     Object.assign(this, { session, store, settings });
+    store.on("stop", (id) => this.running?.run.message.id === id && this.stop());
   }
 
   get path() {
@@ -113,6 +117,25 @@ export class Conversation extends Emitter {
     Object.assign(answer, { state: "streaming", finish: null, problem: null });
     this.chat.leaf = answer.id;
     this.#run(answer);
+  }
+
+  /**
+   * Write on here what another tab writes.
+   * @param {string} id
+   * @returns {Promise<boolean>} false: that tab did not stop
+   */
+  async takeOver(id) {
+    const { chat } = this;
+    if (this.running) return true;
+    this.store.askToStop(id);
+    if (!(await answerEnded(id, TAKEOVER_MS))) return false;
+    const messages = await this.read(chat);
+    if (this.chat !== chat || this.running) return true; // the person has gone on meanwhile
+    this.show(chat, messages);
+    this.emit("path");
+    if (this.message(id)?.text) this.resume(id);
+    else this.regenerate(id);
+    return true;
   }
 
   /** Show the branch of a message. @param {string} id */

@@ -2,14 +2,16 @@
  * The diagnostics panel: what this device offers, how the model was loaded, its memory by part, and,
  * when asked for, how long each kernel takes. Every chart is a table whose rows have a bar.
  */
+import { noticeText } from "./device_notice.js";
+import { errorLog, reportRow } from "./diagnostics_report.js";
 import { byId, h, iconButton } from "./dom.js";
 import { formatBytes, formatSeconds } from "./format.js";
 import { problemLine } from "./problem.js";
 import { number, t } from "./strings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const FACTS = ["backend", "vendor", "architecture", "f16", "subgroups"];
-const COUNTS = ["context", "dispatches_per_token", "submits_per_token"];
+const FACTS = ["backend", "vendor", "architecture", "f16", "subgroups", "mode", "dispatches_per_submit"];
+const COUNTS = ["context", "dispatches_per_token", "submits_per_token", "kept_plan"];
 const PARTS = ["weights", "kv", "state", "activations", "staging"];
 
 /** A bar from `start` to `end` of 0..1; what it shows is in the row's text. */
@@ -34,7 +36,7 @@ function chart(name, columns, rows) {
   const body = rows.map(({ cells: [label, ...rest], start, end }) => h("tr", {},
     h("th", { scope: "row", text: label }), ...rest.map((text) => h("td", { text })),
     h("td", { class: "bar-cell" }, bar(start, end))));
-  return h("table", { class: "chart", "data-testid": name },
+  return h("table", { class: `chart ${name}`, "data-testid": name },
     h("thead", {}, h("tr", {}, ...head, h("td"))), h("tbody", {}, ...body));
 }
 
@@ -61,7 +63,7 @@ export function memoryChart(bytes) {
 export function kernelChart(report) {
   const longest = report.kernels[0]?.share || 1;
   const rows = report.kernels.map(({ op, shape, calls, us, share, gb_s }) => ({
-    cells: [`${op} ${shape}`, `${calls} × ${number(us, 1)} µs`, `${number(100 * share, 1)} %`,
+    cells: [`${op} ${shape}`, `${calls} × ${number(us, 1)}\u00a0µs`, `${number(100 * share, 1)}\u00a0%`,
       gb_s === null ? "" : t("perSecond", { amount: t("unitGB", { value: number(gb_s, 1) }) })],
     start: 0, end: share / longest }));
   return chart("kernel-chart", [t("diagKernel"), t("diagTime"), t("diagShare"), t("diagRate")], rows);
@@ -69,6 +71,14 @@ export function kernelChart(report) {
 
 const shown = (value) => (value === true ? t("diag_yes") : value === false ? t("diag_no")
   : typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 2) : String(value));
+
+/** What the self-test found at the load. @param {{off: string[]}|undefined} selftest */
+function selfTestLine(selftest) {
+  if (!selftest?.off) return [];
+  const names = selftest.off.join(", ");
+  const text = names ? t("diagSelfOff", { names }) : t("diagSelfRight");
+  return [h("p", { class: names ? "problem" : null, "data-testid": "selftest-load", text })];
+}
 
 export class DiagnosticsPanel {
   /** @param {import("./engine_session.js").EngineSession} session */
@@ -97,6 +107,7 @@ export class DiagnosticsPanel {
   open() {
     this.kernels.replaceChildren();
     this.testing.replaceChildren();
+    this.measured = this.tested = null;
     this.dialog.showModal();
     return this.refresh();
   }
@@ -104,18 +115,19 @@ export class DiagnosticsPanel {
   /** Shows the loaded model's figures; never loads one. */
   async refresh() {
     const stats = this.session.state === "ready" && await this.session.ensure().then((engine) => engine.stats(), () => null);
-    if (!stats?.device) return this.body.replaceChildren(h("p", { text: t("diagNoModel") }));
+    const rest = [...errorLog(), reportRow(() => ({ stats: stats || null, kernels: this.measured, selftest: this.tested }))];
+    if (!stats?.device) return this.body.replaceChildren(h("p", { text: t("diagNoModel") }), ...rest);
     const facts = [...FACTS.map((name) => [name, stats.device[name]]), ...COUNTS.map((name) => [name, stats[name]])]
       .filter(([, value]) => value !== undefined && value !== null && value !== "");
     this.body.replaceChildren(
       h("h3", { text: t("diagDevice") }),
       h("dl", { class: "device-facts", "data-testid": "device-facts" }, ...facts.flatMap(([name, value]) => (
         [h("dt", { text: t(`diag_${name}`) }), h("dd", { text: shown(value) })]))),
-      ...(stats.device.notice ? [h("p", { class: "problem", "data-testid": "device-notice", text: stats.device.notice })] : []),
-      this.test, this.testing,
+      ...(stats.device.notice ? [h("p", { class: "problem", "data-testid": "device-notice", text: noticeText(stats.device) })] : []),
+      ...selfTestLine(stats.device.selftest), this.test, this.testing,
       h("h3", { text: t("diagLoad") }), loadChart(stats.load_ms),
       h("h3", { text: t("diagMemory") }), memoryChart(stats.bytes),
-      h("h3", { text: t("diagKernels") }), this.measure, this.kernels);
+      h("h3", { text: t("diagKernels") }), this.measure, this.kernels, ...rest);
   }
 
   /** Tries what the GPU computes correctly, after the answer that runs. */
@@ -124,6 +136,7 @@ export class DiagnosticsPanel {
     this.testing.replaceChildren(h("p", { text: t("diagTesting") }));
     try {
       const report = await (await this.session.ensure()).selftest();
+      this.tested = report;
       const wrong = report.rows.filter(({ right }) => !right).map(({ what, dispatches, passes, submits }) => (
         `${what}: ${dispatches} / ${passes} / ${submits}`));
       const [passes, dispatches] = report.layout;
@@ -145,6 +158,7 @@ export class DiagnosticsPanel {
     try {
       const engine = await this.session.ensure();
       const report = await engine.profile({ program: "decode", repeats: 3 });
+      this.measured = report;
       const note = t("diagKernelsNote", { ms: number(report.ms, 1), position: report.position });
       const clock = report.clock === "gpu" ? t("diagGpuClock") : t("diagWallClock");
       this.kernels.replaceChildren(h("p", { text: `${note} ${clock}` }), kernelChart(report));

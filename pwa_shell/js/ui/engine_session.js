@@ -6,6 +6,7 @@
  *   bytes, or items where a stage moves no bytes; 0 when unknown
  */
 import { Emitter } from "./dom.js";
+import { noteError } from "./error_log.js";
 import { findObstacle, isFatal, toProblem } from "./problem.js";
 
 const STARTED_KEY = "jird.started";
@@ -49,6 +50,8 @@ export class EngineSession extends Emitter {
   info = null;
   /** Tokens that a chat should hold; null: what fits. */
   context = null;
+  /** Whether the model was let go while nobody looked, and is wanted again with the page. */
+  resting = false;
   #loading = null;
   #ending = new AbortController();
 
@@ -75,14 +78,27 @@ export class EngineSession extends Emitter {
    */
   ensure() {
     if (this.#loading) return this.#loading;
+    this.resting = false;
     const { signal } = (this.#ending = new AbortController());
     this.#loading = this.#load(signal).catch((error) => {
       if (signal.aborted) throw error; // another model was taken meanwhile
       this.#loading = null;
       this.#set("failed", toProblem(error));
+      noteError("load", this.problem);
       throw error;
     });
     return this.#loading;
+  }
+
+  /** Give the memory back; chats and settings stay, and the next `ensure` loads again. */
+  async rest() {
+    if (this.state !== "ready") return;
+    const loading = this.#loading;
+    this.#loading = null;
+    this.resting = true;
+    this.#set("idle");
+    const engine = await loading.catch(() => null);
+    await Promise.resolve(engine?.unload?.()).catch(() => {});
   }
 
   /** Take another model: the one that is loaded, or loads, is let go. @param {{id: string}} model */

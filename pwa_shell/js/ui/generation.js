@@ -3,6 +3,7 @@
  * twice a second, so that a reload loses no more than that.
  */
 import { Emitter } from "./dom.js";
+import { noteError } from "./error_log.js";
 import { isAbort, toProblem } from "./problem.js";
 
 const SAVE_EVERY_MS = 500;
@@ -145,6 +146,7 @@ export class Generation extends Emitter {
     }
     this.message.state = "error";
     this.message.problem = toProblem(error);
+    noteError("answer", this.message.problem);
     this.session.noteFailure(this.message.problem);
   }
 

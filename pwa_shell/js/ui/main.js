@@ -32,6 +32,10 @@ listenForShortcuts({
   stop: () => closeMenu() || app.sidebar.close() || app.voice.stop() || app.stop() || app.leaveModels(),
 });
 await app.begin();
+const { setUpBackground } = await import("./background.js");
+setUpBackground(app.session);
+const { followDevice } = await import("./device_notice.js");
+followDevice(app);
 const { DiagnosticsPanel } = await import("./diagnostics.js"); // nor is this
 new DiagnosticsPanel(app.session);
 const { setUpPwa } = await import("./pwa.js"); // nothing in it is needed to see the page or to chat

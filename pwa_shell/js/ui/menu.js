@@ -55,7 +55,8 @@ export function openMenu(anchor, items) {
 function place(menu, at) {
   const { offsetWidth: width, offsetHeight: height } = menu;
   const edge = 8;
-  const left = Math.max(edge, Math.min(at.left, innerWidth - width - edge));
+  const start = document.dir === "rtl" ? at.right - width : at.left;
+  const left = Math.max(edge, Math.min(start, innerWidth - width - edge));
   const below = at.bottom + 4 + height <= innerHeight - edge;
   menu.style.left = `${left}px`;
   menu.style.top = `${Math.max(edge, below ? at.bottom + 4 : at.top - height - 4)}px`;

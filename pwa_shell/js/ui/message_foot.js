@@ -32,6 +32,14 @@ export function footRow(message, place) {
   return row;
 }
 
+/** Under an answer that another tab writes. */
+export function elsewhereRow() {
+  const props = { type: "button", class: "button small quiet when-idle", text: t("takeOver") };
+  return h("div", { class: "message-actions" },
+    h("span", { class: "stats", text: t("otherTabWrites") }),
+    h("button", { ...props, "data-action": "takeover", "data-testid": "takeover" }));
+}
+
 /** @param {Message} message @returns {boolean} whether there is something to write on from */
 export function mayGoOn({ role, text, state, finish }) {
   if (role !== "assistant" || !text) return false;

@@ -5,7 +5,7 @@ import { fileChips } from "./file_chips.js";
 import { highlightIn } from "./highlight.js";
 import { typesetIn } from "./math.js";
 import { MarkdownStream, renderDocument } from "./markdown_stream.js";
-import { footRow, problemBox } from "./message_foot.js";
+import { elsewhereRow, footRow, problemBox } from "./message_foot.js";
 import { splitThought } from "./reasoning.js";
 import { t } from "./strings.js";
 import { ThoughtView } from "./thought_view.js";
@@ -191,7 +191,10 @@ export class MessageView {
   renderFoot() {
     const { message } = this;
     this.foot.replaceChildren();
-    if (message.state === "streaming") return;
+    if (message.state === "streaming") {
+      if (!this.generation) this.foot.append(elsewhereRow());
+      return;
+    }
     if (message.problem) this.foot.append(problemBox(message.problem, true));
     this.foot.append(footRow(message, this.context.place(message)));
   }

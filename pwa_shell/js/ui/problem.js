@@ -69,6 +69,8 @@ export async function findObstacle() {
       facts: { url: location.origin },
     };
   }
+  const reference = new URLSearchParams(location.search).get("device") === "reference";
+  if (reference) return null; // computes without a GPU, for those who ask for it
   const gpu = /** @type {any} */ (navigator).gpu;
   const asked = gpu?.requestAdapter().catch(() => null) ?? Promise.resolve(null);
   const adapter = await answered(asked, ADAPTER_MS, () => null).catch(() => null);

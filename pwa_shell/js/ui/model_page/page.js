@@ -4,6 +4,7 @@ import { confirmed } from "../confirm.js";
 import { Emitter, byId, h, icon } from "../dom.js";
 import { formatBytes } from "../format.js";
 import { problemBox } from "../message_foot.js";
+import { noteError } from "../error_log.js";
 import { problemLine, toProblem } from "../problem.js";
 import { t } from "../strings.js";
 import { toast } from "../toast.js";
@@ -236,6 +237,7 @@ export class ModelsPage extends Emitter {
       await this.library.download(await specOf(offer, this.library));
     } catch (error) {
       this.library.problems.set(id, toProblem(error));
+      noteError("models", toProblem(error));
       this.render();
     }
   }

@@ -58,4 +58,7 @@ export default {
   key_help: "Diese Liste",
   key_send: "Senden",
   key_line: "Neue Zeile",
+  otherTabWrites: "Ein anderer Tab schreibt das.",
+  takeOver: "Hier weiterschreiben",
+  otherTabSilent: "Der andere Tab hat nicht geantwortet. Schließe ihn und lade diesen neu.",
 };

@@ -87,7 +87,7 @@ export default {
   chats: "Chats",
   yourChats: "Deine Chats",
   newChat: "Neuer Chat",
-  searchChats: "Chats durchsuchen",
+  searchChats: "Chats suchen",
   sideFoot: "Chats und Modelle bleiben in diesem Browser.",
   offline: "Offline",
   welcome: "Willkommen",
@@ -136,4 +136,19 @@ export default {
   yesterday: "Gestern",
   lastWeek: "Letzte 7 Tage",
   older: "Älter",
+  deviceNotice_lost:
+    "Die GPU ist innerhalb einer Minute {count}-mal ausgefallen. Jird arbeitet nun im " +
+    "abgesicherten Modus: kleinere Schritte und ein Kontext von {context} Token. Die Antworten " +
+    "sind dieselben, nur langsamer. Lädst du das Modell neu, endet er.",
+  deviceNotice_hung:
+    "Die GPU hat nicht mehr geantwortet. Jird arbeitet nun im abgesicherten Modus: kleinere " +
+    "Schritte und ein Kontext von {context} Token. Die Antworten sind dieselben, nur langsamer. " +
+    "Lädst du das Modell neu, endet er.",
+  deviceNotice_memory:
+    "Der GPU ging der Speicher aus; das Gespräch fasst nun {context} statt {before} Token. " +
+    "Schließe andere Tabs oder wähle ein kleineres Modell.",
+  deviceNotice_killed:
+    "Beim letzten Mal hat der Browser diese Seite während des Ladens beendet, vermutlich wegen " +
+    "des Speichers. Jird startet deshalb im abgesicherten Modus mit einem Kontext von {context} " +
+    "Token. Ein kleineres Modell würde besser passen.",
 };

@@ -56,4 +56,7 @@ export default {
   key_help: "This list",
   key_send: "Send",
   key_line: "New line",
+  otherTabWrites: "Another tab is writing this.",
+  takeOver: "Go on here",
+  otherTabSilent: "The other tab did not answer. Close it, then reload this one.",
 };

@@ -135,4 +135,19 @@ export default {
   yesterday: "Yesterday",
   lastWeek: "Last 7 days",
   older: "Older",
+  deviceNotice_lost:
+    "The GPU stopped {count} times within a minute, so Jird now works in safe mode: smaller " +
+    "steps and a context of {context} tokens. Answers are the same, but slower. Loading the " +
+    "model again ends safe mode.",
+  deviceNotice_hung:
+    "The GPU stopped answering, so Jird now works in safe mode: smaller steps and a context of " +
+    "{context} tokens. Answers are the same, but slower. Loading the model again ends safe " +
+    "mode.",
+  deviceNotice_memory:
+    "The GPU ran out of memory, so the conversation now holds {context} tokens instead of " +
+    "{before}. Close other tabs, or choose a smaller model.",
+  deviceNotice_killed:
+    "The browser ended this page while the model was loading last time, most likely for its " +
+    "memory, so Jird started in safe mode with a context of {context} tokens. A smaller model " +
+    "would fit better.",
 };

@@ -58,4 +58,7 @@ export default {
   key_help: "Cette liste",
   key_send: "Envoyer",
   key_line: "Nouvelle ligne",
+  otherTabWrites: "Un autre onglet écrit ceci.",
+  takeOver: "Continuer ici",
+  otherTabSilent: "L’autre onglet n’a pas répondu. Fermez-le, puis rechargez celui-ci.",
 };

@@ -141,4 +141,19 @@ export default {
   yesterday: "Hier",
   lastWeek: "7 derniers jours",
   older: "Plus anciennes",
+  deviceNotice_lost:
+    "Le GPU s’est arrêté {count} fois en une minute ; Jird travaille donc en mode sans échec : " +
+    "de plus petits pas et un contexte de {context} tokens. Les réponses sont les mêmes, mais " +
+    "plus lentes. Recharger le modèle met fin à ce mode.",
+  deviceNotice_hung:
+    "Le GPU ne répondait plus ; Jird travaille donc en mode sans échec : de plus petits pas et " +
+    "un contexte de {context} tokens. Les réponses sont les mêmes, mais plus lentes. Recharger " +
+    "le modèle met fin à ce mode.",
+  deviceNotice_memory:
+    "La mémoire du GPU a manqué ; la conversation contient maintenant {context} tokens au lieu " +
+    "de {before}. Fermez d’autres onglets ou choisissez un modèle plus petit.",
+  deviceNotice_killed:
+    "La dernière fois, le navigateur a mis fin à cette page pendant le chargement du modèle, " +
+    "sans doute à cause de sa mémoire ; Jird a donc démarré en mode sans échec avec un contexte " +
+    "de {context} tokens. Un modèle plus petit conviendrait mieux.",
 };
