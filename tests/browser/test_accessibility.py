@@ -62,7 +62,7 @@ def test_axe_finds_nothing_serious_while_loading_answering_or_failed(chat, axe):
     chat.get("start").click()
     chat.page.locator("[data-stage=upload][data-state=active]").wait_for()
     assert serious(chat.page, axe) == []
-    chat.until("globalThis.releaseLoad")
+    chat.until("Boolean(globalThis.releaseLoad)")
     chat.page.evaluate("releaseLoad()")
     chat.wait_state("ready")
     chat.ask(wait=False)

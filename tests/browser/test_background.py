@@ -38,7 +38,7 @@ def test_the_screen_stays_on_while_it_loads_and_answers(chat):
     ready(chat)
     assert chat.page.evaluate("wake.taken") == 0
     chat.get("start").click()
-    chat.until("wake.held === 1 && globalThis.releaseLoad")
+    chat.until("wake.held === 1 && Boolean(globalThis.releaseLoad)")
     chat.page.evaluate("releaseLoad()")
     chat.wait_state("ready")
     chat.until("wake.held === 0")

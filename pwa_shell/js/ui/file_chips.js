@@ -22,7 +22,7 @@ function chip(file, onRemove) {
     { type: "button", class: "chip-open", "data-testid": "chip", title: file.name },
     icon("file"),
     h("span", { class: "chip-name", dir: "auto", text: file.name }),
-    h("span", { class: "chip-size", text: formatBytes(file.bytes) }),
+    h("span", { class: "chip-size", dir: "auto", text: formatBytes(file.bytes) }),
   );
   open.addEventListener("click", () => preview(file));
   const label = `${t("removeFile")}: ${file.name}`;
