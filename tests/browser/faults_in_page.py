@@ -96,13 +96,13 @@ async def tested(options, full=False):
 
 async def staged(folder, ids, count, stage=None, plant=None):
     """A run with the plant armed before `stage` (load, prefill, decode). A GPU that hangs may do so
-    for 3 s. -> {ids or code, calls of each stage, seconds since the plant, live objects}."""
+    for 8 s. -> {ids or code, calls of each stage, seconds since the plant, live objects}."""
     import time
 
     from app.steady import load_steadily
     from pyengine.errors import EngineError
     gpu, engine, found = await faulty_gpu({}), None, {"calls": {}}
-    silent_ms = 3000 if plant and plant["kind"] == "hang" else 0
+    silent_ms = 8000 if plant and plant["kind"] == "hang" else 0
     mark = [0, time.monotonic(), None]
 
     def enter(name):
