@@ -7,20 +7,9 @@ import pytest
 
 from tests.app.test_fault_matrix import CODES, SOON, STAGES, show
 from tests.browser import faults_in_page as in_page
-from tests.browser.engine_page import EnginePage
-from tests.browser.test_engine_web import module_serve  # noqa: F401  a fixture
+from tests.browser.test_gpu_faults import (  # noqa: F401  fixtures
+    COUNT, TINY, engine, module_serve)
 from tests.faults import KINDS
-
-TINY = "models-tiny/llama"
-COUNT = 13
-
-
-@pytest.fixture(scope="module")
-def engine(browser, dist, goldens, module_serve):  # noqa: F811
-    page = EnginePage(browser, module_serve(dist).url, goldens)
-    yield page
-    assert page.errors == []
-    page.close()
 
 
 def points(kinds, calls, each):
@@ -36,7 +25,7 @@ def points(kinds, calls, each):
                 yield stage, plant
 
 
-def outcome(engine, run, want, stage, plant):
+def outcome(engine, run, want, stage, plant):  # noqa: F811
     found = engine.run(in_page.staged, **run, stage=stage, plant=plant)
     assert found["seconds"] < 12 * SOON and not any(found.get("live", {}).values()), (plant, found)
     if "code" in found:
@@ -47,7 +36,7 @@ def outcome(engine, run, want, stage, plant):
 
 
 @pytest.mark.parametrize("each", [1, pytest.param(0, marks=[pytest.mark.long, pytest.mark.timeout(7200)])])
-def test_each_failure_of_webgpu_is_survived_or_told(engine, goldens, each, request):
+def test_each_failure_of_webgpu_is_survived_or_told(engine, goldens, each, request):  # noqa: F811
     sample, each = bool(each), each or request.config.getoption("--fault-points")
     golden = np.load(goldens / TINY / "golden.npz")
     run = {"folder": TINY, "ids": golden["ids"].tolist(), "count": COUNT}
