@@ -11,7 +11,8 @@ FORMATS = {"json": "application/json", "verbose_json": "application/json", "text
            "srt": "application/x-subrip", "vtt": "text/vtt"}
 GRANULARITIES = ("word", "segment")
 FIELDS = ("model", "language", "response_format", "timestamp_granularities", "stream", "live",
-          "sample_rate", "prompt", "temperature", "platform", "memory_gib")
+          "sample_rate", "prompt", "temperature", "platform", "memory_gib", "budget_mb",
+          "token", "device", "quant", "kv", "hub")
 RATES = (1000, 768_000)
 MOST_SECONDS = 4 * 3600
 CAPTION_WORDS = 12   # of one caption in srt and vtt

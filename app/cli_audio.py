@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from app import audio
 from app.cli_files import read_bytes
-from pyengine.errors import EngineError
+from app.ears import transcriber_of
 
 
 def add_commands(commands, add_model_flags):
@@ -18,19 +18,6 @@ def add_commands(commands, add_model_flags):
     command.add_argument("--words", action="store_true", help="verbose_json: times of words too")
     command.add_argument("--repeat", type=int, default=1, metavar="N",
                          help="transcribe N times; the last one is timed")
-
-
-def transcriber_of(session):
-    """The Transcriber of a session. Raises E_BAD_REQUEST for a model that does not hear,
-    E_NO_TOKENIZER."""
-    from pyengine.audio.transcriber import Transcriber
-
-    if session.checkpoint.config.get("model_type") != "moonshine":
-        raise EngineError("E_BAD_REQUEST", param="model", got=repr(session.model),
-                          wanted="a model that hears, such as moonshine-tiny")
-    if session.tokenizer is None:
-        raise EngineError("E_NO_TOKENIZER", model=session.model, detail="it has no tokenizer.json")
-    return Transcriber(session.engine, session.stop_ids())
 
 
 async def transcribe(args, open_session):

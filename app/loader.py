@@ -175,6 +175,12 @@ class BrowserLoader:
 
         return await open_speaker(self, self._parts, request, params, progress)
 
+    async def open_ears(self, params, progress, make_room):
+        """As `ears.open_ears`."""
+        from app.ears import open_ears
+
+        return await open_ears(self, self._parts, params, progress, make_room)
+
     async def open_files(self, model, params):
         """(the model's id, {name: JsSource}); what is not stored is downloaded now. `params`: the
         call's `hub` and `token`."""

@@ -3,7 +3,7 @@ its twin.
 
 page -> worker   {v: 1, id, method, params}        worker -> page   {v: 1, id, event, data}
 
-An event may have samples beside it: `audio`, a Float32Array.
+An event may have samples beside it, and `transcribe` beside its params: `audio`, a Float32Array.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pyengine.errors import EngineError
 
 VERSION = 1
-METHODS = ("load", "chat", "complete", "speak", "stats", "profile", "selftest", "catalog",
+METHODS = ("load", "chat", "complete", "speak", "transcribe", "stats", "profile", "selftest",
+           "catalog",
            "unload", "cancel")
 EVENTS = ("progress", "chunk", "result", "error")
 STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
@@ -24,6 +25,7 @@ PARAMS = {
     "chat": None,
     "complete": None,
     "speak": None,
+    "transcribe": None,
     "stats": set(),
     "profile": {"program", "position", "repeats"},
     "selftest": set(),
@@ -40,6 +42,7 @@ class Call:
     id: str
     method: str
     params: dict
+    audio: bytes | None = None  # f32 samples
 
 
 def parse(message):
@@ -49,7 +52,7 @@ def parse(message):
         raise EngineError(
             "E_BAD_REQUEST", param="v", got=repr(got), wanted=f"protocol version {VERSION}"
         )
-    extra = sorted(set(message) - {"v", "id", "method", "params"})
+    extra = sorted(set(message) - {"v", "id", "method", "params", "audio"})
     if extra:
         raise EngineError(
             "E_BAD_REQUEST", param=extra[0], got="given", wanted="only v, id, method and params"
@@ -77,7 +80,11 @@ def parse(message):
             got=repr(params.get("target")),
             wanted="the id of a request",
         )
-    return Call(id_, method, params)
+    if (message.get("audio") is not None) != (method == "transcribe"):
+        got = "missing" if method == "transcribe" else "given"
+        wanted = "samples of transcribe, and of nothing else"
+        raise EngineError("E_BAD_REQUEST", param="audio", got=got, wanted=wanted)
+    return Call(id_, method, params, message.get("audio"))
 
 
 def event(id_, name, data):

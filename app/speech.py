@@ -86,6 +86,13 @@ def usage(timing):
             "total_tokens": timing.prompt_tokens + timing.tokens}
 
 
+def nbytes(stats):
+    """GPU memory of a voice by a `Speaker`'s stats; 0 of None."""
+    if not stats:
+        return 0
+    return stats["codec_bytes"]["total"] + stats["engine"]["bytes"]["total"]
+
+
 async def load_speaker(checkpoint, codec_checkpoint, device, *, tokenizer, on_progress=None,
                        **options):
     """-> Speaker: the codec and the voice model on one device; `options` are `engine.load`'s.

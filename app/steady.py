@@ -177,6 +177,7 @@ class SteadyEngine(Engine):
                          engine._laps, engine._replan)
         self._policy, self._checkpoint = policy, checkpoint
         self._open_device, self._down, self._report = open_device, None, report
+        self._heard = None  # what was encoded last: a new device hears it again
         # laps and progress are of the first load
         self._options = {k: v for k, v in options.items() if k not in ("laps", "on_progress")}
 
@@ -212,6 +213,8 @@ class SteadyEngine(Engine):
                 self._down = error
                 continue
             self._adopt(engine, device)
+            if self._heard is not None:
+                await self._loop.listen(*self._heard)
 
     async def generate_ids(self, ids, params, *, max_tokens=None, stop_ids=(), cancel=None,
                            guide=None):
@@ -225,6 +228,12 @@ class SteadyEngine(Engine):
                     yield batch
         finally:
             self._busy = False
+
+    async def listen(self, samples, rows):
+        """As `Engine.listen`, once more on a new device where the first is lost."""
+        self._heard = None
+        await self._twice(lambda: super(SteadyEngine, self).listen(samples, rows), 0)
+        self._heard = samples, rows
 
     async def first_logits(self, ids):
         """As `Engine.first_logits`, once more on a new device where the first is lost."""

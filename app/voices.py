@@ -13,6 +13,10 @@ class Voices:
         self._open, self._turn = open_speaker, asyncio.Lock()
         self._speaker, self._shut, self._key = None, None, None
 
+    @property
+    def busy(self):
+        return self._turn.locked()
+
     async def close(self):
         """Releases the voice's memory; the next request loads it again."""
         async with self._turn:

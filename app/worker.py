@@ -23,8 +23,10 @@ import sys
 import traceback
 from contextlib import aclosing
 
-from app import catalog, catalog_voices, openai_api, protocol, responses, settings, speech
+from app import audio, catalog, catalog_voices, openai_api, protocol, responses, settings, speech
+from app.ears import Ears
 from app.loader import BrowserLoader, Progress
+from app.residents import Residents, Role
 from app.session import Outcome
 from app.voices import Voices
 from pyengine.budget import budget_of
@@ -47,14 +49,21 @@ class Worker:
         self._loading = None  # (key, future, [ids that wait for it]); None once all gave it up
         self._cancels = {}  # request id -> CancelToken, queued and running alike
         self._speeches = {}  # the same of what is spoken, which holds up no answer and no load
-        self._voices = Voices(lambda *given: loader.open_speaker(*given))
+        self._voices = Voices(self._open_voice)
+        self._hearings = {}  # the same of what is heard, which holds up no answer and no load
+        self._ears = Ears(self._open_ears)
         self._turn = asyncio.Lock()  # FIFO: asyncio wakes waiters in order
         self._changing = asyncio.Lock()  # one load or unload at a time
+        self._residents = Residents(self._roles(), self._budget)
         self._tasks = set()  # strong references, as the loop keeps weak ones
 
-    def receive(self, text):
-        """A message as JSON text. Returns nothing: a coroutine would be a proxy in JavaScript."""
-        task = asyncio.ensure_future(self.handle(json.loads(text)))
+    def receive(self, text, samples=None):
+        """A message as JSON text, and the Float32Array beside it. Returns nothing: a coroutine
+        would be a proxy in JavaScript."""
+        message = json.loads(text)
+        if samples is not None:
+            message["audio"] = samples.to_bytes()
+        task = asyncio.ensure_future(self.handle(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -108,6 +117,7 @@ class Worker:
                 await self._close()
                 self._session = await self._loader.load(call.params, progress)
                 self._key = key
+                await self._residents.after("chat", call.params)
             future.set_result(None)
         except BaseException as error:
             future.set_exception(error)
@@ -148,9 +158,10 @@ class Worker:
             await session.close()
 
     async def _do_unload(self, call):
-        for token in (*self._cancels.values(), *self._speeches.values()):
+        for token in (*self._cancels.values(), *self._speeches.values(), *self._hearings.values()):
             token.cancel()
         await self._voices.close()
+        await self._ears.close()
         async with self._turn, self._changing:
             await self._close()
         self._post(call.id, "result", {})
@@ -159,7 +170,8 @@ class Worker:
 
     async def _do_cancel(self, call):
         target = call.params["target"]
-        token = self._cancels.get(target) or self._speeches.get(target)
+        waiting = (self._cancels, self._speeches, self._hearings)
+        token = next((tokens[target] for tokens in waiting if target in tokens), None)
         if token is not None:
             token.cancel()
         found = self._give_up(target) or token is not None
@@ -178,6 +190,8 @@ class Worker:
     def _stats(self):
         stats = dict(self._loaded_session().engine.stats())
         stats["model"] = self._session.model
+        stats["residents"] = self._residents.used()
+        stats["memory_notice"] = self._residents.notice
         stats["storage_notice"] = json.loads(self._parts.storage_notice())
         stats["live"] = {
             "requests": len(self._cancels),
@@ -220,6 +234,61 @@ class Worker:
     async def _do_selftest(self, call):
         async with self._turn:
             self._post(call.id, "result", await self._loaded_session().engine.selftest())
+
+    async def _do_transcribe(self, call):
+        request = audio.parse(call.params)
+        token, ended = CancelToken(), False
+        self._hearings[call.id] = token
+        progress = Progress(self._parts.now, lambda data: self._post(call.id, "progress", data))
+        try:
+            await self._parts.need("numpy")
+            answer = self._ears.transcribe(request, call.params, call.audio, token, progress)
+            async with aclosing(answer) as events:
+                async for event, data in events:
+                    self._post(call.id, event, data)
+                    ended = event == "result"
+            if not ended:  # cancelled before its turn
+                self._post(call.id, "result", {})
+        finally:
+            del self._hearings[call.id]
+
+    # memory that the models share
+
+    def _roles(self):
+        def chat_bytes():
+            return self._session.engine.stats()["bytes"]["total"] if self._session else 0
+
+        async def drop_chat():
+            async with self._turn:
+                await self._close()
+
+        voices, ears = self._voices, self._ears
+        return {
+            "voice": Role(lambda: speech.nbytes(voices.stats()), lambda: voices.busy, voices.close),
+            "ears": Role(lambda: ears.nbytes, lambda: ears.busy, ears.close),
+            "chat": Role(chat_bytes, self._turn.locked, drop_chat),
+        }
+
+    async def _budget(self, params):
+        platform, *_ = settings.load_room(params)
+        return None if platform is None else (await self._room(params))[1]
+
+    async def _open_ears(self, params, progress):
+        async def room_for(need):
+            await self._residents.make_room("ears", need, params)
+
+        async with self._changing:  # two loads at once would end each other's download
+            return await self._loader.open_ears(params, progress, room_for)
+
+    async def _open_voice(self, request, params, progress):
+        speaker, shut = await self._loader.open_speaker(request, params, progress)
+        try:
+            await self._residents.make_room("voice", speech.nbytes(speaker.stats()), params)
+        except EngineError:
+            await speaker.close()
+            shut()
+            raise
+        return speaker, shut
 
     async def _do_chat(self, call):
         await self._respond(call, openai_api.parse_chat)

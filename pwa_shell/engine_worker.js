@@ -17,7 +17,7 @@ const GPU_ANSWERS_MS = 150;
 const PREOPEN_MS = 300;
 
 const loads = new Set();       // ids of the loads under way: a download reports to them
-const modelFiles = new ModelFiles(SITE, catalogue);
+const modelFiles = new ModelFiles(SITE, served);
 let opening = null;            // {key, readers: Promise, ending} of the model being opened
 let preopening = null;         // Promise: the model is being opened, and begun where its plan is kept
 let warm = null;               // {request, started: Promise} of what a kept plan began
@@ -39,6 +39,7 @@ reportRequests("engine");
 
 self.onmessage = ({ data }) => {
   if (data.ping) return self.postMessage({ pong: data.ping }); // js/engine_client.js asks whether this thread still runs
+  if (data.method === "transcribe") loads.add(data.id); // its model may be downloaded first
   if (data.method === "load") {
     loads.add(data.id);
     if (!running) {
@@ -61,12 +62,13 @@ async function receive(message) {
     if (failure && !withoutGpu) throw failure;
     await forgiven;
   }
-  (await boot()).receive(JSON.stringify(message));
+  const { audio, ...rest } = message;
+  (await boot()).receive(JSON.stringify(rest), audio);
 }
 
 /** The catalogue is only arithmetic, and the reference device computes without a GPU. */
 function needsNoGpu({ method, params }) {
-  return method === "catalog" || (["load", "speak"].includes(method) && params?.device === "reference");
+  return method === "catalog" || (["load", "speak", "transcribe"].includes(method) && params?.device === "reference");
 }
 
 /** Everything that start-up needs, at once: the sum would be twice as long. */
@@ -193,6 +195,12 @@ function readIndex() {
 
 async function catalogue() {
   return JSON.parse(await readIndex()).models;
+}
+
+/** What the site serves: what chats, then what hears. */
+async function served() {
+  const { models, audio = [] } = JSON.parse(await readIndex());
+  return [...models, ...audio];
 }
 
 /** Readers of `model`, which may be open already; `options` is JSON of {hub, token}. */

@@ -6,6 +6,7 @@
  *     const answer = await engine.chat.completions.create({ messages });
  *     for await (const chunk of await engine.completions.create({ prompt, stream: true })) ...
  *     const sound = await engine.audio.speech.create({ input, voice }); // js/audio/speech.js
+ *     const { text } = await engine.audio.transcriptions.create({ file });
  *     await engine.models.list(); await engine.stats(); await engine.unload();
  *     const baseURL = await apiURL(); // for OpenAI's own client or fetch; see js/api/relay.js
  *
@@ -21,6 +22,7 @@
 import { checkBody } from "./js/api/routes.js";
 import { makeSpeech } from "./js/audio/speech.js";
 import { apiAddress, ApiServer } from "./js/api/server.js";
+import { Transcriptions } from "./js/audio/transcriptions.js";
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
 import { readToken } from "./js/hub_token.js";
@@ -118,8 +120,31 @@ class Engine {
     const withTools = (body, options) => runTools({ create }, body, options);
     this.chat = { completions: { create, runTools: withTools } };
     this.completions = { create: (body, options) => this.#create("complete", body, options) };
-    this.audio = { speech: { create: makeSpeech((...asked) => this.#speak(...asked)) } };
+    this.audio = {
+      speech: { create: makeSpeech((...asked) => this.#speak(...asked)) },
+      transcriptions: this.#transcriptions(),
+    };
     this.models = { list: () => this.#models(), retrieve: (id) => this.#retrieve(id) };
+  }
+
+  /** Speech to text: a model of its own, which needs no chat model; see js/audio/transcriptions.js. */
+  #transcriptions() {
+    const { token, device, budget_mb } = this.#load;
+    const send = async (params, audio, { onEvent, signal }) => {
+      const either = anySignal([this.#ending.signal, signal]);
+      const all = { ...platformOf(navigator), token, device, budget_mb, ...params, model: absolute(params.model) };
+      try {
+        either.signal.throwIfAborted();
+        return await this.#hub.request("transcribe", all, { onEvent, signal: either.signal, audio });
+      } finally {
+        either.release();
+      }
+    };
+    const ask = (params, audio, { signal, onProgress }) =>
+      send(params, audio, { signal, onEvent: (name, data) => name === "progress" && onProgress?.(data) });
+    const stream = (params, audio, signal) =>
+      streamOf((onEvent, ended) => send(params, audio, { onEvent, signal: ended }), signal);
+    return new Transcriptions(ask, stream);
   }
 
   /** The loaded model's id. */
@@ -237,16 +262,21 @@ class Engine {
     const { signal: _, ...params } = checkBody(body);
     params.model = absolute(params.model ?? this.model);
     if (params.stream !== true) return this.#request(method, params, { signal });
-    const stream = new ChatStream();
-    const linked = anySignal([stream.controller.signal, signal]);
-    const onEvent = (name, data) => name === "chunk" && stream.push(data);
-    linked.signal.addEventListener("abort", () => stream.end());
-    this.#request(method, params, { onEvent, signal: linked.signal })
-      .then(() => stream.end(), (error) => stream.end(linked.signal.aborted ? null : error))
-      .finally(linked.release);
-    await stream.started; // a refused request rejects here rather than in the loop
-    return stream;
+    return streamOf((onEvent, ended) => this.#request(method, params, { onEvent, signal: ended }), signal);
   }
+}
+
+/** The chunks of the request that `send(onEvent, signal)` begins, as a ChatStream. */
+async function streamOf(send, signal) {
+  const stream = new ChatStream();
+  const linked = anySignal([stream.controller.signal, signal]);
+  const onEvent = (name, data) => name === "chunk" && stream.push(data);
+  linked.signal.addEventListener("abort", () => stream.end());
+  send(onEvent, linked.signal)
+    .then(() => stream.end(), (error) => stream.end(linked.signal.aborted ? null : error))
+    .finally(linked.release);
+  await stream.started; // a refused request rejects here rather than in the loop
+  return stream;
 }
 
 /**

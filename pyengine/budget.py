@@ -1,5 +1,8 @@
-"""How much GPU memory a page gets, as far as a browser tells. Imports nothing: a
-warm start needs no planner."""
+"""How much GPU memory a page gets, as far as a browser tells, and who has to go for another model.
+Imports no planner: a warm start needs none."""
+from dataclasses import dataclass
+
+from pyengine.errors import EngineError
 
 GB = 10**9
 # Memory that a page gets for GPU buffers, by platform: bytes, or a share of the device's memory.
@@ -34,3 +37,28 @@ def budget_of(platform, device_memory=None, max_buffer=None, chosen_mb=None):
         return row["bytes"]
     found = min(int((device_memory or row["memory_gib"]) * (1 << 30) * row["share"]), row["most"])
     return min(found, SMALL_GPU) if max_buffer is not None and max_buffer <= SMALL_BUFFER else found
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A loaded model: what it is for, its bytes of GPU memory, and whether it works now."""
+    name: str
+    nbytes: int
+    busy: bool = False
+
+
+def make_room(residents, need, budget):
+    """Names of the `residents`, least needed first, that have to go for a model of `need` bytes:
+    the fewest from the front, none that works. Raises `E_OUT_OF_MEMORY` where that is not
+    enough."""
+    left, gone = budget - sum(one.nbytes for one in residents), []
+    for one in residents:
+        if left >= need:
+            break
+        if not one.busy:
+            gone.append(one.name)
+            left += one.nbytes
+    if left < need:
+        raise EngineError("E_OUT_OF_MEMORY", what="a model beside those at work", needed=need,
+                          available=max(left, 0))
+    return gone

@@ -144,7 +144,8 @@ MESSAGES = {
     ),
     "E_NO_ROUTE": (
         "{method} {path} is not part of the API.",
-        "Use GET v1/models, POST v1/chat/completions, v1/completions or v1/audio/speech.",
+        "Use GET v1/models, POST v1/chat/completions, v1/completions, v1/audio/speech and "
+        "v1/audio/transcriptions.",
     ),
     "E_TOO_LARGE": (
         "The request's body is larger than {limit} bytes.",

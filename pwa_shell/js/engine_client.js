@@ -64,13 +64,13 @@ export class Hub {
    * Sends one message; resolves with its `result` data. `onEvent(name, data)` hears of progress and
    * chunks. Samples that come with either are its data's `audio`, a Float32Array.
    */
-  async request(method, params, { onEvent, signal } = {}) {
+  async request(method, params, { onEvent, signal, audio } = {}) {
     signal?.throwIfAborted();
     message("check", method, params); // a bad request must not start an engine
     await this.#join();
     signal?.throwIfAborted();
     const id = `${this.#tab}:${++this.#count}`;
-    const text = message(id, method, params);
+    const text = message(id, method, params, audio);
     return new Promise((resolve, reject) => {
       const abort = () => {
         if (!this.#pending.has(id)) return;

@@ -34,7 +34,7 @@ export const MESSAGES = {
   "E_NO_ENGINE": ["No open page of {app} has a model loaded.",
     "Open it in a tab and start a model, or call createEngine in a page; then ask again."],
   "E_NO_ROUTE": ["{method} {path} is not part of the API.",
-    "Use GET v1/models, POST v1/chat/completions, v1/completions or v1/audio/speech."],
+    "Use GET v1/models, POST v1/chat/completions, v1/completions, v1/audio/speech and v1/audio/transcriptions."],
   "E_TOO_LARGE": ["The request's body is larger than {limit} bytes.",
     "Send less: no context holds that much."],
   "E_UNKNOWN_MODEL": ["The model {model} is not loaded here; {loaded} is.",

@@ -5,20 +5,20 @@
 import { jirdError } from "./errors.js";
 
 export const VERSION = 1;
-export const METHODS = ["load", "chat", "complete", "speak", "stats", "profile", "selftest", "catalog", "unload", "cancel"];
+export const METHODS = ["load", "chat", "complete", "speak", "transcribe", "stats", "profile", "selftest", "catalog", "unload", "cancel"];
 export const EVENTS = ["progress", "chunk", "result", "error"];
 export const STAGES = ["boot", "download", "read", "upload", "compile", "warmup", "ready"];
 
 /**
- * A page -> worker message. Throws E_BAD_REQUEST for a method outside the union or params that JSON
+ * A page -> worker message, `audio` (Float32Array) beside it. Throws E_BAD_REQUEST for a method outside the union or params that JSON
  * cannot hold.
  */
-export function request(id, method, params = {}) {
+export function request(id, method, params = {}, audio = undefined) {
   if (!METHODS.includes(method)) {
     throw jirdError("E_BAD_REQUEST", { param: "method", got: String(method),
       wanted: METHODS.join(", ") });
   }
-  return { v: VERSION, id, method, params: jsonable(params, "params") };
+  return { v: VERSION, id, method, params: jsonable(params, "params"), ...(audio && { audio }) };
 }
 
 /** A worker -> page message; `audio` may lie beside it, a Float32Array of samples. */

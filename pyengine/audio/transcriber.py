@@ -48,6 +48,17 @@ def circles(ids):
     return 0
 
 
+def extended(ids, new):
+    """(`ids` with `new`, False), or what is left where they go round in circles, and True: id by
+    id, so that it does not matter how many come at once."""
+    for token in new:
+        ids = [*ids, token]
+        extra = circles(ids)
+        if extra:
+            return ids[:-extra], True
+    return ids, False
+
+
 def spread(text, samples, start, rate=RATE):
     """The `Word`s of a segment that begins `start` seconds into the recording."""
     found = text.split()
@@ -99,11 +110,10 @@ class Transcriber:
                                        max_tokens=most, stop_ids=self._stop_ids, cancel=cancel)
         async with aclosing(pieces):
             async for piece in pieces:
-                ids += piece.ids
                 reason = piece.finish_reason or reason
-                extra = circles(ids)
-                if extra:
-                    ids, reason = ids[:-extra], "repetition"
+                ids, looped = extended(ids, piece.ids)
+                if looped:
+                    reason = "repetition"
                     break
                 if piece.text:
                     yield piece.text

@@ -71,6 +71,7 @@ class FakeEngine:
             "prefill_tps": 100.0,
             "decode_tps": 10.0,
             "load_ms": {"upload": 1.0, "total": 1.0},
+            "bytes": {"total": 600_000_000},
         }
 
     async def first_logits(self, ids):
@@ -140,6 +141,9 @@ class FakeParts:
 
     def counts(self):
         return '{"js_refs": 0}'
+
+    async def need(self, package):
+        self.needed = package
 
     async def gpu_facts(self):
         return self.gpu

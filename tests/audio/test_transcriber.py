@@ -78,6 +78,16 @@ def test_circles(ids, kept):
     assert len(ids) - circles([9, 8, 7, *ids]) == kept
 
 
+@pytest.mark.parametrize("burst", [1, 3, 64])
+def test_circles_end_alike_however_many_ids_come_at_once(burst):
+    ids, looped = [9, 8, *[3, 4] * 30], False
+    found = []
+    for at in range(0, len(ids), burst):
+        if not looped:
+            found, looped = transcriber.extended(found, ids[at:at + burst])
+    assert looped and found == [9, 8, 3, 4]
+
+
 def test_a_text_in_circles_ends():
     _, (one,) = run(FakeEngine([5, 6] * 60), np.concatenate([speech(20), silence(1)]))
     assert one.finish_reason == "repetition" and one.text == "again fail"

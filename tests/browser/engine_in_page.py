@@ -319,3 +319,19 @@ async def tuned(folder, ids, count):
         await parts.tuning_put(f"k{i}", str(i))
     kept = [await parts.tuning_get(f"k{i}") for i in (0, 3, 11)]
     return {"loads": found, "kept": kept}
+
+
+# ---- ears --------------------------------------------------------------------------------------
+
+
+async def heard(folder, wav, rows, ids, count):
+    """The encoder's last row for samples `wav`, logits after `ids`, `count` greedy ids."""
+    async with engine_of(folder) as (engine, _):
+        await engine.listen(struct.pack(f"<{len(wav)}f", *wav), rows)
+        logits = await engine.first_logits(ids)
+        width = engine.model.config.hidden
+        buffer = engine.model.plan.buffer("encoded")
+        last = await engine._runner.read(buffer, 4 * (rows - 1) * width, 4 * width)
+        return {"last": struct.unpack(f"<{width}f", last),
+                "logits": struct.unpack(f"<{len(logits) // 4}f", logits),
+                "greedy": await ids_of(engine, ids[:1], sampling(temperature=0), count)}

@@ -5,7 +5,7 @@
  */
 import { asJirdError, jirdError } from "../errors.js";
 import { ASK, ASK_MS, PING_MS, ROOT, SILENCE_MS, TICK } from "./protocol.js";
-import { bodyOf, routeOf } from "./routes.js";
+import { bodyOf, formOf, routeOf } from "./routes.js";
 
 const BETTER_MS = 200; // how much longer a page with the very model is waited for
 
@@ -39,7 +39,8 @@ export class ApiRelay {
   async respond({ request, clientId }) {
     try {
       const call = routeOf(request.method, request.url.slice(this.#root.length).split(/[?#]/)[0]);
-      if (request.method === "POST") call.body = await bodyOf(request);
+      if (call.route === "transcribe") call.body = await formOf(request);
+      else if (request.method === "POST") call.body = await bodyOf(request);
       const port = await this.#find(call.body?.model);
       return await this.#relay(port, call, request.signal, clientId);
     } catch (error) {

@@ -2,12 +2,14 @@
 import { jirdError } from "../errors.js";
 import { MAX_BODY } from "./protocol.js";
 
-const POSTS = { "chat/completions": "chat", completions: "complete", "audio/speech": "speech" };
+const POSTS = { "chat/completions": "chat", completions: "complete", "audio/speech": "speech",
+  "audio/transcriptions": "transcribe" };
+const MOST_AUDIO = 256 * 2 ** 20;
 
 /**
  * @param {string} method
  * @param {string} path what follows `v1/`
- * @returns {{route: "chat"|"complete"|"speech"|"models"|"model", name?: string}}
+ * @returns {{route: "chat"|"complete"|"speech"|"transcribe"|"models"|"model", name?: string}}
  */
 export function routeOf(method, path) {
   const plain = path.replace(/\/$/, "");
@@ -31,6 +33,39 @@ function decode(text) {
 /** The JSON object that a request carries. Throws E_TOO_LARGE, E_BAD_REQUEST. */
 export async function bodyOf(request) {
   return checkBody(parse(await textOf(request)));
+}
+
+/**
+ * The fields of a multipart form that carries a recording; `file` is {name, type, bytes}, which can be
+ * posted. Throws E_TOO_LARGE, E_BAD_REQUEST.
+ */
+export async function formOf(request) {
+  if (Number(request.headers.get("content-length") ?? 0) > MOST_AUDIO) throw tooLarge(MOST_AUDIO);
+  let form;
+  try {
+    form = await request.formData();
+  } catch {
+    const got = request.headers.get("content-type") ?? "no type";
+    throw jirdError("E_BAD_REQUEST", { param: "body", got, wanted: "multipart/form-data with a file" });
+  }
+  const file = form.get("file");
+  if (!(file instanceof Blob)) {
+    throw jirdError("E_BAD_REQUEST", { param: "file", got: file === null ? "missing" : "text", wanted: "a file" });
+  }
+  if (file.size > MOST_AUDIO) throw tooLarge(MOST_AUDIO);
+  const body = { file: { name: file.name, type: file.type, bytes: await file.arrayBuffer() } };
+  for (const name of new Set(form.keys())) {
+    if (name !== "file") body[name.replace(/\[\]$/, "")] = fieldOf(name, form.getAll(name));
+  }
+  return body;
+}
+
+/** A form holds text only: lists end in [], and these two are not text. */
+function fieldOf(name, values) {
+  if (name.endsWith("[]") || name === "timestamp_granularities") return values;
+  const [value] = values;
+  if (name === "stream") return value === "true" ? true : value === "false" ? false : value;
+  return name === "temperature" && value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
 }
 
 /** `body` where it is an object. Throws E_BAD_REQUEST. */
@@ -70,4 +105,4 @@ function checkLength(text) {
   return text;
 }
 
-const tooLarge = () => jirdError("E_TOO_LARGE", { limit: MAX_BODY });
+const tooLarge = (limit = MAX_BODY) => jirdError("E_TOO_LARGE", { limit });

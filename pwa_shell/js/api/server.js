@@ -105,7 +105,7 @@ class Serving {
       await engine.loaded;
       if (spoken) await this.#speak(engine, body, signal);
       else if (streams) await this.#stream(await create(engine, route, body, signal));
-      else this.#whole(await answer(engine, { route, name, body, signal }));
+      else this.#tell(body, await answer(engine, { route, name, body, signal }));
       this.#port.postMessage({ kind: "end" });
     } catch (error) {
       if (!signal.aborted) this.#fail(asJirdError(error), streams);
@@ -152,6 +152,14 @@ class Serving {
     this.#send(JSON.stringify(value));
   }
 
+  /** Transcripts as text, srt or vtt are text; all else is JSON. */
+  #tell(body, value) {
+    if (typeof value !== "string") return this.#whole(value);
+    const type = { srt: "application/x-subrip", vtt: "text/vtt" }[body.response_format] ?? "text/plain";
+    this.#head(200, `${type}; charset=utf-8`);
+    this.#send(value);
+  }
+
   #late(streams) {
     this.#head(200, streams ? "text/event-stream; charset=utf-8" : "application/json");
     this.#send(streams ? ": the model is at work\n\n" : " ");
@@ -190,6 +198,10 @@ function pick(engines, model) {
 }
 
 function create(engine, route, body, signal) {
+  if (route === "transcribe") {
+    const { name, type, bytes } = body.file;
+    return engine.audio.transcriptions.create({ ...body, file: new File([bytes], name, { type }) }, { signal });
+  }
   const api = route === "chat" ? engine.chat.completions : engine.completions;
   return api.create(body, { signal });
 }
