@@ -62,7 +62,7 @@ export default {
     "Öffne sie in einem Tab und starte ein Modell, oder rufe in einer Seite createEngine auf; frage " +
     "dann erneut."],
   E_NO_ROUTE: ["{method} {path} gehört nicht zur API.",
-    "Benutze GET v1/models, POST v1/chat/completions, v1/completions oder v1/audio/speech."],
+    "Benutze GET v1/models, POST v1/chat/completions, v1/completions oder v1/audio/speech, POST v1/audio/transcriptions."],
   E_TOO_LARGE: ["Die Anfrage ist größer als {limit} Bytes.",
     "Sende weniger: Kein Kontext fasst so viel."],
   E_NO_GRAMMAR: ["Strukturierte Ausgabe ist hier nicht zu haben: {reason}.",

@@ -61,7 +61,7 @@ export default {
     "Ouvrez-la dans un onglet et démarrez un modèle, ou appelez createEngine dans une page ; puis " +
     "demandez à nouveau."],
   E_NO_ROUTE: ["{method} {path} ne fait pas partie de l’API.",
-    "Utilisez GET v1/models, POST v1/chat/completions, v1/completions ou v1/audio/speech."],
+    "Utilisez GET v1/models, POST v1/chat/completions, v1/completions ou v1/audio/speech, POST v1/audio/transcriptions."],
   E_TOO_LARGE: ["La requête dépasse {limit} octets.",
     "Envoyez moins : aucun contexte n’en contient autant."],
   E_NO_GRAMMAR: ["La sortie structurée n’est pas disponible ici : {reason}.",
