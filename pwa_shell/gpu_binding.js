@@ -10,6 +10,7 @@ import { GpuTimer } from "./js/gpu_timer.js";
 import { coded, noAnswer, openGpu } from "./js/gpu_open.js";
 
 const READ_AHEAD = 4;
+const QUIET_MS = 500; // a first prompt soon after "ready" must not find the browser compiling
 const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
 
 /** -> Binding, of a device that `openGpu(options)` finds. Whatever the GPU leaves unanswered too long fails with E_NO_ANSWER. */
@@ -85,7 +86,7 @@ function usageOf(label) {
 
 class Runner {
   #device; #header; #buffers; #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = []; #bindGroups = 0;
-  #failed = null; #timer = null; #patience; #limits; #running = 0; #idle = []; #behind = null; #restore;
+  #failed = null; #timer = null; #patience; #limits; #running = 0; #runs = 0; #seen = -1; #behind = null; #restore;
 
   constructor(device, header, ints, buffers, onCompiled, lostReason, patience, layout) {
     [this.#patience, this.#limits] = [patience, layout];
@@ -144,7 +145,15 @@ class Runner {
 
   /** Makes the late pipelines from now on, while nothing runs. */
   beginLate() {
-    this.#behind = this.#pipelines.finish(() => this.#running === 0 || new Promise((go) => this.#idle.push(go)));
+    this.#behind = this.#pipelines.finish(() => this.#quiet());
+  }
+
+  /** Resolves once nothing has run for a while. */
+  async #quiet() {
+    while (this.#running || this.#seen !== this.#runs) {
+      this.#seen = this.#runs;
+      await new Promise((go) => setTimeout(go, QUIET_MS));
+    }
   }
 
   /** Waits for the late pipelines too. */
@@ -267,13 +276,13 @@ class Runner {
   /** sequence: per group, repeats, count, program numbers. -> Uint8Array of the read range, or null. */
   async run(sequence, readBuffer, offset, nbytes) {
     this.#running += 1;
+    this.#runs += 1;
     try {
       const missing = this.#pipelines.complete ? null : this.#missing(programsOf(sequence));
       if (missing) sequence = await this.#begin(sequence, missing); // else it is submitted when this returns
       return await this.#replay(sequence, readBuffer, offset, nbytes);
     } finally {
       this.#running -= 1;
-      if (this.#running === 0) this.#idle.splice(0).forEach((go) => go());
     }
   }
 
@@ -391,10 +400,7 @@ class Runner {
     this.#ownReadbacks.forEach((buffer) => buffer.destroy());
     this.#timer?.destroy();
     this.#timer = null;
-    this.#ownReadbacks = [];
-    this.#readbacks = [];
-    this.#buffers = [];
-    this.#programs = [];
+    [this.#ownReadbacks, this.#readbacks, this.#buffers, this.#programs] = [[], [], [], []];
     this.#bindGroups = 0;
     this.#restore();
   }
