@@ -10,7 +10,8 @@ from app.build.fetch import Cache
 from tests.browser.voice_kit import FAKE_DEVICE, WATCH
 
 SENTENCE = "ever tried ever failed no matter try again fail again fail better"
-SECONDS = 10  # of the recording
+SECONDS = 11  # of the recording, and a little
+LONG = 300_000  # ms: SwiftShader on a machine that does other work too
 
 
 @pytest.fixture
@@ -25,24 +26,26 @@ def opened(browser_type, browser_type_launch_args, site):
     context = browser.new_context(service_workers="block", permissions=["microphone"])
     context.add_init_script(WATCH)
     page = context.new_page()
-    page.set_default_timeout(240_000)
+    page.set_default_timeout(LONG)
     page.goto(site.url)
     yield page
     browser.close()
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_recording_is_dictated_and_sent(opened):
     page = opened
     page.get_by_test_id("start").click()
     page.locator("[data-testid=status][data-state=ready]").wait_for()
     page.get_by_test_id("dictate").click()
-    partial = page.get_by_test_id("dictation-text")
-    expect(partial).to_contain_text(re.compile("ever tried", re.I), timeout=120_000)
-    page.wait_for_timeout(1000 * SECONDS)
+    began = page.evaluate("performance.now()")
+    expect(page.get_by_test_id("dictation-text")).to_contain_text(re.compile("ever tr", re.I),
+                                                                  timeout=LONG)
+    page.wait_for_timeout(max(0, 1000 * SECONDS + began - page.evaluate("performance.now()")))
     page.get_by_test_id("dictation-done").click()
     box = page.get_by_test_id("composer")
-    expect(box).to_have_value(re.compile(r"\w"), timeout=120_000)
+    expect(box).to_have_value(re.compile(r"\w"), timeout=LONG)
     said = box.input_value()
     print(said)
     assert " ".join(re.findall(r"[a-z]+", said.lower())) == SENTENCE

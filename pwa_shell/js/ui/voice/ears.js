@@ -25,8 +25,9 @@ export function voiceProblem(error) {
  * @param {(share: number|null) => void} [onProgress] of a model that loads first
  */
 export function beginHearing(audio, onPartial, onError, onProgress) {
-  const told = ({ bytes_done: done, bytes_total: total }) =>
-    onProgress?.(total ? done / total : null);
+  // Only a download is worth figures: the stages behind it overlap.
+  const told = ({ stage, bytes_done: done, bytes_total: total }) =>
+    onProgress?.(stage === "ready" ? 1 : stage === "download" && total ? done / total : null);
   return audio.transcriptions.session({
     sampleRate: RATE,
     onPartial: ({ text }) => onPartial(text),
