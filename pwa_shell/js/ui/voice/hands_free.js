@@ -52,7 +52,9 @@ export class HandsFree {
     const microphone = await Microphone.open({ deviceId: voiceSettings().microphone, signal });
     if (signal.aborted) return microphone.close();
     this.#microphone = microphone;
-    this.#activity = await VoiceActivity.create(FRAME);
+    const activity = await VoiceActivity.create(FRAME);
+    if (signal.aborted) return activity.close();
+    this.#activity = activity;
     this.#audio = await audioOf(this.app);
     signal.throwIfAborted();
     microphone.on("level", (level) => this.meter.show(level));
