@@ -1,5 +1,6 @@
 """The worker's voice in the browser, with the tiny voice on the reference device: text to samples,
 through jird.js and through fetch."""
+import base64
 import hashlib
 import io
 import json
@@ -59,9 +60,9 @@ SPEAK = """async () => {
 }"""
 
 
-def test_a_browser_speaks(context, voiced_site):
-    import base64
-    tab = open_engine(context, voiced_site)
+@pytest.mark.long
+def test_a_browser_speaks(tabs, voiced_site):
+    tab = open_engine(tabs, voiced_site)
     found = tab.page.evaluate(SPEAK)
     made = sum(found["chunks"])
     assert len(found["chunks"]) > 3 and made % 1764 == 0 and made > 22050
@@ -70,4 +71,3 @@ def test_a_browser_speaks(context, voiced_site):
     assert (found["wrong"], found["param"], found["chatted"]) == ("E_BAD_REQUEST", "input", 2)
     with wave.open(io.BytesIO(base64.b64decode(found["wav"]))) as file:
         assert (file.getframerate(), file.getnframes()) == (22050, made)
-    tab.close() if hasattr(tab, "close") else tab.page.close()
