@@ -19,19 +19,31 @@ class JsHost:
 
     def __init__(self, js_object):
         self._js = js_object
+        self._askers = {}  # matcher -> JavaScript's function of a token that asks for its step
 
     def ask(self, message, seconds):
-        return JsReply(self._js.ask(json.dumps(message), seconds))
+        promise = self._js.ask(json.dumps(message), seconds)
+        matcher = message.get("matcher")
+        if matcher is not None and matcher not in self._askers:
+            self._askers[matcher] = self._js.asker(matcher, seconds)
+        if message["op"] == "end":
+            self._askers.pop(matcher)
+        return JsReply(promise, self._askers.get(matcher))
 
     async def close(self):
         self._js.close()
 
 
 class JsReply:
-    """A reply on its way; `promise` is JavaScript's."""
+    """A reply on its way: JavaScript's `promise`, and the `asker` of its matcher, so that
+    JavaScript can go on asking."""
 
-    def __init__(self, promise):
-        self.promise = promise
+    def __init__(self, promise, asker=None):
+        self.promise, self.asker = promise, asker
+
+    def again(self, promise):
+        """Another reply of the same matcher."""
+        return JsReply(promise, self.asker)
 
     def __await__(self):
         answer = yield from self.promise.__await__()

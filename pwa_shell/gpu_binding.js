@@ -4,6 +4,7 @@
  * Python calls prepare, upload, ready, write and run; what crosses is described in pyengine/plan/export.py. A run is one
  * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
  */
+import { guidedSteps } from "./js/gpu_guided.js";
 import { Pipelines } from "./js/gpu_pipelines.js";
 import { Patience, Recorder, programsOf } from "./js/gpu_submit.js";
 import { GpuTimer } from "./js/gpu_timer.js";
@@ -328,13 +329,9 @@ class Runner {
     return bytes;
   }
 
-  /** `before`, the mask that a grammar's worker answers (`asked`, of grammar.js), `after` -> {reply, data: null where no id may pass}. */
-  async runMasked(before, after, asked, maskBuffer, ...read) {
-    await this.run(before, -1, 0, 0); // nothing is read: it is submitted when this returns
-    const { reply, mask } = await asked, { accepted, empty } = JSON.parse(reply);
-    if (!accepted || empty) return { reply, data: null };
-    this.write(maskBuffer, 0, mask);
-    return { reply, data: await this.run(after, ...read) };
+  /** Guided steps: see js/gpu_guided.js. */
+  runMasked(...given) {
+    return guidedSteps(this, ...given);
   }
 
   /** Seconds of `repeats` times the dispatches `indices` (none: all) of a program in one pass. */

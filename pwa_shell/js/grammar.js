@@ -23,13 +23,15 @@ export function openGrammar() {
   worker.onmessage = ({ data: { id, reply, mask } }) => answer(id, reply, mask);
   worker.onerror = (event) => failAll({ error: event.message ?? "the grammar's worker could not start" });
 
+  const ask = (question, seconds) => new Promise((resolve) => {
+    const id = ++ids;
+    const timer = setTimeout(() => answer(id, JSON.stringify({ late: true })), 1000 * seconds);
+    waiting.set(id, { resolve, timer });
+    worker.postMessage({ id, question });
+  });
   return {
-    ask: (question, seconds) => new Promise((resolve) => {
-      const id = ++ids;
-      const timer = setTimeout(() => answer(id, JSON.stringify({ late: true })), 1000 * seconds);
-      waiting.set(id, { resolve, timer });
-      worker.postMessage({ id, question });
-    }),
+    ask,
+    asker: (matcher, seconds) => (token) => ask(JSON.stringify({ op: "step", matcher, token }), seconds),
     close: () => {
       worker.terminate();
       failAll({ error: "it was closed" });

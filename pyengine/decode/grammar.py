@@ -5,7 +5,7 @@ is: `await open_host()` gives an object with
 
     ask(message, seconds) -> awaitable of the reply, both dicts; the question is on its way when
                              this returns; after `seconds` without one the reply is {late: true};
-                             `promise` of it, where there is one, is what a device can wait for
+                             where it has a `promise`, a device can wait for it and ask for more
     async close()            ends it, whatever it is doing
 
 Messages: `table {tokens, stops}` (first), `start {kind, text, strict, rules, schemas} -> {matcher,
@@ -36,6 +36,15 @@ class Grammar:
     param: str = "response_format"
     rules: tuple = ()
     schemas: tuple = ()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Of a guided run: at most `count`, none behind an id of `stops`; `word`: (buffer, offset) of
+    what is zero before each."""
+    count: int
+    stops: frozenset
+    word: tuple
 
 
 class Grammars:
@@ -120,12 +129,11 @@ class Asked:
     """A reply on its way, which may be awaited again after a device failed meanwhile."""
 
     def __init__(self, pending):
-        self._pending, self._reply = pending, None
-        self.promise = getattr(pending, "promise", None)
+        self.pending, self._reply = pending, None
 
     def __await__(self):
         if self._reply is None:
-            self._reply = yield from self._pending.__await__()
+            self._reply = yield from self.pending.__await__()
         return self._reply
 
 
@@ -135,7 +143,7 @@ class Matcher:
 
     def __init__(self, grammars, host, grammar, reply, stops):
         self._grammars, self._host, self._grammar = grammars, host, grammar
-        self._number, self._stops = reply["matcher"], stops
+        self._number, self.stops = reply["matcher"], stops
         self.asked = None  # the reply that `advance` began
         self.mask, self.finished = reply["mask"], False
 
@@ -144,7 +152,7 @@ class Matcher:
 
     def advance(self, token):
         """Begins to accept `token`; `settle` waits for what follows it."""
-        if token in self._stops:  # the mask has it only where the grammar may end
+        if token in self.stops:  # the mask has it only where the grammar may end
             self.finished = True
         else:
             self.asked = Asked(self._ask("step", token=token))
@@ -155,12 +163,15 @@ class Matcher:
             await self.answered(await self._grammars.answer(self.asked, self._grammar))
 
     async def answered(self, reply):
-        """Takes what `asked` gave; `mask` is None where the reply was told without it. Raises as
-        `settle`."""
+        """Takes the last reply that a device waited for, which may come without its mask; {later}
+        is the one that it asked for and left. Raises as `settle`."""
         self.asked = None
+        if "later" in reply:
+            self.asked, self.mask = Asked(reply["later"]), None
+            return
         reply = await self._grammars.checked(reply, self._grammar)
         self.mask = reply.get("mask")
-        if not reply["accepted"] or self._stops and reply["empty"]:
+        if not reply["accepted"] or self.stops and reply["empty"]:
             raise refused(self._grammar, "one that leads to where no token can follow")
         self.finished = reply["empty"]  # a model without an end of its own
 
@@ -196,14 +207,22 @@ class Guide:
     def finished(self):
         return self.matcher.finished
 
+    @property
+    def stops(self):
+        """Ids that end an answer, which the grammar is not asked about."""
+        return self.matcher.stops
+
     def asked(self):
         """The reply on its way that holds the next mask, just as it is; None: ask `mask`."""
         plain = not self.thinking and self._marker is None and not self._first
         return self.matcher.asked if plain else None
 
-    async def answered(self, reply):
-        """Takes the reply that `asked` gave. Raises as `Matcher.settle`."""
+    async def answered(self, reply, tokens):
+        """Takes the last reply that was waited for, and what was chosen: `asked`'s first. Raises as
+        `Matcher.settle`."""
         await self.matcher.answered(reply)
+        if tokens and not self.finished and self.matcher.asked is None:
+            self.follow(tokens[-1])
 
     async def mask(self):
         """Bytes of the mask for the next id, a multiple of 4; None: any id may follow."""

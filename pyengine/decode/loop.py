@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pyengine.decode import logprobs
 from pyengine.decode import state as st
 from pyengine.decode.cache import PrefixCache
+from pyengine.decode.grammar import Steps
 from pyengine.decode.snapshots import StateCache
 from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
 
+GUIDED_STEPS = 8  # ids that a device may choose under a grammar before Python hears of them
 BURST_SECONDS = 0.05  # what one burst should take, so that text streams smoothly and stop is prompt
 
 
@@ -287,7 +289,7 @@ class DecodeLoop:
         else:
             await self._prefill(ids, cancel)
             new = Batch([]) if cancel.cancelled else await self._choose(tail, guide)
-            bursts = self._guided(new, tail, guide)
+            bursts = self._guided(new, left - 1, tail, guide, stop_ids)
         timing.prefill = time.perf_counter() - started
         async with aclosing(bursts):
             while True:
@@ -342,36 +344,42 @@ class DecodeLoop:
         guide.follow(batch.ids[0])
         return batch
 
-    async def _forward(self, tail, guide):
-        """The `Batch` of one id more. The forward does not depend on the mask, so it is under way
-        while the grammar works the mask out: a second submit, but no waiting."""
+    async def _forward(self, last, tail, guide, steps, stop_ids):
+        """The `Batch` of up to `steps` ids behind id `last`. A forward does not depend on its mask,
+        so it is under way while the grammar works the mask out: a second submit, but no waiting."""
+        self._runner.write(self._state, 4 * st.STEP, bytes(4))
         asked = guide.asked()
         if asked is None:
+            self.cache.begin(1)
             await self._run([(("decode",), 1)], None)
-            return await self._choose(tail, guide)
-        started, self.timing.submits = time.perf_counter(), self.timing.submits + 2
+            batch = await self._choose(tail, guide)
+            self.cache.extend([last])
+            return batch
+        started, read = time.perf_counter(), tail.read(1)
+        several = Steps(steps, guide.stops | stop_ids, (self._state, 4 * st.STEP))
         reply, data = await self._runner.run_masked(
-            [(("decode",), 1)], asked, self._mask, [(tail.masked, 1)], tail.read(1))
+            [(("decode",), 1)], asked, self._mask, [(tail.masked, 1)], read, several)
         self.timing.waited += time.perf_counter() - started
-        await guide.answered(reply)
-        if data is None:
-            return Batch([])
-        batch = tail.batch(data, 1)
-        guide.follow(batch.ids[0])
+        count = len(data) // read[2]
+        batch, forwards = tail.batch(data, count), count + bool(reply.get("empty"))
+        await guide.answered(reply, batch.ids)
+        self.timing.submits += 2 * forwards
+        self.cache.begin(forwards)
+        self.cache.extend([last, *batch.ids][:forwards])
         return batch
 
-    async def _guided(self, new, tail, guide):
-        """Yields a `Batch` of one id at a time."""
-        timing = self.timing
+    async def _guided(self, new, left, tail, guide, stop_ids):
+        """Yields `Batch` after `Batch`, of one id each where Python has the masks."""
+        timing, burst = self.timing, Burst("auto", 1 if tail.top is not None else GUIDED_STEPS)
         while True:
             began, waited = time.perf_counter(), timing.waited
-            self._runner.write(self._state, 4 * st.STEP, bytes(4))
-            self.cache.begin(1)
-            last, new = new.ids[-1], await self._forward(tail, guide)
-            self.cache.extend([last])
+            steps = burst.steps(max(1, left))
+            new = await self._forward(new.ids[-1], tail, guide, steps, stop_ids)
+            left -= len(new.ids)
+            burst.took(len(new.ids), time.perf_counter() - began)
             seconds = time.perf_counter() - began
             timing.decode += seconds
             timing.decoded += len(new.ids)
-            timing.decode_submits += 2
+            timing.decode_submits += 2 * max(1, len(new.ids))
             timing.python += seconds - (timing.waited - waited)
             yield new

@@ -50,14 +50,17 @@ class Runner(Protocol):
         of what `run` gives, which must be awaited."""
         return self.run(sequence, read)
 
-    async def run_masked(self, before, asked, buffer, after, read):
+    async def run_masked(self, before, asked, buffer, after, read, steps):
         """`run(before)`, then into `buffer` the mask of the reply that `asked` gives (a grammar's
-        step, `decode/grammar.py`), then `run(after, read)`; -> (the reply, the bytes read, or None
-        where it has no mask that lets an id pass)."""
+        step, `decode/grammar.py`), then `run(after, read)`; and so on for `steps` (of
+        `decode/grammar.py` too), where the device can ask by itself.
+
+        -> (the last reply that was waited for; the bytes that each step read, one fewer where that
+        reply lets no id pass). {later: a reply} says that the device failed behind the last one."""
         await self.run(before)
         reply = await asked
         if not reply.get("accepted") or reply["empty"]:
-            return reply, None
+            return reply, b""
         self.write(buffer, 0, reply["mask"])
         return reply, await self.run(after, read)
 

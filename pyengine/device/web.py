@@ -193,12 +193,15 @@ class WebRunner(Runner):
         data = await self._asked(promise)
         return data.to_bytes() if read else None
 
-    async def run_masked(self, before, asked, buffer, after, read):
-        if asked.promise is None:
-            return await super().run_masked(before, asked, buffer, after, read)
-        sequences = self._sequence(before), self._sequence(after)
-        told = await self._asked(self._handle.runMasked(*sequences, asked.promise, buffer, *read))
-        return json.loads(told.reply), None if told.data is None else told.data.to_bytes()
+    async def run_masked(self, before, asked, buffer, after, read, steps):
+        reply = asked.pending
+        if not hasattr(reply, "promise"):
+            return await super().run_masked(before, asked, buffer, after, read, steps)
+        told = await self._asked(self._handle.runMasked(
+            self._sequence(before), self._sequence(after), reply.promise, reply.asker, buffer,
+            to_js(steps.word), steps.count, to_js(sorted(steps.stops)), to_js(read)))
+        found = {"later": reply.again(told.later)} if told.reply is None else json.loads(told.reply)
+        return found, told.data.to_bytes()
 
     async def read(self, buffer, offset, nbytes):
         return await self.run([], (buffer, offset, nbytes))
