@@ -4,13 +4,12 @@ import time
 
 import pytest
 
-from tests.browser.test_jird_client import client_url, open_tab  # noqa: F401  fixtures
-
+pytest_plugins = ["tests.browser.client_kit"]
 PATIENCE = {"askMs": 200, "silentMs": 1500}
 
 
 @pytest.fixture
-def tab(open_tab):  # noqa: F811
+def tab(open_tab):
     tab = open_tab()
     tab.goto(f"{tab.url}?patience={json.dumps(PATIENCE)}")
     tab.wait_for_function("window.ready")
@@ -60,7 +59,7 @@ def test_a_page_that_is_left_while_it_loads_accuses_nobody(tab):
     assert reopened(tab) == "jird-engine", "asked once"
 
 
-def test_a_page_that_the_browser_ends_while_it_loads_accuses_that_load(open_tab, client_url):  # noqa: F811
+def test_a_page_that_the_browser_ends_while_it_loads_accuses_that_load(open_tab, client_url):
     """What a killed page leaves is what no pagehide was told of: it is not noted as left."""
     tab = open_tab()
     tab.evaluate("void create({ model: 'never' })")
