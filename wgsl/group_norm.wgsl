@@ -7,20 +7,9 @@
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> state: array<u32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
-var<workgroup> partial: array<vec2<f32>, 64>;
+const THREADS: u32 = 64u;
 
-fn total(tid: u32, value: vec2<f32>) -> vec2<f32> {
-  workgroupBarrier();
-  partial[tid] = value;
-  workgroupBarrier();
-  for (var stride = 32u; stride > 0u; stride /= 2u) {
-    if (tid < stride) { partial[tid] += partial[tid + stride]; }
-    workgroupBarrier();
-  }
-  return partial[0];
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let t = group.x;
   if (state[2] != 0u || t >= state[1]) { return; }
@@ -32,10 +21,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     mean = stats[4u * tid + 1u];
     squares = stats[4u * tid + 2u];
   }
-  let sums = total(tid, vec2<f32>(count, count * mean));
-  let whole = sums.y / sums.x;
+  let all = sum_all(tid, count);
+  workgroupBarrier();
+  let whole = sum_all(tid, count * mean) / all;
+  workgroupBarrier();
   let far = mean - whole;
-  let variance = total(tid, vec2<f32>(squares + count * far * far, 0.0)).x / sums.x;
+  let variance = sum_all(tid, squares + count * far * far) / all;
   let inverse = inverseSqrt(variance + EPS);
-  for (var c = tid; c < C; c += 64u) { y[t * C + c] = (x[t * C + c] - whole) * inverse * gain[c] + bias[c]; }
+  for (var c = tid; c < C; c += THREADS) { y[t * C + c] = (x[t * C + c] - whole) * inverse * gain[c] + bias[c]; }
 }

@@ -4,20 +4,9 @@
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read> state: array<u32>;
 @group(0) @binding(2) var<storage, read_write> stats: array<f32>;
-var<workgroup> partial: array<f32, 64>;
+const THREADS: u32 = 64u;
 
-fn total(tid: u32, value: f32) -> f32 {
-  workgroupBarrier();
-  partial[tid] = value;
-  workgroupBarrier();
-  for (var stride = 32u; stride > 0u; stride /= 2u) {
-    if (tid < stride) { partial[tid] += partial[tid + stride]; }
-    workgroupBarrier();
-  }
-  return partial[0];
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let n = state[1];
   if (state[2] != 0u) { return; }
@@ -26,11 +15,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let end = min((group.x + 1u) * size, n) * C;
   let count = f32(end - begin);
   var sum = 0.0;
-  for (var i = begin + tid; i < end; i += 64u) { sum += x[i]; }
-  let mean = total(tid, sum) / max(count, 1.0);
+  for (var i = begin + tid; i < end; i += THREADS) { sum += x[i]; }
+  let mean = sum_all(tid, sum) / max(count, 1.0);
+  workgroupBarrier();
   sum = 0.0;
-  for (var i = begin + tid; i < end; i += 64u) { let far = x[i] - mean; sum += far * far; }
-  let squares = total(tid, sum);
+  for (var i = begin + tid; i < end; i += THREADS) { let far = x[i] - mean; sum += far * far; }
+  let squares = sum_all(tid, sum);
   if (tid == 0u) {
     stats[4u * group.x] = count;
     stats[4u * group.x + 1u] = mean;

@@ -4,28 +4,18 @@
 @group(0) @binding(1) var<storage, read> gain: array<f32>;
 @group(0) @binding(2) var<storage, read> state: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
-var<workgroup> partial: array<f32, 64>;
+const THREADS: u32 = 64u;
 
-fn total(tid: u32, value: f32) -> f32 {
-  workgroupBarrier();
-  partial[tid] = value;
-  workgroupBarrier();
-  for (var stride = 32u; stride > 0u; stride /= 2u) {
-    if (tid < stride) { partial[tid] += partial[tid + stride]; }
-    workgroupBarrier();
-  }
-  return partial[0];
-}
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) tid: u32) {
   let t = group.x;
   if (state[2] != 0u || (MANY && t >= state[1])) { return; }
   var sum = 0.0;
-  for (var k = tid; k < K; k += 64u) { sum += x[t * K + k]; }
-  let mean = total(tid, sum) / f32(K);
+  for (var k = tid; k < K; k += THREADS) { sum += x[t * K + k]; }
+  let mean = sum_all(tid, sum) / f32(K);
+  workgroupBarrier();
   sum = 0.0;
-  for (var k = tid; k < K; k += 64u) { let far = x[t * K + k] - mean; sum += far * far; }
-  let inverse = inverseSqrt(total(tid, sum) / f32(K) + EPS);
-  for (var k = tid; k < K; k += 64u) { y[t * K + k] = (x[t * K + k] - mean) * inverse * gain[k]; }
+  for (var k = tid; k < K; k += THREADS) { let far = x[t * K + k] - mean; sum += far * far; }
+  let inverse = inverseSqrt(sum_all(tid, sum) / f32(K) + EPS);
+  for (var k = tid; k < K; k += THREADS) { y[t * K + k] = (x[t * K + k] - mean) * inverse * gain[k]; }
 }

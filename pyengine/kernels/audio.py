@@ -1,7 +1,8 @@
 """Kernels of encoders that read raw audio: convolutions as matrices, norms, biased activations, and
 the keys and values that a decoder attends to."""
 from pyengine.ir import audio_ops
-from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div, variants
+from pyengine.kernels.spec import (KernelSpec, Launch, NodeView, ceil_div, reduction_features,
+                                   subgroup_constants, variants)
 
 BIASED = ("bias_gelu", "bias_add", "bias_silu_mul")
 
@@ -19,21 +20,26 @@ def _launch_unfold(node, values, caps):
     return Launch({}, constants, (ceil_div(width, 64), rows, 1))
 
 
+def _reducing(constants, grid, caps):
+    features = reduction_features(caps)
+    return Launch({}, {**constants, **subgroup_constants(features, caps)}, grid, features, True)
+
+
 def _launch_group_stats(node, values, caps):
     constants = {"C": NodeView(node, values)[0].shape[1], "SLABS": audio_ops.SLABS}
-    return Launch({}, constants, (audio_ops.SLABS, 1, 1))
+    return _reducing(constants, (audio_ops.SLABS, 1, 1), caps)
 
 
 def _launch_group_norm(node, values, caps):
     rows, width = NodeView(node, values)[0].shape
     constants = {"C": width, "SLABS": audio_ops.SLABS, "EPS": float(dict(node.attrs)["eps"])}
-    return Launch({}, constants, (rows, 1, 1))
+    return _reducing(constants, (rows, 1, 1), caps)
 
 
 def _launch_layernorm(node, values, caps):
     rows, width = NodeView(node, values)[0].shape
     constants = {"MANY": rows > 1, "K": width, "EPS": float(dict(node.attrs)["eps"])}
-    return Launch({}, constants, (rows, 1, 1))
+    return _reducing(constants, (rows, 1, 1), caps)
 
 
 def _launch_biased(node, values, caps):

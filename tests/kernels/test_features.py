@@ -20,7 +20,7 @@ from tests.kernels.one_op import faults, graph_of, run, written_part
 GROUPS = op_cases.groups()
 REDUCING = ("linear-affine4_g32_f16", "linear_add-affine8_g16_f32", "norm_gate_up-affine4_g16_bf16",
             "add_norm_linear-affine8_g128_f16", "norm_linear_conv-dense_f32",
-            "combine_linear_add-affine4_g32_f16", "rmsnorm", "norm_add", "attention-f16x2",
+            "combine_linear_add-affine4_g32_f16", "rmsnorm", "norm_add", "layernorm", "attention-f16x2",
             "attention_parts-f16x2", "rope_attention_parts-f32")
 TILES = ("norm_linear-rows-affine4_g32_f16", "norm_gate_up-tiles-affine8_g32_f16",
          "linear_add-rows-affine4_g64_bf16", "linear-tiles-affine4_g32_f32")
