@@ -303,8 +303,8 @@ class Worker:
         try:
             answer = self._voices.speak(request, call.params, token, progress)
             async with aclosing(answer) as events:
-                async for event, data, audio in events:
-                    self._post(call.id, event, data, audio)
+                async for event, data, samples in events:
+                    self._post(call.id, event, data, samples)
         finally:
             del self._speeches[call.id]
 
