@@ -65,7 +65,7 @@ def test_chat_settings_and_menus_fit_touch_screens(phone, width, height):
       const nodes = [...document.querySelectorAll("button, summary, input, textarea, select")];
       const shown = nodes.filter((node) => node.checkVisibility() && !node.closest("[inert]"));
       const out = shown.filter((node) => {
-        const box = node.getBoundingClientRect();
+        const box = (node.closest("label") ?? node).getBoundingClientRect(); // all of it can be tapped
         return box.left < -1 || box.right > innerWidth + 1 || box.width < 43.5 || box.height < 43.5;
       });
       return [document.documentElement.scrollWidth <= innerWidth, out.map((n) => n.outerHTML)];

@@ -291,7 +291,8 @@ def one(tensor):
 
 
 def test_every_variant_is_tested():
-    """The encodings and modes above are those of the table."""
+    """The encodings and modes above are those of the table; "kernel", the place of a convolution's
+    taps, is tests/audio/test_codec.py's."""
     found = {v["encoding"] for v in VARIANTS if v["mode"] != "place"}
     assert found == set(ENCODINGS) <= set(BLOCKS)
-    assert {v["mode"] for v in VARIANTS} == {"exact", "quantize", "dense", "place"}
+    assert {v["mode"] for v in VARIANTS} == {"exact", "quantize", "dense", "place", "kernel"}

@@ -113,6 +113,7 @@ def test_the_device_check_says_what_works_without_a_gpu(tab):
                       "(row) => [row.dataset.testid.slice(6), row.dataset.state]))")
     fine = {"secure", "python", "store", "chats", "llama", "hybrid"}
     assert {row for row in fine if states[row] != "ok"} == set(), states
-    assert states["gpu"] == "failed" and states["selftest"] == "skipped" and states["handles"] in ("ok", "skipped")
+    assert states["gpu"] == "failed" and states["selftest"] == "skipped"
+    assert states["handles"] in ("ok", "skipped")
     assert "E_NO_WEBGPU" not in tab.get("check-gpu") and "WebGPU" in tab.get("check-gpu")
     assert '"backend":"numpy"' in tab.get("check-report")

@@ -55,11 +55,15 @@ export function isAbort(error) {
   return error?.name === "AbortError";
 }
 
+const asksForReference = () =>
+  new URLSearchParams(location.search).get("device") === "reference";
+
 /**
  * Whether this browser can run the engine at all; asked before anything is downloaded.
+ * @param {boolean} reference whether the reference device computes, which needs no GPU
  * @returns {Promise<Problem|null>}
  */
-export async function findObstacle() {
+export async function findObstacle(reference = asksForReference()) {
   if (!globalThis.isSecureContext) {
     return {
       code: "E_INSECURE_CONTEXT",
@@ -69,8 +73,7 @@ export async function findObstacle() {
       facts: { url: location.origin },
     };
   }
-  const reference = new URLSearchParams(location.search).get("device") === "reference";
-  if (reference) return null; // computes without a GPU, for those who ask for it
+  if (reference) return null;
   const gpu = /** @type {any} */ (navigator).gpu;
   const asked = gpu?.requestAdapter().catch(() => null) ?? Promise.resolve(null);
   const adapter = await answered(asked, ADAPTER_MS, () => null).catch(() => null);

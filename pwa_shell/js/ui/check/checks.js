@@ -90,7 +90,7 @@ export class Checks {
   }
 
   async gpu() {
-    this.#obstacle = await findObstacle();
+    this.#obstacle = await findObstacle(false); // the GPU's row is about the GPU
     if (this.#obstacle) throw this.#obstacle;
     const adapter = await /** @type {any} */ (navigator).gpu.requestAdapter();
     const { vendor = "", architecture = "", description = "" } = adapter.info ?? {};
