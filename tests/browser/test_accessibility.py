@@ -75,7 +75,7 @@ def test_axe_does_find_what_is_wrong(chat, axe):
     chat.open(start=False)
     chat.page.evaluate("document.getElementById('send').removeAttribute('aria-label');"
                        "document.getElementById('send').removeAttribute('title')")
-    assert [row["id"] for row in serious(chat.page, axe)] == ["button-name"]
+    assert "button-name" in [row["id"] for row in serious(chat.page, axe)]
 
 
 def open_seeded(chat):

@@ -218,6 +218,6 @@ def test_the_catalogue_before_any_load(loader):
     assert first["id"] == "smollm2-135m-instruct" and first["fit"]["verdict"] == "fits"
     assert {"name", "family", "license", "bytes", "quant", "context", "modalities", "source",
             "fit"} <= set(first)
-    assert set(first["fit"]) == {"verdict", "bytes", "context", "largest_context", "reason"}
+    assert set(first["fit"]) == {"verdict", "bytes", "quant", "context", "largest_context", "reason"}
     sources = [row["source"] for row in found["rows"]]
     assert sources[1]["repo"] and sources[1]["model"].startswith(sources[1]["repo"])
