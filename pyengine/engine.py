@@ -10,6 +10,7 @@ from pyengine.decode.loop import CancelToken, DecodeLoop
 from pyengine.errors import EngineError
 from pyengine.laps import Laps
 from pyengine.plan.kept import is_kept
+from pyengine.plan.plan import program_rows
 from pyengine.text.stream import TextStream
 from pyengine.warmup import rehearse, warm_up
 
@@ -228,7 +229,7 @@ class Engine:
         if program not in known:
             raise EngineError("E_BAD_REQUEST", param="program", got=repr(program)[:80],
                               wanted=", ".join(known))
-        rows = 1 if program == "decode" else int(program.removeprefix("prefill"))
+        rows = program_rows(program)
         for name, value, most in (("position", position, self.context - rows),
                                   ("repeats", repeats, 100)):
             if type(value) is not int or not (name == "repeats") <= value <= most:

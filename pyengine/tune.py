@@ -19,7 +19,7 @@ from pyengine.errors import EngineError
 from pyengine.ir.ops import HALVES, OPS
 from pyengine.kernels import source
 from pyengine.plan.schedule import bindings_of
-from pyengine.plan.plan import Pipeline
+from pyengine.plan.plan import Pipeline, program_rows
 
 VERSION = 2             # of what the cache holds, and of how candidates are measured
 SECONDS = 1.8           # of measuring in all
@@ -69,17 +69,13 @@ def sites(plan, caps):
     def order(item):
         places = item[1].places
         nbytes = sum(o.nbytes for p, i in places for o in plan.programs[p][i].operands)
-        return min(_rows(p) for p, _ in places) > 1, -nbytes
+        return min(program_rows(p) for p, _ in places) > 1, -nbytes
 
     return dict(sorted(found.items(), key=order))
 
 
 def _values(dispatch):
     return {operand.value.name: operand.value for operand in dispatch.operands}
-
-
-def _rows(program):
-    return int(program.removeprefix("prefill")) if program.startswith("prefill") else 1
 
 
 # ---- the plan with other choices -----------------------------------------------------------------
@@ -267,7 +263,7 @@ class _Bench:
 
     async def _run_once(self, site, name, again):
         (program, _), dispatch = site.places[0], self.growing.plan.programs[name][0]
-        prepare(self.runner, dispatch, site.tunable.pos, _rows(program), again)
+        prepare(self.runner, dispatch, site.tunable.pos, program_rows(program), again)
         await self.runner.clock(name, [0])
         return await outcome(self.runner, dispatch)
 
@@ -299,7 +295,7 @@ class _Bench:
         """Seconds of the candidate's places once."""
         program = site.places[0][0]
         state = self.growing.plan.buffer("state")
-        self.runner.write(state, 0, st.pack_state(site.tunable.pos, _rows(program)))
+        self.runner.write(state, 0, st.pack_state(site.tunable.pos, program_rows(program)))
         return await self.runner.clock(name, None, repeats) / repeats
 
 

@@ -13,6 +13,7 @@ import struct
 import time
 
 from pyengine.decode import state as st
+from pyengine.plan.plan import program_rows
 
 SMALLEST = 16          # rows of the prefill that is always warmed
 LARGER_SECONDS = 0.3   # what larger ones may take in all
@@ -22,15 +23,11 @@ ENOUGH_SECONDS = 0.1   # of prompts, before a steady time counts
 STEADY = 0.9           # of the best time before: what is no better has settled
 
 
-def _rows(program):
-    return int(program.removeprefix("prefill")) if program.startswith("prefill") else 1
-
-
 def steps(plan):
     """[(program, dispatch indices)]: all of decode, so that every KV buffer is touched, and of the
     others, smallest first, what runs a pipeline that none before it ran."""
     seen, found = set(), []
-    for name in sorted(plan.programs, key=_rows):
+    for name in sorted(plan.programs, key=program_rows):
         indices = []
         for i, dispatch in enumerate(plan.programs[name]):
             if name == "decode" or dispatch.pipeline not in seen:
@@ -52,10 +49,10 @@ async def warm_up(runner, plan, progress, clock=time.perf_counter, todo=None):
     todo = [step for step in todo if step[0] not in runner.late]
     done, total, larger = 0, sum(len(indices) for _, indices in todo), 0.0
     for name, indices in todo:
-        if larger < LARGER_SECONDS or _rows(name) <= SMALLEST:
+        if larger < LARGER_SECONDS or program_rows(name) <= SMALLEST:
             began = clock()
             await runner.clock(name, indices)
-            larger += (clock() - began) if _rows(name) > SMALLEST else 0
+            larger += (clock() - began) if program_rows(name) > SMALLEST else 0
         done += len(indices)
         progress(done, total)
     runner.write(state, 0, bytes(st.NBYTES))

@@ -89,8 +89,7 @@ class Codec:
         self.device, self._runner, self.model = device, runner, model
         self.config, plan = model.config, model.plan
         self._state, self._codes, self._audio = map(plan.buffer, ("state", "codes", "audio"))
-        self._buckets = sorted(int(name.removeprefix("frames")) for name in plan.programs
-                               if name.startswith("frames"))
+        self._buckets = plan.sizes("frames")
         self.reset()
 
     @property

@@ -106,8 +106,7 @@ class DecodeLoop:
         (self._state, self._tokens, self._ring, self._logits, self._counts, self._bias,
          self._mask) = map(plan.buffer, names)
         self._ring_size = plan.buffers[self._ring].nbytes // 4
-        self.prefill_sizes = sorted(int(name.removeprefix("prefill")) for name in plan.programs
-                                    if name.startswith("prefill"))
+        self.prefill_sizes = plan.sizes("prefill")
         self.source = 0  # rows of the encoder's output that the next generation attends to
         recurrent = any(plan.saved)
         self.cache = StateCache(len(plan.saved)) if recurrent else PrefixCache(model.ring)
@@ -217,8 +216,7 @@ class DecodeLoop:
     async def listen(self, samples, rows):
         """Runs the smallest encoder program that takes `samples` (f32 bytes); see `Engine.listen`.
         Nothing counts as heard where it fails."""
-        names, count = self._model.plan.programs, len(samples) // 4
-        sizes = sorted(int(n.removeprefix("encode")) for n in names if n.startswith("encode"))
+        sizes, count = self._model.plan.sizes("encode"), len(samples) // 4
         size = next((s for s in sizes if s >= count), None)
         if size is None or rows < 1:
             most = f"up to {sizes[-1]} samples" if sizes else "none: this model has no encoder"

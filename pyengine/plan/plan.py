@@ -80,6 +80,11 @@ class Upload:
         return {"f16": (2, 0x7C00), "bf16": (2, 0x7F80), "f32": (4, 0x7F800000)}[scale]
 
 
+def program_rows(name):
+    """Rows that a program of the decode loop has: T of "prefill<T>", one of any other."""
+    return int(name.removeprefix("prefill")) if name.startswith("prefill") else 1
+
+
 @dataclass
 class Plan:
     buffers: list = field(default_factory=list)
@@ -97,6 +102,11 @@ class Plan:
         """{part: bytes, total}: GPU memory by part; the parts add up to the total."""
         parts = {part: sum(b.nbytes for b in self.buffers if b.part == part) for part in PARTS}
         return {**parts, "total": sum(parts.values())}
+
+    def sizes(self, kind):
+        """The N, ascending, of the programs that are called `kind`N."""
+        return sorted(int(name.removeprefix(kind)) for name in self.programs
+                      if name.startswith(kind))
 
     def dispatches(self, *names):
         """Dispatches of the named programs run one after the other."""
