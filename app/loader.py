@@ -169,11 +169,11 @@ class BrowserLoader:
         finally:
             self._reading = []
 
-    async def open_speaker(self, request, params, progress):
+    async def open_speaker(self, request, params, progress, make_room):
         """As `voice_loader.open_speaker`."""
         from app.voice_loader import open_speaker
 
-        return await open_speaker(self, self._parts, request, params, progress)
+        return await open_speaker(self, self._parts, request, params, progress, make_room)
 
     async def open_ears(self, params, progress, make_room):
         """As `ears.open_ears`."""

@@ -93,6 +93,18 @@ def nbytes(stats):
     return stats["codec_bytes"]["total"] + stats["engine"]["bytes"]["total"]
 
 
+def needs(checkpoint, codec_checkpoint, caps, **options):
+    """GPU memory that `load_speaker` will take with these `options`, from the two configs alone.
+    Raises what planning them raises."""
+    from pyengine.audio.codec import compile_codec
+    from pyengine.fit import UNLIMITED, fit
+
+    given = {name: value for name, value in options.items() if name in ("quant", "context", "kv")}
+    codec = compile_codec(codec_checkpoint.config, codec_checkpoint.tensors, caps)
+    voice = fit(checkpoint.config, budget=UNLIMITED, caps=caps, **given)
+    return voice.bytes["total"] + codec.plan.bytes_needed()["total"]
+
+
 async def load_speaker(checkpoint, codec_checkpoint, device, *, tokenizer, on_progress=None,
                        **options):
     """-> Speaker: the codec and the voice model on one device; `options` are `engine.load`'s.

@@ -8,9 +8,10 @@ from app.session import tokenizer_of
 CONTEXT = 4096   # a prompt of some hundred tokens, and 3,000 of speech
 
 
-async def open_speaker(loader, parts, request, params, progress):
-    """(Speaker, what ends its device and files) of a checked request and its call's params. Raises
-    what downloading, reading and `speech.load_speaker` raise; nothing stays open then."""
+async def open_speaker(loader, parts, request, params, progress, make_room):
+    """(Speaker, what ends its device and files) of a checked request and its call's params.
+    `make_room(bytes)` is awaited before anything is put on the GPU. Raises what downloading,
+    reading and `speech.load_speaker` raise; nothing stays open then."""
     given = {"context": CONTEXT, **{k: params[k] for k in ("quant", "context") if params.get(k)}}
     options = settings.load_options(given)
     closers = []
@@ -26,6 +27,7 @@ async def open_speaker(loader, parts, request, params, progress):
                                                            loader.entries)]
         device = await _device(parts, params.get("device"), options)
         closers.append(device.close)
+        await make_room(speech.needs(voice, codec, device.caps, **options))
         speaker = await speech.load_speaker(
             voice, codec, device, tokenizer=_tokenizer(parts, voice, request.model),
             on_progress=progress, **options)

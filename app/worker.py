@@ -273,22 +273,18 @@ class Worker:
         platform, *_ = settings.load_room(params)
         return None if platform is None else (await self._room(params))[1]
 
-    async def _open_ears(self, params, progress):
-        async def room_for(need):
-            await self._residents.make_room("ears", need, params)
+    def _room_for(self, role, params):
+        """What a loader awaits with the bytes that a model for `role` will take."""
+        return lambda need: self._residents.make_room(role, need, params)
 
+    async def _open_ears(self, params, progress):
         async with self._changing:  # two loads at once would end each other's download
-            return await self._loader.open_ears(params, progress, room_for)
+            room = self._room_for("ears", params)
+            return await self._loader.open_ears(params, progress, room)
 
     async def _open_voice(self, request, params, progress):
-        speaker, shut = await self._loader.open_speaker(request, params, progress)
-        try:
-            await self._residents.make_room("voice", speech.nbytes(speaker.stats()), params)
-        except EngineError:
-            await speaker.close()
-            shut()
-            raise
-        return speaker, shut
+        room = self._room_for("voice", params)
+        return await self._loader.open_speaker(request, params, progress, room)
 
     async def _do_chat(self, call):
         await self._respond(call, openai_api.parse_chat)

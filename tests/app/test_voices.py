@@ -10,6 +10,7 @@ from app.worker import Worker
 from pyengine.audio.speaker import Speech, Timing
 from pyengine.errors import EngineError
 from tests.app.fakes import FakeLoader, FakeParts
+from tests.app.test_worker import message
 from tests.checkpoints import refused
 
 ONE = struct.pack("<2f", 0.5, -0.5)
@@ -48,11 +49,15 @@ class Parts(FakeParts):
 
 
 class Loader(FakeLoader):
+    """Opens a speaker that needs `need` bytes."""
+    need = 90_000_000
+
     def __init__(self, speaker):
         super().__init__()
         self.speaker, self.opened, self.shut = speaker, [], 0
 
-    async def open_speaker(self, request, params, progress):
+    async def open_speaker(self, request, params, progress, make_room):
+        await make_room(self.need)
         self.opened.append((request.model, request.codec))
         progress("ready", 1, 1)
         return self.speaker, self._shut
@@ -129,6 +134,24 @@ def test_speaking_waits_for_no_answer_and_is_cancelled():
     assert [parts.of(f"c{t}", "result")[0]["found"] for t in ("s", "q", "nobody")] == [True, True, False]
     assert [e[0] for e in events(parts)] == ["chunk", "result"] and events(parts, "q")[0][:2] == ("result", {})
     assert len(loader.speaker.said) == 1
+
+
+def test_room_is_made_or_refused_before_a_voice_is_loaded():
+    async def calls():
+        worker, parts, loader = worker_of(FakeSpeaker())
+        await worker.handle(message("l", "load", {"platform": "ipad"}))  # 600 MB of 1 GB
+        loader.need = 1_100_000_000
+        await worker.handle(speak("a", platform="ipad"))
+        refused_at = parts.of("a", "error")[0]["code"], list(loader.opened)
+        loader.need = 500_000_000
+        await worker.handle(speak("b", platform="ipad"))
+        await worker.handle(message("m", "load", {"platform": "ipad"}))
+        return parts, loader, refused_at
+
+    parts, loader, refused_at = asyncio.run(calls())
+    assert refused_at == ("E_OUT_OF_MEMORY", [])
+    assert events(parts, "b")[0][0] == "result" and len(loader.opened) == 1
+    assert "The chat model was taken off" in parts.of("m", "result")[0]["stats"]["memory_notice"]
 
 
 def test_a_lost_device_lets_the_voice_go():

@@ -5,9 +5,11 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
+from app.speech import load_speaker, nbytes, needs
 from pyengine.audio.sentences import split
 from pyengine.decode.loop import CancelToken
-from tests.audio.voice_kit import END, opened, spoken, write_codec, write_voice
+from pyengine.formats.checkpoint import open_path
+from tests.audio.voice_kit import END, Bytes, opened, spoken, write_codec, write_voice
 from tests.checkpoints import device, refused
 
 SOON_OVER = {"logit_bias": {END: 100.0}, "seed": 3}   # one frame a sentence
@@ -32,6 +34,16 @@ def samples(pieces):
 
 FRAME = 1764
 PAUSE = int(0.15 * 22050)
+
+
+@pytest.mark.parametrize("options", [{"quant": "keep"}, {}, {"kv": "f32", "context": 83}])
+def test_what_a_voice_will_take_is_known_before_it_is_loaded(folders, options):
+    checkpoints = [asyncio.run(open_path(str(path))) for path in folders]
+    here = device("numpy")
+    speaker = asyncio.run(load_speaker(*checkpoints, here, tokenizer=Bytes(), **options))
+    taken = nbytes(speaker.stats())
+    asyncio.run(speaker.close())
+    assert needs(*checkpoints, here.caps, **options) == taken > 0
 
 
 def test_sentences_become_speech(speaker):
