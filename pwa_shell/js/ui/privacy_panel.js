@@ -15,7 +15,7 @@ export class PrivacyPanel {
 
   /**
    * @param {import("./connection.js").Connection} connection
-   * @param {() => Promise<string>} offlineStart says whether the app starts without a network
+   * @param {() => string} offlineStart says whether the app starts without a network
    */
   constructor(connection, offlineStart) {
     Object.assign(this, { connection, offlineStart });
@@ -50,10 +50,10 @@ export class PrivacyPanel {
   }
 
   /** Say again how things stand, if the panel is open. */
-  async refresh() {
+  refresh() {
     if (!this.dialog.open) return;
     const network = t(this.connection.online ? "networkOn" : "networkOff");
-    const lines = [network, await this.offlineStart()];
+    const lines = [network, this.offlineStart()];
     this.facts.replaceChildren(...lines.map((text) => h("li", { text })));
   }
 

@@ -5,7 +5,7 @@ import { byId } from "./dom.js";
 import { setUpInstallGuide } from "./install_guide.js";
 import { PrivacyPanel } from "./privacy_panel.js";
 import { t } from "./strings.js";
-import { registerWorker, Updates } from "./updates.js";
+import { Updates } from "./updates.js";
 
 const APP = new URL("../../", import.meta.url).pathname;
 
@@ -13,12 +13,9 @@ const APP = new URL("../../", import.meta.url).pathname;
 export function setUpPwa(session) {
   setUpInstallGuide();
   const connection = followConnection(session);
-  const registered = registerWorker().catch((error) => error);
-  const panel = new PrivacyPanel(connection, () => offlineStart(registered));
-  navigator.serviceWorker?.ready.then(() => panel.refresh());
-  registered.then((worker) => {
-    if (worker?.scope) new Updates(worker, followBusy(session));
-  });
+  const updates = new Updates(followBusy(session), () => panel.refresh());
+  const panel = new PrivacyPanel(connection, () => offlineStart(updates));
+  updates.start();
 }
 
 /** @param {import("./engine_session.js").EngineSession} session @returns {Connection} */
@@ -44,13 +41,10 @@ function followBusy(session) {
   return lock;
 }
 
-/** @param {Promise<any>} registered @returns {Promise<string>} */
-async function offlineStart(registered) {
+/** @param {Updates} updates @returns {string} */
+function offlineStart(updates) {
   if (!globalThis.isSecureContext) return t("offlineInsecure");
-  if (navigator.serviceWorker?.controller) return t("offlineReady");
   if (!navigator.serviceWorker) return t("offlineUnsupported");
-  const worker = await Promise.race([registered, undefined]);
-  if (worker?.active) return t("offlineReady");
-  const preparing = !worker || worker.installing || worker.waiting;
-  return t(preparing ? "offlinePreparing" : "offlineFailed"); // an Error too has none of them
+  if (navigator.serviceWorker.controller || updates.stored) return t("offlineReady");
+  return t(updates.failed ? "offlineFailed" : "offlinePreparing");
 }

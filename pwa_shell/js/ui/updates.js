@@ -7,17 +7,7 @@ import { toast } from "./toast.js";
 
 const LOOK_AGAIN_MS = 20 * 60e3;
 const TAKEOVER_MS = 5000;
-
-/**
- * @returns {Promise<ServiceWorkerRegistration|null>} null where the browser has no service worker
- *   for this page: without a secure context, or in some private windows
- */
-export async function registerWorker() {
-  if (!globalThis.isSecureContext || !navigator.serviceWorker) return null;
-  await pageRests();
-  const script = new URL("../../sw.js", import.meta.url).href;
-  return (await navigator.serviceWorker.register(script, { updateViaCache: "none" })) ?? null;
-}
+const TRY_AGAIN_MS = [2e3, 10e3, 60e3, 300e3]; // after installs that failed, the last for good
 
 /** The precache must not compete with what the page shows first. */
 async function pageRests() {
@@ -31,27 +21,91 @@ async function pageRests() {
   );
 }
 
+/** @param {ServiceWorker} worker of a first version @returns {Promise<boolean>} false if it failed */
+function activated(worker) {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (worker.state === "activated" || worker.state === "redundant")
+        resolve(worker.state === "activated");
+    };
+    worker.addEventListener("statechange", look);
+    look();
+  });
+}
+
+/** @param {number} ms */
+function waitOrOnline(ms) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+    addEventListener("online", resolve, { once: true });
+  });
+}
+
 export class Updates {
+  /** @type {ServiceWorkerRegistration|null} */
+  #registration = null;
   #applying = false;
+  /** The last try to store the app failed; the next one is to come. */
+  failed = false;
 
   /**
-   * @param {ServiceWorkerRegistration} registration
    * @param {import("./busy_lock.js").BusyLock} lock
+   * @param {() => void} onChange hears that the app is stored, or that a try failed
    */
-  constructor(registration, lock) {
-    Object.assign(this, { registration, lock });
+  constructor(lock, onChange) {
+    Object.assign(this, { lock, onChange });
+  }
+
+  /** The app is stored: it starts without a network. */
+  get stored() {
+    return Boolean(this.#registration?.active);
+  }
+
+  /**
+   * Store the app once the page rests, and follow its versions. A first install that fails, as one
+   * lost connection out of hundreds does it, is tried again.
+   *
+   * @returns {Promise<void>} when it is stored, or where the browser has no service worker for this
+   *   page: without a secure context, or in some private windows
+   */
+  async start() {
+    if (!globalThis.isSecureContext || !navigator.serviceWorker) return;
+    await pageRests();
+    for (let tries = 0; !(await this.#install()); tries++) {
+      this.failed = true;
+      this.onChange();
+      await waitOrOnline(TRY_AGAIN_MS[Math.min(tries, TRY_AGAIN_MS.length - 1)]);
+    }
+    this.failed = false;
+    this.onChange();
+    const registration = this.#registration;
+    if (!registration) return;
     this.#watch(registration.installing);
     registration.addEventListener("updatefound", () => this.#watch(registration.installing));
     if (registration.waiting) this.#offer("updateReady");
     this.#followTakeover();
-    this.#lookAgain();
+    this.#lookAgain(registration);
+  }
+
+  /** @returns {Promise<boolean>} false when no version is stored and another try may help */
+  async #install() {
+    try {
+      const script = new URL("../../sw.js", import.meta.url).href;
+      const options = { updateViaCache: /** @type {const} */ ("none") };
+      this.#registration = (await navigator.serviceWorker.register(script, options)) ?? null;
+    } catch {
+      return false; // sw.js itself did not come
+    }
+    const { active, waiting, installing } = this.#registration ?? {}; // null where it is blocked
+    const first = active ? null : installing ?? waiting;
+    return !first || activated(first);
   }
 
   /** @param {ServiceWorker|null} worker */
   #watch(worker) {
     worker?.addEventListener("statechange", () => {
       // The first version of all has nothing to wait for.
-      if (worker.state === "installed" && this.registration.active) this.#offer("updateReady");
+      if (worker.state === "installed" && this.stored) this.#offer("updateReady");
     });
   }
 
@@ -68,13 +122,17 @@ export class Updates {
     });
   }
 
-  /** An installed app can stay open for weeks, and browsers look only when a page is opened. */
-  #lookAgain() {
+  /**
+   * An installed app can stay open for weeks, and browsers look only when a page is opened.
+   *
+   * @param {ServiceWorkerRegistration} registration
+   */
+  #lookAgain(registration) {
     let last = Date.now();
     const look = () => {
       if (document.hidden || Date.now() - last < LOOK_AGAIN_MS) return;
       last = Date.now();
-      this.registration.update().catch(() => {}); // offline
+      registration.update().catch(() => {}); // offline
     };
     document.addEventListener("visibilitychange", look);
     setInterval(look, LOOK_AGAIN_MS);
@@ -101,7 +159,7 @@ export class Updates {
   }
 
   async #takeOver() {
-    const { waiting } = this.registration;
+    const waiting = this.#registration?.waiting;
     if (!waiting) return;
     const taken = new Promise((resolve) =>
       navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }),

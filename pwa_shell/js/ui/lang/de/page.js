@@ -62,8 +62,8 @@ export default {
   offlineInsecure: "Jird braucht zum Starten ein Netz: Diese Adresse ist nicht sicher (https).",
   offlineUnsupported: "Jird braucht zum Starten ein Netz: Dieser Browser speichert keine Seiten.",
   offlineFailed:
-    "Jird braucht zum Starten ein Netz: Es ließ sich nicht speichern. Schaff etwas Platz und lade " +
-    "dann neu.",
+    "Jird braucht zum Starten ein Netz: Es ließ sich noch nicht speichern und versucht es wieder. " +
+    "Schaff Platz, falls er knapp ist.",
   requestsOwn: {
     one: "{count} Anfrage an diese Seite ({host})",
     other: "{count} Anfragen an diese Seite ({host})",

@@ -61,7 +61,9 @@ export default {
   offlinePreparing: "Jird is being stored, so that it starts without a network.",
   offlineInsecure: "Jird needs a network to start: this address is not secure (https).",
   offlineUnsupported: "Jird needs a network to start: this browser stores no pages.",
-  offlineFailed: "Jird needs a network to start: it could not be stored. Free some space, then reload.",
+  offlineFailed:
+    "Jird needs a network to start: it could not be stored yet, and tries again. Free some space if " +
+    "little is left.",
   requestsOwn: {
     one: "{count} request to this site ({host})",
     other: "{count} requests to this site ({host})",

@@ -66,8 +66,8 @@ export default {
   offlineUnsupported:
     "Jird a besoin du réseau pour démarrer : ce navigateur n’enregistre pas de pages.",
   offlineFailed:
-    "Jird a besoin du réseau pour démarrer : il n’a pas pu être enregistré. Libérez de la place, " +
-    "puis rechargez.",
+    "Jird a besoin du réseau pour démarrer : il n’a pas encore pu être enregistré et réessaie. " +
+    "Libérez de la place s’il en reste peu.",
   requestsOwn: {
     one: "{count} requête vers ce site ({host})",
     other: "{count} requêtes vers ce site ({host})",
