@@ -1,17 +1,17 @@
 """The worker's ears: one model that hears, loaded when it is first asked for, on a device of its
 own beside the chat's, with a turn of its own."""
 
-import asyncio
 import json
 from contextlib import aclosing
 
 from app import audio, settings, tuning
+from app.devices import open_device
+from app.held import Held
 from app.session import Session, tokenizer_of
 from pyengine.errors import EngineError
 
 DEFAULT_MODEL = "moonshine-tiny"
 LOADING = ("device", "quant", "kv", "hub")   # what shapes the model that is loaded
-LOST = ("E_DEVICE_LOST", "E_NO_ANSWER", "E_OUT_OF_MEMORY", "E_GPU")
 
 
 def check_hears(session):
@@ -52,8 +52,8 @@ async def open_ears(loader, parts, params, progress, make_room):
         needs = fit(checkpoint.config, budget=UNLIMITED, quant=options.get("quant"))
         await make_room(needs.bytes["total"])
         session.engine = await load_steadily(
-            checkpoint, lambda: _device(parts, params.get("device")), on_progress=progress,
-            selftest_cache=tuning.BrowserCache(parts), **options)
+            checkpoint, lambda: open_device(parts, params.get("device"), parts.new_binding),
+            on_progress=progress, selftest_cache=tuning.BrowserCache(parts), **options)
         session.engine.tokenizer = tokenizer
     except BaseException:
         for source in files.values():
@@ -63,64 +63,34 @@ async def open_ears(loader, parts, params, progress, make_room):
     return session
 
 
-async def _device(parts, name):
-    """A device beside the chat's, or the ops' numpy references. Raises E_NO_WEBGPU."""
-    if name == "reference":
-        from pyengine.device.numpy_ref import NumpyDevice
-
-        return NumpyDevice()
-    from pyengine.device.web import WebDevice
-
-    return await WebDevice.opened(parts.new_binding())
-
-
-class Ears:
+class Ears(Held):
     """`open_session(params, progress)` -> Session of the model that a request names."""
 
     def __init__(self, open_session):
-        self._open, self._turn = open_session, asyncio.Lock()
-        self._session = self._hears = self._key = None
+        super().__init__()
+        self._open = open_session
 
-    @property
-    def busy(self):
-        return self._turn.locked()
+    async def _opened(self, params, progress):
+        session = await self._open(params, progress)
+        return session, transcriber_of(session)
 
-    async def close(self):
-        """Releases the model's memory; the next request loads it again."""
-        async with self._turn:
-            await self._close()
-
-    async def _close(self):
-        session, self._session, self._hears, self._key = self._session, None, None, None
-        if session is not None:
-            await session.close()
-
-    async def _loaded(self, params, progress):
-        key = params.get("model") or DEFAULT_MODEL, *(params.get(k) for k in LOADING)
-        if key != self._key:
-            await self._close()
-            self._session = await self._open(params, progress)
-            self._hears, self._key = transcriber_of(self._session), key
-        return self._hears
+    async def _release(self, held):
+        await held[0].close()
 
     async def transcribe(self, request, params, data, cancel, progress):
         """Yields (event, data) of one request, in the order of arrival; `data`: f32 bytes at the
-        request's rate. Raises what loading and the engine raise; a model whose device is gone is
-        dropped, and the next request loads it anew."""
+        request's rate. Raises what loading and the engine raise."""
         async with self._turn:
             if cancel.cancelled:
+                yield "result", {}
                 return
             samples = audio.to_samples(data, request.sample_rate)
-            hears = await self._loaded(params, progress)
-            try:
-                answer = self._answer(hears, request, samples, cancel)
-                async with aclosing(answer) as events:
-                    async for event in events:
-                        yield event
-            except EngineError as error:
-                if error.code in LOST:
-                    await self._close()
-                raise
+            key = params.get("model") or DEFAULT_MODEL, *(params.get(k) for k in LOADING)
+            _, hears = await self._loaded(key, lambda: self._opened(params, progress))
+            answer = self._answer(hears, request, samples, cancel)
+            async with self._dropped_if_lost(), aclosing(answer) as events:
+                async for event in events:
+                    yield event
 
     async def _answer(self, hears, request, samples, cancel):
         from pyengine.models.moonshine import RATE
@@ -142,13 +112,7 @@ class Ears:
         else:
             yield "result", audio.answer(request, segments, len(samples) / RATE)
 
-    def stats(self):
-        """The engine's figures, None while no model is loaded."""
-        if self._session is None:
-            return None
-        return {**self._session.engine.stats(), "model": self._session.model}
-
     @property
     def nbytes(self):
         """GPU memory that is taken."""
-        return self._session.engine.stats()["bytes"]["total"] if self._session else 0
+        return self._held[0].engine.stats()["bytes"]["total"] if self._held else 0

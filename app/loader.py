@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app import catalog, kept, settings, tuning
+from app.devices import open_device
 from app.session import Session, template_of, tokenizer_of
 from pyengine.budget import budget_of
-from pyengine.errors import MESSAGES, EngineError
+from pyengine.errors import MESSAGES, RECOVERABLE, EngineError
 from pyengine.laps import Laps
 
 LABELS = {
@@ -142,6 +143,10 @@ class BrowserLoader:
         self._given_up = False
         name, tune = settings.load_device(params), settings.load_tune(params)
         variants = settings.load_variants(params)
+
+        def open_gpu():
+            return open_device(self._parts, name, self._parts.binding, variants=variants)
+
         laps = Laps({} if self._boots else {"boot": self._parts.now()})
         self._boots += 1
         progress("read")
@@ -153,11 +158,11 @@ class BrowserLoader:
                 self.give_up()  # it came while the files were opened
             started = await self._parts.started(json.dumps(params))
             checkpoint = None if started is not None else await self._checkpoint(laps)
-            device = await self._device(name, variants)
+            device = await open_gpu()
             laps.mark("boot")
             cache = kept.cache_of(self._parts, tuning.wanted(tune, device.caps))
             load = Load(model, params, options, device, cache, tuning.BrowserCache(self._parts),
-                        laps, progress, self._reading, lambda: self._device(name, variants))
+                        laps, progress, self._reading, open_gpu)
             if started is not None:
                 session = await self._taken(load, started)
                 if session is not None:
@@ -209,20 +214,6 @@ class BrowserLoader:
             return {}
         return catalog.parse_index(json.loads(text))
 
-    async def _device(self, name, variants):
-        """The web device, whose kernels may use `variants`, or the ops' numpy references. Raises
-        E_NO_WEBGPU."""
-        if name == "reference":
-            await self._parts.need("numpy")
-            from pyengine.device.numpy_ref import NumpyDevice
-
-            return NumpyDevice()
-        from pyengine.device.web import WebDevice
-
-        device = await WebDevice.opened(self._parts.binding())
-        device.caps = replace(device.caps, variants=variants)
-        return device
-
     async def _taken(self, load, started):
         """The Session by the plan that JavaScript began with, or None where it is not the one that
         we would make: then it is ended."""
@@ -230,7 +221,7 @@ class BrowserLoader:
         if report is None:
             await started.dispose()
             return None
-        from app.steady import RECOVERABLE, Policy, SteadyEngine
+        from app.steady import Policy, SteadyEngine
 
         kept.apply(load.device, report)
         checkpoint = kept.checkpoint_of(started, load.files)

@@ -11,7 +11,6 @@ SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty")
 LOADING = ("device", "quant", "context", "hub")   # what shapes a voice that is loaded
 FIELDS = ("model", "codec", "input", "voice", "response_format", "speed", "stream", "instructions",
           "seed", "token", "platform", "memory_gib", *LOADING, *SAMPLING)
-LOST = ("E_DEVICE_LOST", "E_NO_ANSWER", "E_OUT_OF_MEMORY", "E_GPU")
 MOST_TEXT = 1 << 20    # characters
 
 

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 from pyengine.device.api import Layout
 from pyengine.engine import Engine, load
-from pyengine.errors import EngineError
+from pyengine.errors import RECOVERABLE, EngineError
 from pyengine.selftest import selftest
 
-RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_NO_ANSWER", "E_OUT_OF_MEMORY")
 WINDOW_SECONDS = 60
 SILENT_WINDOW_SECONDS = 600  # a GPU that hangs twice in it is told: each time costs half a minute
 MOST_LOSSES = 3        # within the window; then safe mode, in which one more ends it
@@ -150,13 +149,20 @@ def _most(checkpoint):
     return min(most, DEFAULT_CONTEXT) if isinstance(most, int) and most > 0 else DEFAULT_CONTEXT
 
 
-async def build(checkpoint, device, changes, options):
-    """One engine on one device that is tested first, with the changes of a `Policy`; -> (Engine,
-    `selftest.Report`)."""
+async def tested(device, options):
+    """Tests a device with the "selftest_cache" of `options`, if it is there; -> (Report, the other
+    options without what the device computes wrongly)."""
     given = dict(options)
     report = await selftest(device, given.pop("selftest_cache", None), load=load)
     if "kv_f16" in report.off:
         given["kv"] = "f32"
+    return report, given
+
+
+async def build(checkpoint, device, changes, options):
+    """One engine on one device that is tested first, with the changes of a `Policy`; -> (Engine,
+    `selftest.Report`)."""
+    report, given = await tested(device, options)
     if changes.get("context"):
         given["context"] = changes["context"]
     if not changes.get("fused", True):

@@ -3,6 +3,7 @@
 import json
 
 from app import catalog_voices, settings, speech, tuning
+from app.devices import open_device
 from app.session import tokenizer_of
 
 CONTEXT = 4096   # a prompt of some hundred tokens, and 3,000 of speech
@@ -12,8 +13,10 @@ async def open_speaker(loader, parts, request, params, progress, make_room):
     """(Speaker, what ends its device and files) of a checked request and its call's params.
     `make_room(bytes)` is awaited before anything is put on the GPU. Raises what downloading,
     reading and `speech.load_speaker` raise; nothing stays open then."""
+    from app.steady import tested
+
     given = {"context": CONTEXT, **{k: params[k] for k in ("quant", "context") if params.get(k)}}
-    options = settings.load_options(given)
+    options = {**settings.load_options(given), "selftest_cache": tuning.BrowserCache(parts)}
     closers = []
 
     def shut():
@@ -25,8 +28,9 @@ async def open_speaker(loader, parts, request, params, progress, make_room):
         voice, codec = [await _checkpoint(loader, name, params, closers)
                         for name in catalog_voices.sources(request.model, request.codec,
                                                            loader.entries)]
-        device = await _device(parts, params.get("device"), options)
+        device = await open_device(parts, params.get("device"), parts.new_binding)
         closers.append(device.close)
+        _, options = await tested(device, options)
         await make_room(speech.needs(voice, codec, device.caps, **options))
         speaker = await speech.load_speaker(
             voice, codec, device, tokenizer=_tokenizer(parts, voice, request.model),
@@ -44,27 +48,6 @@ async def _checkpoint(loader, name, params, closers):
     _, files = await loader.open_files(name, params)
     closers.extend(source.close for source in files.values())
     return await open_checkpoint(files)
-
-
-async def _device(parts, name, options):
-    """A device that is tested first; what fails on it is left out. Raises E_NO_WEBGPU."""
-    if name == "reference":
-        await parts.need("numpy")
-        from pyengine.device.numpy_ref import NumpyDevice
-
-        return NumpyDevice()
-    from pyengine.device.web import WebDevice
-    from pyengine.selftest import selftest
-
-    device = await WebDevice.opened(parts.new_binding())
-    try:
-        report = await selftest(device, tuning.BrowserCache(parts))
-    except BaseException:
-        device.close()
-        raise
-    if "kv_f16" in report.off:
-        options["kv"] = "f32"
-    return device
 
 
 def _tokenizer(parts, checkpoint, model):

@@ -21,7 +21,8 @@ import asyncio
 import json
 import sys
 import traceback
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from functools import partial
 
 from app import audio, catalog, catalog_voices, openai_api, protocol, responses, settings, speech
 from app.ears import Ears
@@ -48,9 +49,8 @@ class Worker:
         self._key = None  # what `load` was asked for
         self._loading = None  # (key, future, [ids that wait for it]); None once all gave it up
         self._cancels = {}  # request id -> CancelToken, queued and running alike
-        self._speeches = {}  # the same of what is spoken, which holds up no answer and no load
         self._voices = Voices(self._open_voice)
-        self._hearings = {}  # the same of what is heard, which holds up no answer and no load
+        self._asides = {}  # the same of what is spoken and heard, beside answers and loads
         self._ears = Ears(self._open_ears)
         self._turn = asyncio.Lock()  # FIFO: asyncio wakes waiters in order
         self._changing = asyncio.Lock()  # one load or unload at a time
@@ -158,7 +158,7 @@ class Worker:
             await session.close()
 
     async def _do_unload(self, call):
-        for token in (*self._cancels.values(), *self._speeches.values(), *self._hearings.values()):
+        for token in (*self._cancels.values(), *self._asides.values()):
             token.cancel()
         await self._voices.close()
         await self._ears.close()
@@ -170,8 +170,7 @@ class Worker:
 
     async def _do_cancel(self, call):
         target = call.params["target"]
-        waiting = (self._cancels, self._speeches, self._hearings)
-        token = next((tokens[target] for tokens in waiting if target in tokens), None)
+        token = self._cancels.get(target) or self._asides.get(target)
         if token is not None:
             token.cancel()
         found = self._give_up(target) or token is not None
@@ -235,22 +234,23 @@ class Worker:
         async with self._turn:
             self._post(call.id, "result", await self._loaded_session().engine.selftest())
 
+    @contextmanager
+    def _aside(self, call):
+        """(its CancelToken, its Progress) of a call that is spoken or heard, while it runs."""
+        token = self._asides[call.id] = CancelToken()
+        try:
+            yield token, Progress(self._parts.now, partial(self._post, call.id, "progress"))
+        finally:
+            del self._asides[call.id]
+
     async def _do_transcribe(self, call):
         request = audio.parse(call.params)
-        token, ended = CancelToken(), False
-        self._hearings[call.id] = token
-        progress = Progress(self._parts.now, lambda data: self._post(call.id, "progress", data))
-        try:
+        with self._aside(call) as (token, progress):
             await self._parts.need("numpy")
             answer = self._ears.transcribe(request, call.params, call.audio, token, progress)
             async with aclosing(answer) as events:
                 async for event, data in events:
                     self._post(call.id, event, data)
-                    ended = event == "result"
-            if not ended:  # cancelled before its turn
-                self._post(call.id, "result", {})
-        finally:
-            del self._hearings[call.id]
 
     # memory that the models share
 
@@ -264,7 +264,7 @@ class Worker:
 
         voices, ears = self._voices, self._ears
         return {
-            "voice": Role(lambda: speech.nbytes(voices.stats()), lambda: voices.busy, voices.close),
+            "voice": Role(lambda: voices.nbytes, lambda: voices.busy, voices.close),
             "ears": Role(lambda: ears.nbytes, lambda: ears.busy, ears.close),
             "chat": Role(chat_bytes, self._turn.locked, drop_chat),
         }
@@ -294,15 +294,11 @@ class Worker:
 
     async def _do_speak(self, call):
         request = speech.parse(call.params)
-        token = self._speeches[call.id] = CancelToken()
-        progress = Progress(self._parts.now, lambda data: self._post(call.id, "progress", data))
-        try:
+        with self._aside(call) as (token, progress):
             answer = self._voices.speak(request, call.params, token, progress)
             async with aclosing(answer) as events:
                 async for event, data, samples in events:
                     self._post(call.id, event, data, samples)
-        finally:
-            del self._speeches[call.id]
 
     async def _respond(self, call, parse):
         request = parse(call.params, self._session.generation_config if self._session else None)

@@ -2,6 +2,9 @@
 next step."""
 from contextlib import contextmanager
 
+# What ends a device, and no model or request: on another device the same may succeed.
+RECOVERABLE = ("E_DEVICE_LOST", "E_GPU", "E_NO_ANSWER", "E_OUT_OF_MEMORY")
+
 
 class EngineError(Exception):
     """An error with a `code` (stable, for programs), `facts` (values), `message` and `next_step`

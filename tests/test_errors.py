@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pyengine.errors import MESSAGES, EngineError
+from pyengine.errors import MESSAGES, RECOVERABLE, EngineError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,6 +36,7 @@ def test_a_missing_fact_is_a_bug(code):
 def test_an_unknown_code_is_a_bug():
     with pytest.raises(KeyError):
         EngineError("E_NOTHING")
+    assert set(RECOVERABLE) < set(MESSAGES)
 
 
 def test_facts_cross_as_json():

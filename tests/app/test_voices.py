@@ -3,9 +3,7 @@ import asyncio
 import json
 import struct
 
-import pytest
-
-from app import catalog_voices, speech
+from app import catalog_voices
 from app.worker import Worker
 from pyengine.audio.speaker import Speech, Timing
 from pyengine.errors import EngineError
@@ -192,9 +190,3 @@ def test_voices_name_their_licences_and_their_codecs():
     assert rows["kani-tts-2-en"]["license"] == own and rows["kani-tts-2-en"]["why"]
     assert all(row["codec"]["license"] == own for row in rows.values())
     json.dumps(list(rows.values()), allow_nan=False)
-
-
-@pytest.mark.parametrize("code", speech.LOST)
-def test_lost_codes_are_codes(code):
-    from pyengine.errors import MESSAGES
-    assert code in MESSAGES
