@@ -2,7 +2,7 @@
 import struct
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyengine.audio.sentences import Sentences, speakable
 from pyengine.decode.loop import CancelToken
@@ -91,7 +91,7 @@ class Speaker:
         if number:
             silence = struct.pack("<f", 0.0) * int(PAUSE_SECONDS * self.sample_rate)
             yield Speech(silence, number, text)
-        seeded = SamplingParams(**{**vars(params), "seed": (params.seed + number) % SEEDS})
+        seeded = replace(params, seed=(params.seed + number) % SEEDS)
         frames = kani_tts.Frames(self.layout)
         self.codec.reset()
         batches = self.engine.generate_ids(ids, seeded, max_tokens=self._most(text),
