@@ -251,7 +251,7 @@ class DecodeLoop:
                        guide=None):
         """Yields `Batch`es after prompt `ids`; a stop id is the last of its batch. The last
         `written` of `ids` are an answer that goes on: penalties count them as generated. `guide`:
-        a `grammar.Guide` that says which ids may follow; its bursts are of one id.
+        a `grammar.Guide` that says which ids may follow; its bursts are short.
 
         Ends with "stop" at a stop id, "length" at `max_tokens` (None: all that fits) or a full
         context, "cancel". Raises `E_BAD_REQUEST`, `E_CONTEXT_FULL`, and what the device raises."""
@@ -374,8 +374,8 @@ class DecodeLoop:
             steps = burst.steps(max(1, left))
             new = await self._forward(new.ids[-1], tail, guide, steps, stop_ids)
             left -= len(new.ids)
-            burst.took(len(new.ids), time.perf_counter() - began)
             seconds = time.perf_counter() - began
+            burst.took(len(new.ids), seconds)
             timing.decode += seconds
             timing.decoded += len(new.ids)
             timing.decode_submits += 2 * max(1, len(new.ids))
