@@ -3,6 +3,8 @@
  * and in Node (app/grammar_host.mjs). XGrammar reports a refusal on the console and aborts; what it
  * said becomes the reply's `error`, and this host is at its end.
  */
+import { rolled, withLookaheads } from "./grammar_lookahead.js";
+
 const KEPT = 8; // compiled grammars, most recent last: a program asks with the same schema again and again
 const SYMBOL = /"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|[^\s"[\]()|*+?{}=:,]+/g; // of EBNF: a text, a class, a name
 const FATAL = /\[FATAL\] [^ ]*:\d+: ?(.*)/s;
@@ -10,7 +12,7 @@ const FATAL = /\[FATAL\] [^ ]*:\d+: ?(.*)/s;
 const regexTag = (pattern) => JSON.stringify({ type: "structural_tag", format: { type: "regex", pattern } });
 
 function textOf(grammar) {
-  const ebnf = grammar.toString();
+  const ebnf = rolled(grammar.toString());
   grammar.dispose();
   return ebnf;
 }
@@ -36,9 +38,12 @@ export class GrammarHost {
   #matchers = new Map();
   #numbers = 0;
   #said = "";
+  #clearer;
 
-  constructor(xgrammar) {
+  /** `clearer`: a grammar's text with more in it that says the same, or null (a test's: XGrammar's own masks). */
+  constructor(xgrammar, clearer = withLookaheads) {
     this.#xgrammar = xgrammar;
+    this.#clearer = clearer;
     for (const name of ["log", "warn", "error"]) console[name] = (...words) => this.#hear(words.join(" "));
   }
 
@@ -96,17 +101,30 @@ export class GrammarHost {
         : await this.#ofSchema(text, true, rules);
       parts.push(renamed(one, name));
     }
-    return this.#compiler.compileGrammar(parts.join("\n"));
+    return parts.join("\n");
   }
 
   /** One line with ", " and ": ", as json.dumps writes: white space without end is no answer. */
-  async #compile(kind, text, strict, rules, schemas) {
-    if (kind === "rules") return this.#withSchemas(text, schemas);
-    if (Object.keys(rules).length) return this.#compiler.compileGrammar(await this.#ofSchema(text, strict, rules));
-    if (kind === "json_schema") return this.#compiler.compileJSONSchema(text, false, -1, undefined, strict);
-    if (kind === "json_object") return this.#compiler.compileJSONSchema('{"type":"object"}', false, -1, undefined, false);
-    if (kind === "grammar") return this.#compiler.compileGrammar(text);
-    return this.#compiler.compileStructuralTag(regexTag(text));
+  async #grammar(kind, text, strict, rules, schemas) {
+    const { Grammar } = this.#xgrammar;
+    if (kind === "rules") return Grammar.fromEBNF(await this.#withSchemas(text, schemas));
+    if (Object.keys(rules).length) return Grammar.fromEBNF(await this.#ofSchema(text, strict, rules));
+    if (kind === "json_schema") return Grammar.fromJSONSchema(text, false, -1, undefined, strict);
+    if (kind === "json_object") return Grammar.fromJSONSchema('{"type":"object"}', false, -1, undefined, false);
+    if (kind === "grammar") return Grammar.fromEBNF(text);
+    return Grammar.fromStructuralTag(regexTag(text));
+  }
+
+  async #compile(...asked) {
+    let grammar = await this.#grammar(...asked);
+    const clearer = this.#clearer(rolled(grammar.toString()));
+    if (clearer !== null) {
+      grammar.dispose();
+      grammar = await this.#xgrammar.Grammar.fromEBNF(clearer);
+    }
+    const compiled = await this.#compiler.compileGrammar(grammar);
+    grammar.dispose();
+    return compiled;
   }
 
   async #mask(matcher) {
