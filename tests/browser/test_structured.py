@@ -86,7 +86,7 @@ def test_schemas_in_the_page(blank):
     assert found[7] == found[0]  # in a new worker, as the refusal ended the first
     cut, = blank.evaluate(RUN, {"formats": formats[:1], "body": {"max_tokens": 4}})
     assert cut["reason"] == "length" and found[0]["text"].startswith(cut["text"])
-    assert len(set(asked(blank))) == 4  # what starts it, the worker, its core, XGrammar: once asked for
+    assert len(set(asked(blank))) == 5  # what starts it, the worker, its core and lookaheads, XGrammar: once asked for
 
 
 def test_streaming_and_an_abort(blank):
