@@ -12,16 +12,14 @@ from pyengine.errors import EngineError
 
 VERSION = 1
 METHODS = ("load", "chat", "complete", "speak", "transcribe", "stats", "profile", "selftest",
-           "catalog",
-           "unload", "cancel")
+           "catalog", "unload", "cancel")
 EVENTS = ("progress", "chunk", "result", "error")
 STAGES = ("boot", "download", "read", "upload", "compile", "warmup", "ready")
 
 # method: its closed set of params, or None where the body is checked elsewhere (OpenAI's)
 PARAMS = {
-    "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune",
-             "apart", "delta_state", "variants", "platform", "memory_gib",
-             "budget_mb"},
+    "load": {"model", "quant", "kv", "context", "burst", "device", "token", "hub", "tune", "apart",
+             "delta_state", "variants", "platform", "memory_gib", "budget_mb"},
     "chat": None,
     "complete": None,
     "speak": None,

@@ -13,10 +13,10 @@ import { factsText, filesText, sizeText } from "./texts.js";
 export class AddModel extends Emitter {
   #looking = null;
 
-  /** @param {import("./library.js").ModelsLibrary} library */
-  constructor(library) {
+  /** @param {import("./library.js").ModelsLibrary} models */
+  constructor(models) {
     super();
-    this.library = library;
+    this.models = models;
     this.input = field("text", { id: "add-model", "data-testid": "add-model", dir: "ltr",
       placeholder: t("addPlaceholder"), autocapitalize: "none", autocorrect: "off" });
     this.revision = field("text", { id: "add-revision", "data-testid": "add-revision", dir: "ltr",
@@ -51,7 +51,7 @@ export class AddModel extends Emitter {
     const revision = this.revision.value.trim() || undefined;
     const asked = { model, file, revision, base: hubBase(), token: tokenOfHub() };
     try {
-      const spec = await this.library.resolve(asked, signal);
+      const spec = await this.models.resolve(asked, signal);
       if (!signal.aborted) this.#show(spec);
     } catch (error) {
       if (isAbort(error) || signal.aborted) return;
@@ -71,7 +71,7 @@ export class AddModel extends Emitter {
   #show(spec) {
     const sizes = spec.files.map(({ size }) => size);
     const bytes = sizes.includes(null) ? null : sizes.reduce((sum, size) => sum + size, 0);
-    const here = this.library.rows?.some((row) => row.id === spec.id && row.state === "complete");
+    const here = this.models.rows?.some((row) => row.id === spec.id && row.state === "complete");
     const label = bytes === null ? t("download") : t("downloadSize", { size: formatBytes(bytes) });
     const button = h("button", { type: "button", class: "button small", text: label,
       "data-testid": "found-download", on: { click: () => this.#take(spec) } });

@@ -27,9 +27,9 @@ export class ModelsPage extends Emitter {
   constructor(askCatalog) {
     super();
     this.askCatalog = askCatalog;
-    this.library = new ModelsLibrary();
+    this.models = new ModelsLibrary();
     this.used = null;
-    this.add = new AddModel(this.library);
+    this.add = new AddModel(this.models);
     this.storage = new StoragePanel();
     this.failure = h("div", { class: "models-failure" });
     this.stored = list("stored");
@@ -43,13 +43,13 @@ export class ModelsPage extends Emitter {
 
   /** Show it; what is stored is listed at once, what could be as soon as it is known. */
   async open() {
-    const opened = this.library.open();
+    const opened = this.models.open();
     this.#catalogue ??= this.#readCatalogue();
     await opened;
   }
 
   close() {
-    this.library.close();
+    this.models.close();
   }
 
   /** @param {string|null} id of the model that the chat uses */
@@ -62,20 +62,20 @@ export class ModelsPage extends Emitter {
   async import(found) {
     try {
       const chosen = await chooseImport(await found);
-      await this.library.open();
-      this.library.import(chosen);
+      await this.models.open();
+      this.models.import(chosen);
     } catch (error) {
       this.add.refuse(error);
     }
   }
 
   render() {
-    const { rows, problem, info, foreign } = this.library;
+    const { rows, problem, info, foreign } = this.models;
     this.failure.replaceChildren(...(problem ? [problemBox(problem, false)] : []));
     this.storage.update(info, foreign, this.#answer);
     const stored = rows ?? [];
     const ids = new Set(stored.map((row) => row.id));
-    const starting = [...this.library.activity.values()]
+    const starting = [...this.models.activity.values()]
       .filter(({ id }) => !ids.has(id) && !this.#offer(id))
       .map(({ id, name }) => ({ id, name: name ?? id, bytes: 0, files: [] }));
     const offers = this.#offers.filter(({ id }) => !ids.has(id));
@@ -102,21 +102,21 @@ export class ModelsPage extends Emitter {
   }
 
   #connect() {
-    const { library, storage, add } = this;
-    library.on("change", () => this.render());
-    library.on("activity", (id) => this.#updateSoon(id));
-    library.on("asked", (yes) => {
+    const { models, storage, add } = this;
+    models.on("change", () => this.render());
+    models.on("activity", (id) => this.#updateSoon(id));
+    models.on("asked", (yes) => {
       this.#answer = yes;
       toast(t(yes ? "askedYes" : "askedNo"));
     });
-    library.on("done", ({ id, name, what, bytes }) => {
+    models.on("done", ({ id, name, what, bytes }) => {
       const key = what === "deleted" ? "saidDeleted" : "saidComplete";
       toast(t(key, { name, size: formatBytes(bytes ?? 0) }));
       if (what === "deleted") this.emit("deleted", id);
     });
-    storage.on("keep", () => library.askToKeep());
+    storage.on("keep", () => models.askToKeep());
     storage.on("clear", (item) => this.#clear(item));
-    add.on("download", (spec) => library.download(spec));
+    add.on("download", (spec) => models.download(spec));
     add.on("files", (found) => this.import(found));
     byId("models").addEventListener("click", (event) => this.#click(event));
   }
@@ -176,8 +176,8 @@ export class ModelsPage extends Emitter {
       (held.isConnected ? held : this.heading).focus({ preventScroll: true });
   }
 
-  #shown(id, row = this.library.rows?.find((other) => other.id === id)) {
-    const { activity, problems, checks } = this.library;
+  #shown(id, row = this.models.rows?.find((other) => other.id === id)) {
+    const { activity, problems, checks } = this.models;
     const problem = problems.get(id);
     return {
       row, offer: this.#offer(id), activity: activity.get(id), problem, check: checks.get(id),
@@ -206,7 +206,7 @@ export class ModelsPage extends Emitter {
   }
 
   #name({ kind, name }) {
-    const row = kind === "model" && this.library.rows?.find(({ id }) => id === name);
+    const row = kind === "model" && this.models.rows?.find(({ id }) => id === name);
     return row ? row.name : `${t(`kind_${kind}`) ?? kind} ${name}`;
   }
 
@@ -214,15 +214,15 @@ export class ModelsPage extends Emitter {
     const button = event.target.closest("[data-action]");
     if (!button || !button.closest(".model")) return;
     const { id } = button.closest(".model").dataset;
-    const row = this.library.rows?.find((other) => other.id === id);
+    const row = this.models.rows?.find((other) => other.id === id);
     const { action, kind, name } = button.dataset;
     const acts = {
       download: () => this.#download(id),
-      resume: () => this.library.download({ id, name: row.name }),
-      repair: () => this.library.download({ id, name: row.name }),
-      pause: () => this.library.pause(id),
+      resume: () => this.models.download({ id, name: row.name }),
+      repair: () => this.models.download({ id, name: row.name }),
+      pause: () => this.models.pause(id),
       cancel: () => this.#cancel(id, row),
-      verify: () => this.library.verify(row),
+      verify: () => this.models.verify(row),
       remove: () => this.#remove(row),
       use: () => this.#use(row),
       free: () => this.#free(kind, name, id),
@@ -232,18 +232,18 @@ export class ModelsPage extends Emitter {
 
   async #download(id) {
     const offer = this.#offer(id);
-    this.library.problems.delete(id);
+    this.models.problems.delete(id);
     try {
-      await this.library.download(await specOf(offer, this.library));
+      await this.models.download(await specOf(offer, this.models));
     } catch (error) {
-      this.library.problems.set(id, toProblem(error));
+      this.models.problems.set(id, toProblem(error));
       noteError("models", toProblem(error));
       this.render();
     }
   }
 
   async #cancel(id, row) {
-    const state = this.library.activity.get(id);
+    const state = this.models.activity.get(id);
     const bytes = state?.stage === "download" ? (state.bytes_done ?? 0) : 0;
     const name = this.#view(id).label;
     const question = {
@@ -251,7 +251,7 @@ export class ModelsPage extends Emitter {
       yes: t("cancel"), no: t("keepIt"),
     };
     if (bytes && !(await confirmed(question))) return;
-    await this.library.cancel(row?.id ?? id);
+    await this.models.cancel(row?.id ?? id);
   }
 
   async #remove(row) {
@@ -261,7 +261,7 @@ export class ModelsPage extends Emitter {
     if (this.used === row.id) lines.push(t("deleteUsed"));
     const title = t("deleteTitle", { name });
     if (await confirmed({ title, lines: lines.filter(Boolean), yes: t("remove") }))
-      await this.library.delete({ ...row, name });
+      await this.models.delete({ ...row, name });
   }
 
   #use(row) {
@@ -271,15 +271,15 @@ export class ModelsPage extends Emitter {
 
   /** Make room for `wanted`, which the storage refused. */
   async #free(kind, name, wanted) {
-    const row = kind === "model" && this.library.rows.find(({ id }) => id === name);
+    const row = kind === "model" && this.models.rows.find(({ id }) => id === name);
     if (row) await this.#remove(row);
     else await this.#clear(this.#foreign(kind, name));
-    this.library.problems.delete(wanted);
+    this.models.problems.delete(wanted);
     this.render();
   }
 
   #foreign(kind, name) {
-    return this.library.foreign.find((item) => item.kind === kind && item.name === name);
+    return this.models.foreign.find((item) => item.kind === kind && item.name === name);
   }
 
   async #clear(item) {
@@ -289,7 +289,7 @@ export class ModelsPage extends Emitter {
     const lines = [t("clearText", facts)];
     if (!(await confirmed({ title: t("clearTitle", facts), lines, yes: t("clear") }))) return;
     try {
-      await this.library.clearForeign(item);
+      await this.models.clearForeign(item);
       toast(t("cleared", { name }));
     } catch (error) {
       toast(problemLine(error));
