@@ -3,11 +3,9 @@
  * written, and falls silent at once when somebody speaks in between.
  */
 import { FRAME, Microphone } from "../../audio/microphone.js";
-import { Sentences } from "../../audio/sentences.js";
 import { VoiceActivity } from "../../audio/voice_activity.js";
 import { h, iconButton } from "../dom.js";
 import { isAbort } from "../problem.js";
-import { splitThought } from "../reasoning.js";
 import { t } from "../strings.js";
 import { toast } from "../toast.js";
 import { audioOf, beginHearing, voiceProblem } from "./ears.js";
@@ -117,15 +115,9 @@ export class HandsFree {
 
   /** @param {import("../generation.js").Generation} run */
   #answer(run) {
-    const sentences = new Sentences();
     const speaker = (this.#speaker = new Speaker(this.app));
     const mine = () => this.#speaker === speaker;
-    run.on("text", () => mine() && speaker.say(sentences.grow(splitThought(run.message.text).answer)));
-    run.on("end", () => {
-      if (!mine()) return;
-      speaker.say(sentences.end());
-      speaker.finish();
-    });
+    speaker.follow(run);
     speaker.on("caption", (text) => {
       if (!mine()) return;
       this.#turn("speaking");

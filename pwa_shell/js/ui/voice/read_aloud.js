@@ -25,7 +25,7 @@ export class ReadAloud {
     this.app = app;
     app.talk.on("begin", (run) => {
       this.stop();
-      if (voiceSettings().auto && !handsFree.active) this.follow(run);
+      if (voiceSettings().auto && !handsFree.active) this.#begin(run.message.id).follow(run);
     });
   }
 
@@ -39,17 +39,6 @@ export class ReadAloud {
     const speaker = this.#begin(id);
     speaker.say(sentences);
     speaker.finish();
-  }
-
-  /** Read an answer while it is written. @param {import("../generation.js").Generation} run */
-  follow(run) {
-    const sentences = new Sentences();
-    const speaker = this.#begin(run.message.id);
-    run.on("text", () => speaker.say(sentences.grow(splitThought(run.message.text).answer)));
-    run.on("end", () => {
-      speaker.say(sentences.end());
-      speaker.finish();
-    });
   }
 
   /** @returns {boolean} whether something was read */

@@ -1,7 +1,9 @@
 /** Speaks sentences one after the other while more come, and says which one is heard now. */
 import { Player } from "../../audio/player.js";
+import { Sentences } from "../../audio/sentences.js";
 import { Emitter } from "../dom.js";
 import { isAbort } from "../problem.js";
+import { splitThought } from "../reasoning.js";
 import { audioOf } from "./ears.js";
 import { voiceSettings } from "./voice_settings.js";
 
@@ -22,6 +24,16 @@ export class Speaker extends Emitter {
   say(sentences) {
     this.#queue.push(...sentences);
     this.#wake();
+  }
+
+  /** Say an answer while it is written. @param {import("../generation.js").Generation} run */
+  follow(run) {
+    const sentences = new Sentences();
+    run.on("text", () => this.say(sentences.grow(splitThought(run.message.text).answer)));
+    run.on("end", () => {
+      this.say(sentences.end());
+      this.finish();
+    });
   }
 
   /** No more sentences come. */
