@@ -26,8 +26,9 @@ import { Transcriptions } from "./js/audio/transcriptions.js";
 import { Hub } from "./js/engine_client.js";
 import { jirdError, JirdError } from "./js/errors.js";
 import { readToken } from "./js/hub_token.js";
-import { runTools } from "./js/tools/run_tools.js";
 import { platformOf } from "./js/platform.js";
+import { anySignal, streamOf } from "./js/stream.js";
+import { runTools } from "./js/tools/run_tools.js";
 
 export { JirdError };
 
@@ -131,14 +132,9 @@ class Engine {
   #transcriptions() {
     const { token, device, budget_mb } = this.#load;
     const send = async (params, audio, { onEvent, signal }) => {
-      const either = anySignal([this.#ending.signal, signal]);
       const all = { ...platformOf(navigator), token, device, budget_mb, ...params, model: absolute(params.model) };
-      try {
-        either.signal.throwIfAborted();
-        return await this.#hub.request("transcribe", all, { onEvent, signal: either.signal, audio });
-      } finally {
-        either.release();
-      }
+      return this.#whileOpen(signal, (either) =>
+        this.#hub.request("transcribe", all, { onEvent, signal: either, audio }));
     };
     const ask = (params, audio, { signal, onProgress }) =>
       send(params, audio, { signal, onEvent: (name, data) => name === "progress" && onProgress?.(data) });
@@ -219,14 +215,10 @@ class Engine {
   /** A voice has a model, a device and a turn of its own: the chat's is neither loaded nor waited for. */
   async #speak(body, onEvent, signal) {
     checkSignal(signal);
-    const either = anySignal([this.#ending.signal, signal]);
     const { token, hub, device } = this.#load;
     const named = { model: absolute(body.model), codec: absolute(body.codec) };
-    try {
-      return await this.#hub.request("speak", { token, hub, device, ...body, ...named }, { onEvent, signal: either.signal });
-    } finally {
-      either.release();
-    }
+    return this.#whileOpen(signal, (either) =>
+      this.#hub.request("speak", { token, hub, device, ...body, ...named }, { onEvent, signal: either }));
   }
 
   #loaded(signal) {
@@ -246,10 +238,17 @@ class Engine {
    * model took over.
    */
   async #request(method, params, { onEvent, signal } = {}) {
+    return this.#whileOpen(signal, async (either) => {
+      await this.#loaded(either);
+      return this.#hub.request(method, params, { onEvent, signal: either });
+    });
+  }
+
+  /** What `ask(either)` answers, which `signal` and this engine's end abort alike. */
+  async #whileOpen(signal, ask) {
     const either = anySignal([this.#ending.signal, signal]);
     try {
-      await this.#loaded(either.signal);
-      return await this.#hub.request(method, params, { onEvent, signal: either.signal });
+      return await ask(either.signal);
     } finally {
       either.release();
     }
@@ -264,82 +263,6 @@ class Engine {
     if (params.stream !== true) return this.#request(method, params, { signal });
     return streamOf((onEvent, ended) => this.#request(method, params, { onEvent, signal: ended }), signal);
   }
-}
-
-/** The chunks of the request that `send(onEvent, signal)` begins, as a ChatStream. */
-async function streamOf(send, signal) {
-  const stream = new ChatStream();
-  const linked = anySignal([stream.controller.signal, signal]);
-  const onEvent = (name, data) => name === "chunk" && stream.push(data);
-  linked.signal.addEventListener("abort", () => stream.end());
-  send(onEvent, linked.signal)
-    .then(() => stream.end(), (error) => stream.end(linked.signal.aborted ? null : error))
-    .finally(linked.release);
-  await stream.started; // a refused request rejects here rather than in the loop
-  return stream;
-}
-
-/**
- * A stream of chunks, to be read once. Leaving the loop, or `controller.abort()`, cancels the
- * generation.
- */
-class ChatStream {
-  controller = new AbortController();
-  #chunks = []; #ended = false; #error = null; #wake = null;
-  #start = Promise.withResolvers?.() ?? withResolvers();
-
-  get started() {
-    return this.#start.promise;
-  }
-
-  push(chunk) {
-    if (this.#ended) return;
-    this.#chunks.push(chunk);
-    this.#start.resolve();
-    this.#wake?.();
-  }
-
-  end(error = null) {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#error = error;
-    if (error) this.#start.reject(error);
-    else this.#start.resolve();
-    this.#wake?.();
-  }
-
-  async *[Symbol.asyncIterator]() {
-    try {
-      for (;;) {
-        while (this.#chunks.length) yield this.#chunks.shift();
-        if (this.#ended) break;
-        await new Promise((resolve) => (this.#wake = resolve));
-        this.#wake = null;
-      }
-      if (this.#error) throw this.#error;
-    } finally {
-      this.controller.abort(); // does nothing after the end
-    }
-  }
-}
-
-function withResolvers() {
-  let resolve, reject;
-  const promise = new Promise((...both) => ([resolve, reject] = both));
-  return { promise, resolve, reject };
-}
-
-/** A signal that follows any of `signals`; `release` takes the listeners off again. */
-function anySignal(signals) {
-  const controller = new AbortController();
-  const given = signals.filter(Boolean);
-  const abort = ({ target }) => controller.abort(target.reason);
-  for (const signal of given) {
-    if (signal.aborted) controller.abort(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-  }
-  const release = () => given.forEach((signal) => signal.removeEventListener("abort", abort));
-  return { signal: controller.signal, release };
 }
 
 const here = new URL("./", import.meta.url);
