@@ -45,6 +45,13 @@ def test_speech_as_it_is_made_and_left_early(tab):
         for await (const one of await engine.audio.speech.create({ input: long, stream: true })) {
             if (one.sentence === 2) break;
         }
+        const silence = new AbortController(), heard = [];
+        const made = { input: "a b c", stream: true, delay: 0 };
+        for await (const { text } of await engine.audio.speech.create(made, { signal: silence.signal })) {
+            heard.push(text);
+            await sleep(200); // the rest is made meanwhile
+            silence.abort();
+        }
         const ending = new AbortController();
         const aborted = engine.audio.speech.create({ input: long }, { signal: ending.signal });
         setTimeout(() => ending.abort(), 20);
@@ -52,9 +59,10 @@ def test_speech_as_it_is_made_and_left_early(tab):
         await sleep(50);
         const after = (await engine.stats()).generated;
         await sleep(100);
-        return { said, told, made: after - before, later: (await engine.stats()).generated - after,
+        return { said, heard, told, made: after - before, later: (await engine.stats()).generated - after,
             refused: await caught(engine.audio.speech.create({ input: "", stream: true })) };
     }""")
+    assert found["heard"] == ["a"], "what is over is not said on"
     assert found["said"] == [[word, 22050, True, 2] for word in "abc"]
     assert found["told"]["name"] == "AbortError" and found["refused"]["code"] == "E_BAD_REQUEST"
     assert found["made"] < 100 and found["later"] == 0
