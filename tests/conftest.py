@@ -13,6 +13,7 @@ test that uses Playwright is moved behind those that do not; inside one, use `ru
     rewrites it
 """
 import asyncio
+import json
 import os
 import threading
 from dataclasses import dataclass
@@ -70,7 +71,10 @@ def dist():
     if not (os.environ.get("JIRD_DIST_READY") and (settings.DIST / "version.json").exists()):
         from app.build import site
         site.build()
-    return settings.DIST
+    yield settings.DIST
+    from app.build import pwa
+    files = json.dumps(pwa.precache_list(settings.DIST), separators=(",", ":"))
+    assert files in (settings.DIST / "sw.js").read_text(), "a test wrote to the built site"
 
 
 @dataclass

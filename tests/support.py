@@ -1,4 +1,5 @@
 """Helpers that several test folders share."""
+import contextlib
 import os
 import shutil
 import socketserver
@@ -10,19 +11,20 @@ BROWSER_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update
                "android.clients.google.com", "safebrowsingohttpgateway.googleapis.com")
 
 
+LINKED = (".gguf", ".safetensors", ".wasm", ".whl")  # large, and nobody writes to them
+
+
 def link_site(dist, root, left_out=("*.gguf",)):
-    """The built site at `root` by hard links, copies where those are not to be had; -> `root`.
-
-    What is written there must be a new file: a linked one is the site's own."""
+    """The built site at `root`, whose small files may be written to; -> `root`."""
     ignore = shutil.ignore_patterns(*left_out)
-    return shutil.copytree(dist, root, ignore=ignore, copy_function=_link)
+    return shutil.copytree(dist, root, ignore=ignore, copy_function=_link_or_copy)
 
 
-def _link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:  # another disk
-        shutil.copy(source, target)
+def _link_or_copy(source, target):
+    if source.endswith(LINKED):
+        with contextlib.suppress(OSError):  # another disk
+            return os.link(source, target)
+    return shutil.copy(source, target)
 
 
 class _Refuse(socketserver.StreamRequestHandler):
