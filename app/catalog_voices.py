@@ -21,7 +21,7 @@ class Codec:
 
 @dataclass(frozen=True)
 class Voice:
-    """`why` says what keeps a voice from being spoken here, None for one that can be."""
+    """A voice on the hub; `nbytes` of its file, about."""
 
     id: str
     name: str
@@ -30,7 +30,6 @@ class Voice:
     codec: Codec
     nbytes: int
     languages: tuple = ("en",)
-    why: str | None = None
 
 
 NANOCODEC = Codec(
@@ -41,7 +40,7 @@ VOICES = (
     Voice("kani-tts-450m", "Kani-TTS 450M", "Apache-2.0", "nineninesix/kani-tts-450m-0.1-pt",
           NANOCODEC, 740_000_000),
     Voice("kani-tts-2-en", "Kani-TTS 2", OWN_TERMS, "nineninesix/kani-tts-2-en", NANOCODEC,
-          800_000_000, why="its positions by frame and its speaker vectors are not supported yet"),
+          800_000_000),
 )
 DEFAULT = VOICES[0]
 
@@ -53,12 +52,9 @@ def rows():
 
 def sources(model, codec, entries=()):
     """(what the storage takes for the voice, and for its codec) of what a request names; None is
-    the default. An id that the site serves is taken as it is. Raises E_UNSUPPORTED_MODEL for a
-    known voice that cannot be spoken, E_BAD_REQUEST where another voice's codec is not given."""
+    the default. An id that the site serves is taken as it is. Raises E_BAD_REQUEST where another
+    voice's codec is not given."""
     named = DEFAULT if model is None else next((v for v in VOICES if v.id == model), None)
-    if named is not None and named.why and model not in entries:
-        raise EngineError("E_UNSUPPORTED_MODEL", model_type=named.id,
-                          known=", ".join(v.id for v in VOICES if not v.why) + f" ({named.why})")
     if named is None and codec is None:
         raise EngineError("E_BAD_REQUEST", param="codec", got="missing",
                           wanted="the codec's address beside a voice that is not in the catalogue")

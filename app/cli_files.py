@@ -5,8 +5,8 @@ import json
 from pyengine.errors import EngineError
 
 
-def read_json(path):
-    """The object of a JSON file. Raises E_NO_FILE, E_BAD_FILE."""
+def read_json(path, kind=dict):
+    """The object (or what `kind` is) of a JSON file. Raises E_NO_FILE, E_BAD_FILE."""
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
@@ -14,10 +14,10 @@ def read_json(path):
         raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
     except ValueError as error:
         raise EngineError("E_BAD_FILE", file=path, format="JSON", detail=str(error)) from None
-    if not isinstance(value, dict):
-        raise EngineError(
-            "E_BAD_FILE", file=path, format="JSON", detail="wanted an object at the top"
-        )
+    if not isinstance(value, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise EngineError("E_BAD_FILE", file=path, format="JSON",
+                          detail=f"wanted {wanted} at the top")
     return value
 
 

@@ -1,6 +1,7 @@
 """The command line's voice: `speak`."""
 
 from app import settings, speech
+from app.cli_files import read_json
 from app.session import tokenizer_of
 from pyengine.errors import EngineError
 
@@ -13,6 +14,7 @@ def add_commands(commands, add_model_flags):
     command.add_argument("--text", required=True, help="what to say")
     command.add_argument("--out", required=True, metavar="FILE.wav", help="where it is written")
     command.add_argument("--voice", help="one of the model's voices; default: its first")
+    command.add_argument("--speaker", metavar="FILE.json", help="a speaker's vector: a list")
     for name in (*speech.SAMPLING, "seed"):
         row = settings.SAMPLING[name]
         command.add_argument("--" + name.replace("_", "-"), type=row.type, help=row.help)
@@ -46,13 +48,15 @@ async def speak(args, make_device):
     from pyengine.audio.wav import write_wav
     from pyengine.lazy import np
 
-    body = {"input": args.text, "voice": args.voice, "seed": args.seed}
+    voice = {"id": args.voice, "embedding": args.speaker and read_json(args.speaker, list)}
+    body = {"input": args.text, "voice": voice, "seed": args.seed}
     body |= {name: getattr(args, name) for name in speech.SAMPLING}
     request = speech.parse({name: value for name, value in body.items() if value is not None})
     speaker, opened = await open_speaker(args, make_device)
     try:
         pieces = [piece async for piece in speaker.speak(
-            request.input, voice=request.voice, sampling=request.sampling)]
+            request.input, voice=request.voice, speaker=request.speaker,
+            sampling=request.sampling)]
         report = {"sample_rate": speaker.sample_rate, "voices": list(speaker.voices),
                   "broken_off": sum(not piece.complete for piece in pieces), **speaker.stats()}
     finally:

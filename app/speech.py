@@ -12,11 +12,13 @@ LOADING = ("device", "quant", "context", "hub")   # what shapes a voice that is 
 FIELDS = ("model", "codec", "input", "voice", "response_format", "speed", "stream", "instructions",
           "seed", "token", "platform", "memory_gib", *LOADING, *SAMPLING)
 MOST_TEXT = 1 << 20    # characters
+MOST_NUMBERS, MOST_NUMBER = 4096, 1e6   # of a speaker's vector
 
 
 @dataclass(frozen=True)
 class SpeechRequest:
-    """A checked request; `sampling` holds what was given of it, None for the rest."""
+    """A checked request; `sampling` holds what was given of it, None for the rest; `speaker`: a
+    vector of numbers."""
 
     input: str
     model: str | None = None
@@ -25,6 +27,7 @@ class SpeechRequest:
     response_format: str = "wav"
     stream: bool = False
     sampling: dict = field(default_factory=dict)
+    speaker: tuple | None = None
 
 
 def parse(body):
@@ -47,8 +50,9 @@ def parse(body):
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise openai_api.bad("stream", stream, "true or false")
+    voice, speaker = _voice(body)
     return SpeechRequest(text, _text(body, "model", None), _text(body, "codec", None),
-                         _voice(body), form, bool(stream), _sampling(body))
+                         voice, form, bool(stream), _sampling(body), speaker)
 
 
 def _text(body, name, default):
@@ -61,11 +65,24 @@ def _text(body, name, default):
 
 
 def _voice(body):
-    """The voice's name; OpenAI's newer form is {id}."""
-    value = body.get("voice")
+    """(the voice's name, a speaker's vector); OpenAI's newer form is {id}, to which `embedding` is
+    added. A list is the vector alone."""
+    value, vector = body.get("voice"), None
     if isinstance(value, dict):
-        value = value.get("id")
-    return _text({"voice": value}, "voice", None)
+        value, vector = value.get("id"), value.get("embedding")
+    elif isinstance(value, list):
+        value, vector = None, value
+    return _text({"voice": value}, "voice", None), _vector(vector)
+
+
+def _vector(given):
+    if given is None:
+        return None
+    right = isinstance(given, list) and given and len(given) <= MOST_NUMBERS and all(
+        type(one) in (int, float) and abs(one) <= MOST_NUMBER for one in given)
+    if not right:
+        raise openai_api.bad("voice", given, "a speaker's vector: a list of finite numbers")
+    return tuple(map(float, given))
 
 
 def _sampling(body):

@@ -34,8 +34,8 @@ class Voices(Held):
 
     async def _answer(self, speaker, request, cancel):
         rate, parts = speaker.sample_rate, []
-        found = speaker.speak(request.input, voice=request.voice, sampling=request.sampling,
-                              cancel=cancel)
+        found = speaker.speak(request.input, voice=request.voice, speaker=request.speaker,
+                              sampling=request.sampling, cancel=cancel)
         async with aclosing(found) as pieces:
             async for piece in pieces:
                 if not request.stream:

@@ -9,7 +9,7 @@ from pyengine.errors import EngineError, naming_tensor
 from pyengine.formats import hf_config
 from pyengine.formats.mlx import Quantization
 from pyengine.ir import (  # noqa: F401  registers their ops
-    audio_ops, codec_ops, hybrid_ops, sample_ops, split_ops)
+    audio_ops, codec_ops, hybrid_ops, sample_ops, split_ops, voice_ops)
 from pyengine.ir.graph import Value
 from pyengine.ir.mask_ops import mask_words
 from pyengine.ir.ops import OPS

@@ -211,6 +211,15 @@ class Engine:
         finally:
             self._busy = False
 
+    def speak_as(self, vector):
+        """What a prompt's speaker token stands for from now on: f32 bytes. Forgets the resident
+        prefix, which was another's. Raises `E_BUSY`, and what the device raises."""
+        self._claim()
+        try:
+            self._loop.speak_as(vector)
+        finally:
+            self._busy = False
+
     async def first_logits(self, ids):
         """f32 logits (vocab), little endian bytes, that choose the token after `ids`. Raises as
         `generate_ids`."""

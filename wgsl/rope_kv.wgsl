@@ -3,9 +3,9 @@
    coarse and fine rotation tables (cos, sin) by frequency (see ir/ops.py), k_cache, v_cache (KV_HEADS, CONTEXT, D) as f32 or
    as two f16 a word, state; output q (T, HEADS D).
    before "bias": added to qkv first; "norm": each head of q and k is RMS-normalised first, by a workgroup per (row t, head);
-   else one thread per (row t, head, pair of neighbouring dims).
+   else one thread per (row t, head, pair of neighbouring dims). frames: positions as rope_places of ir/ops.py counts them.
    Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF (pairs that rotate), FREQUENCIES (of the tables), CONTEXT,
-   RING (positions count modulo CONTEXT), FINE, GATED (behind each head of q lies its gate), PAIRED, EPS, SHIFT (added to the gains). #}
+   RING (positions count modulo CONTEXT), FINE, GATED (behind each head of q lies its gate), PAIRED, EPS, SHIFT (added to the gains), with frames TOKEN_STEPS, FRAME_STEPS, GROUP. #}
 {% set b = namespace(i=0) %}
 {% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
 {% set element = "u32" if kv == "f16" else "vec2<f32>" %}
@@ -56,8 +56,15 @@ fn at(head: u32, base: u32, i: u32) -> f32 {
   {% endif %}
 }
 
-fn rotated(head: u32, base: u32, i: u32, position: u32) -> f32 {
+fn rotated(head: u32, base: u32, i: u32, at_position: u32) -> f32 {
   if (i >= 2u * HALF) { return at(head, base, i); }
+  {% if frames %}
+  let first = state[31];
+  let spoken = first * TOKEN_STEPS + (at_position - first) / GROUP * FRAME_STEPS;
+  let position = select(spoken, at_position * TOKEN_STEPS, at_position < first);
+  {% else %}
+  let position = at_position;
+  {% endif %}
   let frequency = select(i % FREQUENCIES, i / 2u, PAIRED);
   let a = coarse[position / FINE * FREQUENCIES + frequency];
   let b = fine[position % FINE * FREQUENCIES + frequency];

@@ -45,6 +45,7 @@ class Speaker:
         self.engine, self.codec, self.layout = engine, codec, layout
         self._generation_config, self._clock = generation_config, clock
         self.timing = Timing()
+        self._speaker = None  # the vector that the engine has
 
     @property
     def sample_rate(self):
@@ -59,13 +60,15 @@ class Speaker:
     def _params(self, given):
         return SamplingParams(**kani_tts.sampling(self._generation_config, given)).with_seed()
 
-    async def speak(self, text, *, voice=None, sampling=None, cancel=None):
+    async def speak(self, text, *, voice=None, speaker=None, sampling=None, cancel=None):
         """Yields `Speech` as it is made. `text`: a string, or an async iterable of its pieces, of
-        which each sentence is spoken once it is whole. `sampling`: fields of `SamplingParams`.
+        which each sentence is spoken once it is whole. `voice`: one of `voices`; `speaker`: a
+        vector of a model that takes one. `sampling`: fields of `SamplingParams`.
 
-        Raises `E_BAD_REQUEST` for a voice that there is not and a text in which nothing can be
-        said, `E_BAD_SPEECH`, `E_BUSY`, and what the device raises."""
+        Raises `E_BAD_REQUEST` for a voice or a vector that there is not and a text in which nothing
+        can be said, `E_BAD_SPEECH`, `E_BUSY`, and what the device raises."""
         self.layout.voice(voice)
+        self._turn_to(speaker)
         params, cancel = self._params(sampling), cancel or CancelToken()
         timing, began = Timing(), self._clock()
         self.timing = timing
@@ -73,7 +76,9 @@ class Speaker:
             async for sentence in sentences:
                 if cancel.cancelled:
                     break
-                one = self._sentence(sentence, voice, params, cancel, timing)
+                ids = self.layout.prompt(self.engine.tokenizer, sentence, voice,
+                                         speaker is not None)
+                one = self._sentence(sentence, ids, params, cancel, timing)
                 async with aclosing(one) as found:
                     async for speech in found:
                         timing.total = self._clock() - began
@@ -83,10 +88,16 @@ class Speaker:
             raise EngineError("E_BAD_REQUEST", param="input", got="a text without words",
                               wanted="text that can be spoken")
 
-    async def _sentence(self, text, voice, params, cancel, timing):
+    def _turn_to(self, speaker):
+        """Gives the engine a speaker's vector, where it is another one."""
+        self.layout.check_speaker(speaker)
+        if speaker is not None and tuple(speaker) != self._speaker:
+            self.engine.speak_as(struct.pack(f"<{len(speaker)}f", *speaker))
+            self._speaker = tuple(speaker)
+
+    async def _sentence(self, text, ids, params, cancel, timing):
         """Yields the `Speech` of one sentence, before it a pause where it is not the first."""
         number, timing.sentences = timing.sentences, timing.sentences + 1
-        ids = self.layout.prompt(self.engine.tokenizer, text, voice)
         timing.prompt_tokens += len(ids)
         if number:
             silence = struct.pack("<f", 0.0) * int(PAUSE_SECONDS * self.sample_rate)

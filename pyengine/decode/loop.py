@@ -228,6 +228,11 @@ class DecodeLoop:
         await self._run([((f"encode{size}",), 1)], (self._state, 0, 16))
         self.source = rows
 
+    def speak_as(self, vector):
+        """See `Engine.speak_as`."""
+        self.cache.trim(0)
+        self._runner.write(self._model.plan.buffer("speaker"), 0, vector)
+
     async def logits(self, ids):
         """f32 (vocab) as bytes: what chooses the token after `ids`, before penalties and bias."""
         self._check_prompt(ids)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pyengine.errors import EngineError
 from pyengine.formats import gguf, gguf_names, mlx, safetensors
+from pyengine.formats.alphas import add_alphas
 from pyengine.formats.source import FileSource
 
 MAX_TEXT = 1 << 28
@@ -166,6 +167,7 @@ async def _open_folder(files):
     if config is None:
         raise EngineError("E_NO_FILE", path="config.json", detail="the model folder has none")
     tensors, sources = await _read_shards(files, await _read_json(files, safetensors.INDEX))
+    await add_alphas(config, tensors, sources)
     tokenizer_config = await _read_json(files, "tokenizer_config.json") or {}
     template = await _read_text(files, "chat_template.jinja")
     return Checkpoint(

@@ -6,6 +6,7 @@ A field that changes the maths has no default here: missing, it raises E_UNSUPPO
 from pyengine.errors import EngineError
 from pyengine.formats.layout import brief
 
+ROPE_ALPHAS = "rope_alpha_weights"  # {layer: number}: formats/alphas.py
 
 def require(config, field, kind=int):
     """config[field] of type `kind` (int: positive; float: finite), else E_UNSUPPORTED_CONFIG."""

@@ -285,6 +285,18 @@ def _rotate(x, cos, sin, interleaved=False):
     return np.concatenate([a * cos - b * sin, b * cos + a * sin, rest], axis=-1)
 
 
+def rope_places(attrs, state, positions):
+    """Where RoPE has `positions`, in steps of its tables. With `frames` = (steps of a token, steps
+    of a frame, tokens of a frame) the tokens from position SOURCE of the state on are frames, whose
+    tokens are all in one place; those before count one by one."""
+    if "frames" not in attrs:
+        return positions
+    token, frame, group = attrs["frames"]
+    first = int(state[st.SOURCE])
+    spoken = first * token + (positions - first) // group * frame
+    return np.where(positions < first, positions * token, spoken)
+
+
 def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
     wide = (2 * heads if attrs.get("gate") else heads) + 2 * kv_heads
@@ -296,11 +308,12 @@ def _infer_rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
 @register("rope_kv", _infer_rope_kv, ELEMENTWISE, mutates=(3, 4))
 def rope_kv(attrs, qkv, coarse, fine, k_cache, v_cache, state):
     """Rotates q and k (not where `rotate` is False; neighbours where `interleaved`), stores k and v
-    at pos .. pos + n of the caches, modulo their length where a `window` makes them rings;
-    -> rotated q (T, heads * d)."""
+    at pos .. pos + n of the caches, modulo their length where a `window` makes them rings; `frames`
+    as in `rope_places`; -> rotated q (T, heads * d)."""
     rows, n, pos = len(qkv), valid_rows(state, len(qkv)), int(state[st.POS])
     heads, kv_heads, d = attrs["heads"], attrs["kv_heads"], attrs["head_dim"]
-    cos, sin = rope_rotation(coarse, fine, pos + np.arange(n))
+    places = rope_places(attrs, state, pos + np.arange(n))
+    cos, sin = rope_rotation(coarse, fine, places)
     if not attrs.get("rotate", True):
         cos, sin = cos[:, :0], sin[:, :0]
     q, k, v = np.split(qkv[:n].reshape(n, -1, d), [heads, heads + kv_heads], axis=1)

@@ -34,8 +34,11 @@ def _launch_rope_kv(node, values, caps):
     }
     if before == "norm":
         constants |= {"EPS": float(view.attrs["eps"]), "SHIFT": float(view.attrs.get("shift", 0.0))}
+    if "frames" in view.attrs:
+        constants |= dict(zip(("TOKEN_STEPS", "FRAME_STEPS", "GROUP"), view.attrs["frames"]))
     groups = heads + 2 * kv_heads if before == "norm" else ceil_div((heads + 2 * kv_heads) * d, 128)
-    return Launch({"kv": _kv(cache), "before": before}, constants, (groups, qkv.shape[0], 1))
+    variant = {"kv": _kv(cache), "before": before, "frames": "frames" in view.attrs}
+    return Launch(variant, constants, (groups, qkv.shape[0], 1))
 
 
 def _threads(caps, pairs):
@@ -102,7 +105,10 @@ def _tile_variants():
                  for kv, tile in sorted(found, key=str) if tile)
 
 
-SPECS = (*(KernelSpec(op, "rope_kv", _launch_rope_kv, variants(kv=("f16", "f32"), before=(before,)))
+ROPE_VARIANTS = {before: variants(kv=("f16", "f32"), before=(before,), frames=(False, True))
+                 for before in BEFORE.values()}
+
+SPECS = (*(KernelSpec(op, "rope_kv", _launch_rope_kv, ROPE_VARIANTS[before])
            for op, before in BEFORE.items()),
          *(KernelSpec(op, stem, launch, found) for op in ("attention", "source_attention")
            for stem, launch, found in (

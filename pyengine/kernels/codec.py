@@ -1,6 +1,9 @@
-"""Speech: the codec's ops (`ir/codec_ops.py`), and the mask of a voice model's tokens."""
+"""Speech: the codec's ops (`ir/codec_ops.py`), the mask of a voice model's tokens, and where its
+frames and its speaker lie (`ir/voice_ops.py`)."""
 from math import prod
 
+from pyengine.ir import voice_ops  # noqa: F401  registers its ops
+from pyengine.ir.codec_ops import lanes
 from pyengine.kernels.spec import KernelSpec, Launch, NodeView, ceil_div
 
 # op: (has HalfSnake before it, what its end does, slot of the kernel's operand)
@@ -78,6 +81,20 @@ def _launch_mask(node, values, caps):
     return Launch({}, constants, (ceil_div(vocab, 64), 1, 1))
 
 
+def _launch_frame_start(node, values, caps):
+    view = NodeView(node, values)
+    constants = {"MANY": view[0].shape[0] > 1, "AUDIO": view.attrs["audio"]}
+    return Launch({}, constants, (1, 1, 1))
+
+
+def _launch_speaker(node, values, caps):
+    view = NodeView(node, values)
+    (rows, width), (_, size) = view[0].shape, view[2].shape
+    constants = {"MANY": rows > 1, "H": width, "D": size, "ROW": lanes(size),
+                 "TOKEN": view.attrs["token"]}
+    return Launch({}, constants, (ceil_div(width, 64), rows, 1))
+
+
 def _variants(op):
     """Samples have one output channel, which never takes the tiles for many."""
     snake, end, _ = CONVS[op]
@@ -91,4 +108,6 @@ SPECS = (
     KernelSpec("fsq_dequant", "fsq_dequant", _launch_fsq, ({},)),
     KernelSpec("weight_norm", "weight_norm", _launch_norm, ({},)),
     KernelSpec("speech_mask", "speech_mask", _launch_mask, ({},)),
+    KernelSpec("frame_start", "frame_start", _launch_frame_start, ({},)),
+    KernelSpec("speaker_rows", "speaker_rows", _launch_speaker, ({},)),
 )

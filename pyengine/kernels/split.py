@@ -52,7 +52,8 @@ def _launch_parts(rope):
     def launch(node, values, caps):
         view = NodeView(node, values)
         q, cache = view[0], view[3 if rope else 1]
-        if not view.attrs.get("rotate", True) or view.attrs.get("interleaved"):
+        attrs = view.attrs
+        if not attrs.get("rotate", True) or attrs.get("interleaved") or "frames" in attrs:
             return None
         kv_heads, context, d = cache.shape
         heads = view.attrs["heads"] if rope else q.shape[1] // d

@@ -65,6 +65,11 @@ class Weights:
         self.buffers = {}   # name -> WeightBuffer
         self.tensors = set()
 
+    def known(self, tensor, *shapes):
+        """A tensor whose numbers the config has since opening: only that it is there counts."""
+        self._check(tensor, *shapes)
+        self.tensors.add(tensor)
+
     def matrix(self, parts, columns, embedding=False):
         """`parts` [(tensor, rows, head_dim)] stacked in order -> [WeightBuffer]: one per run of
         equal kinds, several where a run is larger than a buffer may be."""
@@ -271,6 +276,10 @@ class Builder:
         """The f32 rows (sum of rows, columns) of `parts` [(tensor, rows)], vectors one behind the
         other."""
         return self._weight_value(self._weights.vectors(parts, columns))
+
+    def known(self, tensor, *shapes):
+        """As `Weights.known`."""
+        self._weights.known(tensor, *shapes)
 
     def _vector_value(self, buffer):
         value = Value(buffer.name, (buffer.columns,), "f32", "weight", buffer.name)

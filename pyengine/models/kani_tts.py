@@ -1,19 +1,19 @@
 """Kani-TTS: an LFM2 backbone that answers text with the codes of NanoCodec, four tokens a frame of
-speech. Prompt, order of the tokens and way back as in the package kani-tts 1.0.1; the backbone's
-graph is `models/lfm2.py`'s."""
+speech. Prompt, order of the tokens and way back as in the packages kani-tts 1.0.1 and kani-tts-2
+0.0.5; the backbone's graph is `models/lfm2.py`'s, with `blocks/voice.py`."""
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
 from pyengine.models.blocks.config import optional, refuse
+from pyengine.models.blocks.voice import AUDIO_START, PADDING, Voice
 
 MODEL_TYPES = ()   # its checkpoints say lfm2
 GGUF_ARCHS = ()
 
-# ids behind the text's: audio tokens begin AUDIO behind the last id of the text
+# ids behind the text's: audio tokens begin AUDIO behind the number of text ids
 START_OF_SPEECH, END_OF_SPEECH, START_OF_HUMAN, END_OF_HUMAN, START_OF_AI = range(1, 6)
 AUDIO = 10
 END_OF_TEXT = 2
-TEXT_IDS = 64400
 DEFAULT_VOICE = "default"
 # what kani-tts draws with; top_k is transformers' own default
 SAMPLING = {"temperature": 1.0, "top_p": 0.95, "repetition_penalty": 1.1}
@@ -25,24 +25,21 @@ MOST_TOKENS = 3000
 class Layout:
     """Where a voice model's special and audio ids lie: `base` is the number of text ids, audio
     tokens of group g of a frame are `audio + g * codebook` onward. `voices`: names that a prompt
-    may begin with; none for a model with one voice."""
+    may begin with; none for a model with one voice. `speaker`: numbers of a speaker's vector, 0 for
+    a model that takes none."""
     base: int
     groups: int
     codebook: int
     voices: tuple = ()
+    speaker: int = 0
 
     @classmethod
     def of(cls, config, groups=4, codebook=4032):
         """Of a checkpoint's config and its codec's sizes. Raises `E_UNSUPPORTED_CONFIG` where ids
-        do not fit the vocabulary, and for variants with other positions or speaker vectors, whose
-        maths is not that of the backbone."""
-        for field, plain in (("use_learnable_rope", False), ("audio_step", None),
-                             ("speaker_emb_dim", None)):
-            if config.get(field) not in (None, plain):
-                refuse(field, str(config[field])[:80],
-                       "none: voices with positions by frame or speaker vectors are not supported")
-        base = optional(config, "audio_tokens_start", TEXT_IDS + AUDIO) - AUDIO
-        found = cls(base, groups, codebook, _voices(config))
+        do not fit the vocabulary, and what `Voice.of` raises."""
+        second = Voice.of(config)
+        base = optional(config, "audio_tokens_start", AUDIO_START) - AUDIO
+        found = cls(base, groups, codebook, _voices(config), second.speaker if second else 0)
         if optional(config, "tokens_per_frame", groups) != groups:
             refuse("tokens_per_frame", config["tokens_per_frame"], f"{groups}, as the codec has")
         vocab = config.get("vocab_size")
@@ -72,13 +69,23 @@ class Layout:
         return {"audio": self.audio, "codebook": self.codebook, "groups": self.groups,
                 "start": self.start, "end": self.end, "opening": self.base + START_OF_AI}
 
-    def prompt(self, tokenizer, text, voice=None):
-        """Ids that ask for `text` to be spoken; the tokenizer adds its own first token. Raises
-        `E_BAD_REQUEST` for a voice that the model does not have."""
+    def prompt(self, tokenizer, text, voice=None, speaker=False):
+        """Ids that ask for `text` to be spoken; the tokenizer adds its own first token. `speaker`:
+        with the place of a speaker's vector. Special tokens that a text spells are left out of it.
+        Raises `E_BAD_REQUEST` for a voice that the model does not have."""
         name = self.voice(voice)
         spoken = text if name is None else f"{name}: {text}"
-        ids = tokenizer.encode(spoken, add_special_tokens=True)
-        return [self.base + START_OF_HUMAN, *ids, END_OF_TEXT, self.base + END_OF_HUMAN]
+        ids = [i for i in tokenizer.encode(spoken, add_special_tokens=True) if i < self.base]
+        who = [self.audio - PADDING] if speaker else []
+        return [self.base + START_OF_HUMAN, *who, *ids, END_OF_TEXT, self.base + END_OF_HUMAN]
+
+    def check_speaker(self, vector):
+        """Raises `E_BAD_REQUEST` for a vector that the model cannot take; None is none."""
+        if vector is not None and len(vector) != self.speaker:
+            wanted = (f"{self.speaker} of them" if self.speaker
+                      else "a name: the model takes no speaker's vector")
+            raise EngineError("E_BAD_REQUEST", param="voice", got=f"{len(vector)} numbers",
+                              wanted=wanted)
 
     def voice(self, name=None):
         """The name that a prompt begins with, or None. Raises `E_BAD_REQUEST`."""

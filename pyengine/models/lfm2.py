@@ -1,5 +1,5 @@
 """LFM2 and LFM2.5: short gated convolutions with a few layers of grouped-query attention. Layer by
-layer as in transformers' lfm2."""
+layer as in transformers' lfm2; what Kani-TTS 2 changes is in `blocks/voice.py`."""
 from dataclasses import dataclass
 
 from pyengine.formats.hf_config import require, rope_parameters
@@ -7,6 +7,7 @@ from pyengine.models.blocks.config import Shape, expect, layer_types, optional, 
 from pyengine.models.blocks.decoder import HeadNorms, attention
 from pyengine.models.blocks.hybrid import short_convolution
 from pyengine.models.blocks.rope import RopeTables
+from pyengine.models.blocks.voice import Voice
 
 MODEL_TYPES = ("lfm2",)
 GGUF_ARCHS = ("lfm2",)
@@ -23,6 +24,7 @@ class Config(Shape):
     rope: RopeTables
     kinds: tuple
     taps: int
+    voice: Voice | None
 
     @classmethod
     def from_hf(cls, config):
@@ -37,8 +39,11 @@ class Config(Shape):
         taps = require(config, "conv_L_cache")
         if not 2 <= taps <= MAX_TAPS:
             refuse("conv_L_cache", taps, f"2 to {MAX_TAPS}")
-        return cls(**found, rope=RopeTables(found["head_dim"], rope_parameters(config)),
-                   kinds=_kinds(config, found["layers"]), taps=taps)
+        rope, voice = rope_parameters(config), Voice.of(config)
+        if voice is not None and voice.alphas is not None and rope["rope_type"] != "default":
+            refuse("rope_type", rope["rope_type"], "default, beside use_learnable_rope")
+        return cls(**found, rope=RopeTables(found["head_dim"], rope),
+                   kinds=_kinds(config, found["layers"]), taps=taps, voice=voice)
 
 
 def _adjusted(config, width):
@@ -67,6 +72,8 @@ def build(cfg, b):
     """The graph of `b.rows` tokens: writes the logits of the last valid row to the io value
     "logits"."""
     x = b.embed("model.embed_tokens.weight", cfg.vocab, cfg.hidden)
+    if cfg.voice is not None:
+        cfg.voice.begin(b, x)
     for i, kind in enumerate(cfg.kinds):
         b.mark(f"hidden {i}", x)
         layer = f"model.layers.{i}."
@@ -75,14 +82,22 @@ def build(cfg, b):
             h = short_convolution(b, h, layer + "conv.", cfg.hidden, cfg.taps)
             out = layer + "conv.out_proj.weight"
         else:
-            norms = HeadNorms(cfg.eps, names=("q_layernorm.weight", "k_layernorm.weight"))
-            h = attention(b, h, layer + "self_attn.", cfg.rope, cfg.heads, cfg.kv_heads,
-                          cfg.head_dim, cfg.head_dim ** -0.5, norms=norms)
+            h = _attention(cfg, b, h, layer + "self_attn.", i)
             out = layer + "self_attn.out_proj.weight"
         x = b.op("add", x, b.linear(h, (out, cfg.hidden)))
         h = b.rmsnorm(x, layer + "ffn_norm.weight", cfg.eps)
         x = b.op("add", x, _feed_forward(cfg, b, h, layer + "feed_forward."))
     return _head(cfg, b, x)
+
+
+def _attention(cfg, b, x, prefix, i):
+    norms = HeadNorms(cfg.eps, names=("q_layernorm.weight", "k_layernorm.weight"))
+    tables, where = cfg.rope, {}
+    if cfg.voice is not None:
+        name, tables, positions = cfg.voice.rotation(b, tables, i)
+        where = {"rope": name, "positions": positions, "frames": cfg.voice.frames}
+    return attention(b, x, prefix, tables, cfg.heads, cfg.kv_heads, cfg.head_dim,
+                     cfg.head_dim ** -0.5, norms=norms, **where)
 
 
 def _feed_forward(cfg, b, x, prefix):

@@ -2,12 +2,16 @@
 import io
 import json
 import wave
+from pathlib import Path
 
 import pytest
 
 from app import cli, speech
 from tests.audio.voice_kit import write_codec, write_voice
 from tests.checkpoints import refused
+
+
+SPEAKER = str(Path(__file__).parents[1] / "goldens" / "models-tiny" / "lfm2" / "generation_config.json")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,7 @@ def test_a_wav_file_is_written(capsys, folders, tmp_path):
 
 @pytest.mark.parametrize("more, code", [
     (["--voice", "nobody"], "E_BAD_REQUEST"), (["--temperature", "-1"], "E_BAD_REQUEST"),
+    (["--speaker", "/no/such.json"], "E_NO_FILE"), (["--speaker", SPEAKER], "E_BAD_FILE"),
     (["--out", "/no/such/folder/x.wav"], "E_NO_FILE"), (["--codec", "/no/such"], "E_NO_FILE")])
 def test_what_cannot_be_is_told(capsys, folders, tmp_path, more, code):
     status, said = speak(capsys, folders, tmp_path / "x.wav", "--json", *more, text="Hi.")
@@ -66,7 +71,10 @@ def test_a_request():
     ({"input": "x" * (speech.MOST_TEXT + 1)}, "input"), ({"input": "Hi", "voice": 3}, "voice"),
     ({"input": "Hi", "speed": 2}, "speed"), ({"input": "Hi", "response_format": "mp3"}, "response_format"),
     ({"input": "Hi", "instructions": "whisper"}, "instructions"), ({"input": "Hi", "stream": 1}, "stream"),
-    ({"input": "Hi", "volume": 3}, "volume"), ({"input": "Hi", "seed": "x"}, "seed"),
+    ({"input": "Hi", "voice": []}, "voice"), ({"input": "Hi", "voice": [0.5, "x"]}, "voice"),
+    ({"input": "Hi", "voice": [True]}, "voice"), ({"input": "Hi", "voice": [float("nan")]}, "voice"),
+    ({"input": "Hi", "voice": {"embedding": [1e400]}}, "voice"), ({"input": "Hi", "voice": [0.5] * 4097}, "voice"),
+    ({"input": "Hi", "voice": {"embedding": "x"}}, "voice"), ({"input": "Hi", "volume": 3}, "volume"), ({"input": "Hi", "seed": "x"}, "seed"),
     ({"input": "Hi", "top_p": 0}, "top_p")])
 def test_a_wrong_request_is_refused(body, param):
     error = refused("E_BAD_REQUEST", lambda: speech.parse(body))

@@ -3,6 +3,8 @@ import asyncio
 import json
 import struct
 
+import pytest
+
 from app import catalog_voices
 from app.worker import Worker
 from pyengine.audio.speaker import Speech, Timing
@@ -22,8 +24,8 @@ class FakeSpeaker:
         self.gate, self.error, self.said, self.closed = gate, error, [], 0
         self.timing = Timing(tokens=9, prompt_tokens=3)
 
-    async def speak(self, text, *, voice=None, sampling=None, cancel=None):
-        self.said.append((text, voice, sampling))
+    async def speak(self, text, *, voice=None, speaker=None, sampling=None, cancel=None):
+        self.said.append((text, voice, sampling) if speaker is None else (text, voice, speaker))
         for i, word in enumerate(text.split()):
             if self.gate is not None:
                 await self.gate.wait()
@@ -88,6 +90,14 @@ def test_a_whole_answer():
                                          "usage": USAGE}, 2 * ONE)]
     assert loader.speaker.said == [("one two", "ada", {"seed": 7})]
     assert parts.of("s", "progress")[-1]["stage"] == "ready"
+
+
+@pytest.mark.parametrize("voice, said", [
+    ([1, -0.5], (None, (1.0, -0.5))), ({"id": "ada", "embedding": [2.5]}, ("ada", (2.5,)))])
+def test_a_speakers_vector(voice, said):
+    worker, parts, loader = worker_of(FakeSpeaker())
+    asyncio.run(worker.handle(speak(voice=voice)))
+    assert events(parts)[0][0] == "result" and loader.speaker.said == [("one two", *said)]
 
 
 def test_a_stream():
@@ -179,14 +189,13 @@ def test_what_the_storage_takes_for_a_voice():
     assert catalog_voices.sources("org/v", "org/c") == ("org/v", "org/c")
     assert catalog_voices.sources(None, "https://a.b/c/") == (voice.repo, "https://a.b/c/")
     refused("E_BAD_REQUEST", lambda: catalog_voices.sources("org/v", None))
-    error = refused("E_UNSUPPORTED_MODEL", lambda: catalog_voices.sources("kani-tts-2-en", None))
-    assert voice.id in error.message
+    assert catalog_voices.sources("kani-tts-2-en", None) == ("nineninesix/kani-tts-2-en", codec.repo)
 
 
 def test_voices_name_their_licences_and_their_codecs():
     rows = {row["id"]: row for row in catalog_voices.rows()}
-    assert rows["kani-tts-450m"]["license"] == "Apache-2.0" and rows["kani-tts-450m"]["why"] is None
+    assert rows["kani-tts-450m"]["license"] == "Apache-2.0"
     own = catalog_voices.OWN_TERMS
-    assert rows["kani-tts-2-en"]["license"] == own and rows["kani-tts-2-en"]["why"]
+    assert rows["kani-tts-2-en"]["license"] == own
     assert all(row["codec"]["license"] == own for row in rows.values())
     json.dumps(list(rows.values()), allow_nan=False)

@@ -9,7 +9,7 @@ from app.speech import load_speaker, nbytes, needs
 from pyengine.audio.sentences import split
 from pyengine.decode.loop import CancelToken
 from pyengine.formats.checkpoint import open_path
-from tests.audio.voice_kit import END, Bytes, opened, spoken, write_codec, write_voice
+from tests.audio.voice_kit import END, KANI_2, Bytes, opened, spoken, write_codec, write_voice
 from tests.checkpoints import device, refused
 
 SOON_OVER = {"logit_bias": {END: 100.0}, "seed": 3}   # one frame a sentence
@@ -142,7 +142,22 @@ def check_long(speaker, words):
 def test_a_wrong_voice_and_wrong_sampling_are_refused(speaker):
     assert "voice" in refused("E_BAD_REQUEST", lambda: spoken(speaker, "Hi.", voice="x")).message
     refused("E_BAD_REQUEST", lambda: spoken(speaker, "Hi.", sampling={"temperature": -1}))
+    refused("E_BAD_REQUEST", lambda: spoken(speaker, "Hi.", speaker=[0.5] * 10))
     assert spoken(speaker, "Hi.", voice="default", sampling=SOON_OVER)
+
+
+def test_a_kani_tts_2_speaks_as_the_speaker_it_is_given(folders, goldens, tmp_path):
+    here, given = device("numpy"), {"sampling": {"seed": 5}}
+    second = opened(write_voice(goldens, tmp_path / "voice", **KANI_2), folders[1], here)
+    ada, bob = ([0.3] * 10, [-0.3] * 10)
+    first, other, none, again = (samples(spoken(second, "Hm.", speaker=who, **given)).tobytes()
+                                 for who in (ada, bob, None, ada))
+    assert first == again and len({first, other, none}) == 3
+    for wrong in ([0.3] * 9, []):
+        assert "voice" in refused("E_BAD_REQUEST", lambda: spoken(second, "Hm.", speaker=wrong)).message
+    assert needs(*[asyncio.run(open_path(str(path))) for path in (tmp_path / "voice", folders[1])],
+                 here.caps, quant="keep", context=512) == nbytes(second.stats())
+    asyncio.run(second.close())
 
 
 def test_a_codec_of_other_sizes_is_refused(folders, goldens, tmp_path):

@@ -25,7 +25,12 @@ class Bytes:
         return [1] * add_special_tokens + [10 + byte for byte in text.encode()]
 
 
-def _tensors(goldens, vocab, rng):
+# what makes a Kani-TTS 2 of it, and the tensors that it has besides
+KANI_2 = {"audio_step": 0.5, "use_learnable_rope": True, "speaker_emb_dim": 10}
+ADDED = {"model.learnable_rope_layers.2.alpha_weight": (), "model.speaker_emb_projection.weight": (64, 10)}
+
+
+def _tensors(goldens, vocab, rng, added):
     raw = (goldens / "models-tiny" / "lfm2" / "model.safetensors").read_bytes()
     header = json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])
     for name, entry in header.items():
@@ -34,6 +39,8 @@ def _tensors(goldens, vocab, rng):
             array = rng.normal(size=shape)
             gain = len(shape) == 1
             yield name, (1 + 0.1 * array if gain else array / np.sqrt(np.prod(shape[1:])))
+    for name, shape in added.items():
+        yield name, np.asarray(rng.normal(size=shape))
 
 
 def write_voice(goldens, folder, vocab=VOCAB, **changes):
@@ -41,7 +48,8 @@ def write_voice(goldens, folder, vocab=VOCAB, **changes):
     folder.mkdir(exist_ok=True)
     config = json.loads((goldens / "models-tiny" / "lfm2" / "config.json").read_text())
     config |= {"vocab_size": vocab, "audio_tokens_start": AUDIO, **changes}
-    tensors = _tensors(goldens, vocab, np.random.default_rng(5))
+    added = ADDED if "speaker_emb_dim" in changes else {}
+    tensors = _tensors(goldens, vocab, np.random.default_rng(5), added)
     data = {name: encoded(array.astype(np.float32), "F32") for name, array in tensors}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").write_bytes(safetensors(data))
@@ -62,8 +70,8 @@ def opened(voice, codec, device, **options):
     return asyncio.run(load_speaker(*checkpoints, device, **given))
 
 
-def spoken(speaker, text, **options):
+def spoken(one, text, **options):
     """Every `Speech` of a text."""
     async def collect():
-        return [one async for one in speaker.speak(text, **options)]
+        return [piece async for piece in one.speak(text, **options)]
     return asyncio.run(collect())

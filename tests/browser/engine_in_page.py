@@ -321,6 +321,18 @@ async def tuned(folder, ids, count):
     return {"loads": found, "kept": kept}
 
 
+# ---- voices ------------------------------------------------------------------------------------
+
+
+async def voiced(folder, ids, speaker, begins):
+    """Logits behind the first n ids, for each n of `begins`, of a voice model with a speaker's
+    vector: what is one more than the one before is a step of decode."""
+    async with engine_of(folder) as (engine, _):
+        engine.speak_as(struct.pack(f"<{len(speaker)}f", *speaker))
+        found = [await engine.first_logits(ids[:n]) for n in begins]
+        return [struct.unpack(f"<{len(data) // 4}f", data) for data in found]
+
+
 # ---- ears --------------------------------------------------------------------------------------
 
 

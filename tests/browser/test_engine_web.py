@@ -87,6 +87,18 @@ def test_mlx_twin(engine, goldens, folder):
     assert agreed(found["greedy"], golden["greedy16"].tolist(), golden["margins16"], 0.02) >= 4
 
 
+def test_a_voice_with_frames_and_a_speaker(engine, goldens):
+    """Kani-TTS 2: its positions, frequencies and vectors, in prefill and from step to step."""
+    folder = "models-tiny/kani_tts_2"
+    golden = np.load(goldens / folder / "golden.npz")
+    begins = [11, *range(14, len(golden["ids"]) + 1), 7]
+    found = engine.run(in_page.voiced, folder=folder, ids=golden["ids"].tolist(), begins=begins,
+                       speaker=golden["speaker"].tolist())
+    for n, got in zip(begins, found, strict=True):
+        diff = np.abs(np.array(got) - golden["logits"][n - 1])
+        assert diff.max() < LOGITS, f"behind {n} ids: {diff.max()}"
+
+
 async def oracle(folder, ids, count, cases):
     """[(ids, margins)] of each case: numpy's model and sampler."""
     checkpoint = await open_path(str(folder))

@@ -66,8 +66,18 @@ def mask_cases():
             yield Case("speech_mask", tuple(sorted(ids.items())), inputs, rows, n, last)
 
 
+def speaker_cases():
+    """The last of the ids is the case's pos, the others 48: the token's row, all others, or none."""
+    for (rows, n), (width, size), token in product(((1, 1), (16, 7), (83, 83)), ((7, 1), (64, 10), (769, 128)),
+                                                   (48, 7, 3)):
+        inputs = (("x", (rows, width), "f32"), ("ids", (rows,), "u32"), ("speaker", (1, size), "f32"),
+                  ("projection", (width, lanes(size)), "f32"))
+        yield Case("speaker_rows", (("token", token),), inputs, rows, n, 7)
+
+
 def groups():
     found = {op: list(conv_cases(op)) for op in (
         "causal_conv", "snake_conv", "snake_conv_add", "snake_conv_into", "snake_conv_clamp")}
     return found | {"snake_up": list(up_cases()), "fsq_dequant": list(fsq_cases()),
-                    "weight_norm": list(norm_cases()), "speech_mask": list(mask_cases())}
+                    "weight_norm": list(norm_cases()), "speech_mask": list(mask_cases()),
+                    "speaker_rows": list(speaker_cases())}

@@ -134,6 +134,16 @@ def places():
         yield (pos, n, rows), length, (("window", window),)
 
 
+def frame_case(op, attrs, inputs, rows, n, pos):
+    """With frames that begin before, among or behind the rows."""
+    token, frame, group = ((1, 1, 4), (2, 1, 4), (3, 4, 7))[(pos + n) % 3]
+    most = (pos + n) * max(token, frame)
+    inputs = tuple((name, (most // 64 + 1, *shape[1:]), dtype) if name == "coarse" else (name, shape, dtype)
+                   for name, shape, dtype in inputs)
+    first = (pos // 3, pos + n // 2, pos + n + 5)[(pos + rows) % 3]
+    return Case(op, (*attrs, ("frames", (token, frame, group))), inputs, rows, n, pos, first)
+
+
 def rope_cases(op, kv):
     for ((pos, n, rows), length, ring), (heads, kv_heads), d in product(places(), HEADS, HEAD_DIMS):
         all_heads, cache = heads + 2 * kv_heads, (kv_heads, length, d)
@@ -151,6 +161,7 @@ def rope_cases(op, kv):
                       ("k_cache", cache, kv), ("v_cache", cache, kv))
             yield Case(op, attrs, inputs, rows, n, pos)
         yield Case(op, (*attrs, ("rotate", False)), inputs, rows, n, pos)
+        yield frame_case(op, attrs, inputs, rows, n, pos)
         yield Case(op, (*attrs, ("interleaved", True)), inputs, rows, n, pos)
 
 

@@ -111,7 +111,8 @@ def test_every_variant_is_launched_by_some_case(goldens):
     launched = {key for key, _ in op_shaders()} | set(repack_shaders())
     every = {source.variant_key(stem, variant) for stem, found in kernels.every_template()
              for variant in found
-             if not stem.startswith(("sample_", "logprob_", "mask_", "stride_", source.REDUCE))}
+             if not stem.startswith(("sample_", "logprob_", "mask_", "stride_", "frame_",
+                                     source.REDUCE))}
     assert launched == every
 
 

@@ -30,7 +30,8 @@ QUICK = {"rope_kv": 8, "bias_rope_kv": 8, "norm_rope_kv": 8, "attention": 12, "a
          "causal_conv": 6, "snake_conv": 8, "snake_conv_add": 6, "snake_conv_into": 6,
          "snake_conv_clamp": 6, "snake_up": 8, "fsq_dequant": 4, "weight_norm": 4,
          "unfold": 5, "tanh": 3, "group_stats": 5, "group_norm": 5, "layernorm": 5, "bias_gelu": 4,
-         "bias_add": 3, "bias_silu_mul": 3, "source_attention": 8, "store_kv": 4, "speech_mask": 30}
+         "bias_add": 3, "bias_silu_mul": 3, "source_attention": 8, "store_kv": 4, "speech_mask": 30,
+         "speaker_rows": 9}
 
 
 @pytest.fixture(scope="module")

@@ -38,9 +38,9 @@ def expect(config, **wanted):
             refuse(field, config[field], value)
 
 
-def optional(config, field, default):
-    """A positive whole number, or `default` where the config leaves it out or null."""
-    return default if config.get(field) is None else require(config, field)
+def optional(config, field, default, kind=int):
+    """A value of `kind` (int: positive), or `default` where the config leaves it out or null."""
+    return default if config.get(field) is None else require(config, field, kind)
 
 
 def shape(config, tied=None):

@@ -13,12 +13,13 @@ class HeadNorms:
 
 
 def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale, *, norms=None, bias=False,
-              window=None, rotate=True, rope="rope", gate=False):
+              window=None, rotate=True, rope="rope", positions=None, frames=None, gate=False):
     """x (T, H) normalised -> (T, heads * head_dim), before the output projection.
 
     `norms`: HeadNorms. `bias`: q, k and v have one. `window`: positions a row sees at most.
     `rotate` False: a layer without positions. `gate`: q_proj makes q and a gate head by head, and
     the output is times its sigmoid. `rope`: the name of `tables`, where a model has several.
+    `positions` that they cover (None: the context); `frames`: as in `ir.ops.rope_places`.
     q and k name their head size, so that rows in llama.cpp's interleaved RoPE order are put back
     while loading."""
     qkv = b.linear(x, (prefix + "q_proj.weight", heads * head_dim * (2 if gate else 1), head_dim),
@@ -42,7 +43,9 @@ def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale, *, norms=N
         before["gate"] = True
     if not rotate:
         before["rotate"] = False
-    q = b.op(op, *inputs, *b.rope_tables(tables, rope), k_cache, v_cache, heads=heads,
+    if frames is not None:
+        before["frames"] = frames
+    q = b.op(op, *inputs, *b.rope_tables(tables, rope, positions), k_cache, v_cache, heads=heads,
              kv_heads=kv_heads, head_dim=head_dim, **before, **attrs)
     out = b.op("attention", q, k_cache, v_cache, scale=scale, **attrs)
     return b.op("sigmoid_gate", out, qkv, head_dim=head_dim) if gate else out

@@ -2,6 +2,7 @@
 tables."""
 import math
 from array import array
+from copy import copy
 
 from pyengine.errors import EngineError
 
@@ -96,6 +97,12 @@ class RopeTables:
             ) from None
         self.frequencies = frequencies
         self.half = rotated // 2
+
+    def scaled(self, factor):
+        """Tables of `factor` times these frequencies."""
+        found = copy(self)
+        found.frequencies = [factor * f for f in self.frequencies]
+        return found
 
     def _table(self, positions, size=1.0):
         table = array("f")
