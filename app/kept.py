@@ -118,7 +118,7 @@ async def record(wanted, load, engine, checkpoint, tokenizer_config):
     from pyengine.warmup import steps
 
     device, cache = load.device, load.cache
-    tested = json.loads(await load.marks.get(cache_key(device.identity)) or "{}")
+    tested = json.loads(await load.marks.get(cache_key(device)) or "{}")
     if wanted is None or not tested:
         return None
     plan = kept.compact(engine.model.plan)
@@ -131,7 +131,7 @@ async def record(wanted, load, engine, checkpoint, tokenizer_config):
     header, ints, consts = device.exported(plan)
     texts = {
         "key": json.dumps({**wanted, "choices": choices, "selftest": {
-            "key": cache_key(device.identity), "layout": tested["layout"], "off": tested["off"]}},
+            "key": cache_key(device), "layout": tested["layout"], "off": tested["off"]}},
             sort_keys=True),
         "header": header,
         "shards": json.dumps([source.name for source in checkpoint.files]),

@@ -153,7 +153,7 @@ async def tested(device, options):
     """Tests a device with the "selftest_cache" of `options`, if it is there; -> (Report, the other
     options without what the device computes wrongly)."""
     given = dict(options)
-    report = await selftest(device, given.pop("selftest_cache", None), load=load)
+    report = await selftest(device, given.pop("selftest_cache", None), kernels=True)
     if "kv_f16" in report.off:
         given["kv"] = "f32"
     return report, given
@@ -276,7 +276,7 @@ class SteadyEngine(Engine):
         self._claim()
         layout = self._device.layout
         try:
-            report = await selftest(self._device, self._options.get("selftest_cache"), True, load)
+            report = await selftest(self._device, self._options.get("selftest_cache"), True, True)
             return asdict(report)
         finally:
             self._device.layout = layout

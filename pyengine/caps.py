@@ -33,12 +33,15 @@ class Caps:
         """Bytes of one weight buffer: larger matrices are cut by rows."""
         return min(self.max_binding, self.max_buffer)
 
+    @property
+    def wanted(self):
+        """Features that kernels are to use where the device has them, whatever of them is right."""
+        return GAINS.get(self.vendor.lower(), ()) if self.variants is None else self.variants
+
     def uses(self, feature):
         """Whether kernels use "f16" or "subgroups" here; a CPU that pretends to be a GPU gains
         nothing by either."""
-        asked = self.variants
-        wanted = GAINS.get(self.vendor.lower(), ()) if asked is None else asked
-        return feature in wanted and getattr(self, feature) and not self.software
+        return feature in self.wanted and getattr(self, feature) and not self.software
 
     def choice(self, tunable):
         """The measured candidate of a `Tunable`; its default where none is, or no longer is one."""

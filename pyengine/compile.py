@@ -239,15 +239,16 @@ class _StandIn:
 
 def compile_model(
         config, tensors=None, *, quant=None, context=None, kv="f16", caps=None, fused=True,
-        encodings=None, hybrid=None, speech=None):
+        encodings=None, hybrid=None, speech=None, programs=None):
     """Plans a model from its Hugging Face config and, for loading, its {name: TensorRef}.
 
     Without tensors `encodings` {"matrix", "embedding"} (the latter of the head too) says what the
     file will hold; else the config's dtype does.
     `quant` is a `--quant` name or None for the default; `fused=False` leaves the graph as the model
     wrote it; `hybrid`: a `flags.Hybrid`; `speech`: attributes of the op `speech_mask`, for a voice
-    model. Raises `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`,
-    `E_MISSING_TENSOR`, `E_UNUSED_TENSOR`, `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
+    model; `programs`: names of those to plan, with "decode", where not all are wanted. Raises
+    `E_UNSUPPORTED_MODEL`, `E_UNSUPPORTED_CONFIG`, `E_UNSUPPORTED_TENSOR`, `E_MISSING_TENSOR`,
+    `E_UNUSED_TENSOR`, `E_BAD_REQUEST`, `E_OUT_OF_MEMORY`."""
     caps, hybrid = caps or Caps(), hybrid or flags.HYBRID
     quant = quant or default_quant(config, tensors)
     if kv not in ("f16", "f32"):
@@ -260,7 +261,7 @@ def compile_model(
     weights, missing = weights_of(tensors, _kind_of(config, tensors, quant, encodings), caps)
     rows_of = _prefill_rows(context, getattr(family, "prefill_rows", None))
     consts, graphs, slack = {}, [], max(rows_of, default=1)
-    for name, rows, build in _programs(family, cfg, rows_of):
+    for name, rows, build in _programs(family, cfg, rows_of, programs):
         b = Builder(name, rows, context, weights, kv, caps.max_binding, consts, slack,
                     apart="stack" in hybrid.apart, matrix_state=hybrid.delta_state)
         b.graph.outputs = (build(cfg, b),)
@@ -270,17 +271,20 @@ def compile_model(
     if tensors is not None:
         check_unused(tensors, weights.tensors, family)
     ring = _ring(graphs[0], context, slack)
-    graphs += _sampling_graphs(cfg.vocab, caps) + _speech_graphs(cfg.vocab, caps, slack, speech)
+    tails = _sampling_graphs(cfg.vocab, caps) + _speech_graphs(cfg.vocab, caps, slack, speech)
+    graphs += [graph for graph in tails if not programs or graph.name in programs]
     plan = make_plan(graphs, weights, consts, caps, tensors, RING, saved_slots(context))
     return CompiledModel(
         plan, cfg, config["model_type"], context, cfg.vocab, quant, kv, tuple(graphs), ring
     )
 
 
-def _programs(family, cfg, rows_of):
-    """[(name, rows, build)]: decode, prefill by rows, and what the family has besides."""
-    return [("decode", 1, family.build), *((f"prefill{r}", r, family.build) for r in rows_of),
-            *(family.programs(cfg) if hasattr(family, "programs") else ())]
+def _programs(family, cfg, rows_of, wanted):
+    """[(name, rows, build)]: decode, prefill by rows, and what the family has besides, of those
+    that are `wanted` (None: all)."""
+    found = [("decode", 1, family.build), *((f"prefill{r}", r, family.build) for r in rows_of),
+             *(family.programs(cfg) if hasattr(family, "programs") else ())]
+    return [row for row in found if not wanted or row[0] in wanted]
 
 
 def _ring(graph, context, slack):

@@ -8,14 +8,14 @@ for). The device then gets the largest `Layout` that is right and keeps only the
 are."""
 import json
 import struct
-import time
 from dataclasses import asdict, dataclass, field, replace
 
 from pyengine.device.api import Layout
 from pyengine.errors import EngineError
+from pyengine.laps import Laps
 from pyengine.plan.plan import READBACKS, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan
 
-VERSION = 3
+VERSION = 4
 LANES = 64
 WHOLE = 2048           # dispatches of the largest submit that is tried, and then used
 SIZES = (256, 128, 64, 32, 8, 1)
@@ -73,7 +73,8 @@ fn main(@builtin(local_invocation_id) id: vec3<u32>) {
 class Report:
     """What was found. `layout` (passes, dispatches); `off`: what computes wrongly, of f16,
     subgroups, kv_f16 and fused (kernels); `rows`: every trial {what, dispatches, passes, submits,
-    right}; `ms` of the chains and features, `kernels_ms` of the kernels; `cached`."""
+    right}; `ms` that the chains and features took, `kernels_ms` what the kernels (0: not tested)
+    took besides; `cached`."""
     layout: tuple = (1, WHOLE)
     off: list = field(default_factory=list)
     rows: list = field(default_factory=list)
@@ -194,11 +195,28 @@ def _pipelines(caps):
     return [("chain", CHAIN)] + [(name, FEATURES[name][0]) for name in wanted]
 
 
-async def _kernels(device, report, full, load):
-    """The kernels' known answers, on what the chains and features left; fills the report."""
-    from pyengine.selftest_kernels import choose  # late: it plans models
+async def _chains(device, runner, report, full):
+    """The features and the layout; fills the report."""
+    try:
+        await runner.ready()
+        bench = _Bench(device, runner, report)
+        for name, _ in _pipelines(device.caps)[1:]:
+            if not await bench.feature(name):
+                report.off.append(name)
+        layout = await bench.layout()
+        if full:
+            await bench.everything()
+        report.layout = (layout.passes, layout.dispatches)
+    finally:
+        device.layout = Layout()
 
-    began, caps, info = time.perf_counter(), device.caps, device.info
+
+async def _kernels(device, report, full, first):
+    """The kernels' known answers, on what the chains and features left; fills the report. `first`:
+    a Trial on all that the device offers, or None."""
+    from pyengine.selftest_kernels import choose
+
+    caps, info = device.caps, device.info
     apply(device, report)
 
     def note(what, right):
@@ -208,65 +226,70 @@ async def _kernels(device, report, full, load):
 
     try:
         kv = "f32" if "kv_f16" in report.off else "f16"
-        report.off += await choose(load, device, note, full=full, kv=kv)
+        usable = None if report.off else first
+        report.off += await choose(device, note, full=full, kv=kv, first=usable)
     finally:
         device.caps, device.info = caps, info
         device.layout = Layout()
-    report.kernels_ms = 1e3 * (time.perf_counter() - began)
 
 
-async def _measure(device, full, load):
-    report, began = Report(), time.perf_counter()
-    pipelines = _pipelines(device.caps)
-    runner = await device.prepare(probe_plan(pipelines))
+async def _measure(device, full, kernels):
+    """The whole test; the kernels' first pipelines are compiled while chains and features run."""
+    if kernels:
+        from pyengine import selftest_kernels  # late: it plans models
+        selftest_kernels.at_hand()
+    report, laps, trial = Report(), Laps(), None
+    runner = await device.prepare(probe_plan(_pipelines(device.caps)))
     try:
-        await runner.ready()
-        bench = _Bench(device, runner, report)
-        for name, _ in pipelines[1:]:
-            if not await bench.feature(name):
-                report.off.append(name)
-        layout = await bench.layout()
-        if full:
-            await bench.everything()
-        report.layout = (layout.passes, layout.dispatches)
+        laps.mark("chains")
+        if kernels and not full:
+            trial = await selftest_kernels.begun(device)
+        laps.mark("kernels")
+        await _chains(device, runner, report, full)
+        laps.mark("chains")
+        if kernels:
+            await _kernels(device, report, full, trial)
+        laps.mark("kernels")
     finally:
-        device.layout = Layout()
+        if trial is not None:
+            trial.close()
         runner.close()
-    report.ms = 1e3 * (time.perf_counter() - began)
-    if load is not None and (full or not device.caps.software):
-        await _kernels(device, report, full, load)
-    return report
+    return replace(report, ms=laps.ms["chains"], kernels_ms=laps.ms["kernels"] if kernels else 0.0)
 
 
-def cache_key(identity):
-    """One browser, adapter and text of the kernels."""
+def cache_key(device):
+    """One browser, adapter, text of the kernels and list of what they are to use."""
     from pyengine.kernels import source  # late: a start by a kept plan imports no kernels
 
-    return f"selftest{VERSION}|{source.version()}|{identity}"
+    wanted = ",".join(device.caps.wanted)
+    return f"selftest{VERSION}|{source.version()}|{wanted}|{device.identity}"
 
 
-async def _recall(cache, identity):
+async def _recall(cache, device, kernels):
+    """The Report that is kept, None where there is none or it lacks the kernels."""
     try:
-        kept = Report(**json.loads(await cache.get(cache_key(identity)) or ""))
+        kept = Report(**json.loads(await cache.get(cache_key(device)) or ""))
         Layout(*map(int, kept.layout))
     except (ValueError, TypeError, OSError):
         return None
-    return replace(kept, cached=True)
+    return replace(kept, cached=True) if kept.kernels_ms or not kernels else None
 
 
-async def selftest(device, cache=None, full=False, load=None):
+async def selftest(device, cache=None, full=False, kernels=False):
     """Tests the device, or recalls what `cache` (a `tune.TuningCache`) knows of it, and sets its
-    layout and caps; -> Report. `full` runs every size and recalls nothing; the kernels are tested
-    where `load` (`engine.load`) is given. Devices that are no GPU's are right by definition.
-    Raises what the device raises, `E_GPU` where nothing is right."""
+    layout and caps; -> Report. `full` runs every size and recalls nothing; `kernels`: these too,
+    on a CPU that pretends to be a GPU only if `full`. Devices that are no GPU's are right by
+    definition. Raises what the device raises, `E_GPU` where nothing is right."""
     if device.caps.backend not in ("webgpu", "native"):
         return Report(layout=(1, 0))
-    report = None if cache is None or full else await _recall(cache, device.identity)
+    device.caps = replace(device.caps, **dict.fromkeys(getattr(device, "switched_off", ()), True))
+    kernels = kernels and (full or not device.caps.software)
+    report = None if cache is None or full else await _recall(cache, device, kernels)
     if report is None:
-        report = await _measure(device, full, load)
+        report = await _measure(device, full, kernels)
         if cache is not None:
             try:
-                await cache.put(cache_key(device.identity), json.dumps(asdict(report)))
+                await cache.put(cache_key(device), json.dumps(asdict(report)))
             except OSError:
                 pass  # measured again next time
     apply(device, report)
@@ -274,8 +297,10 @@ async def selftest(device, cache=None, full=False, load=None):
 
 
 def apply(device, report):
-    """Makes the device what the report found."""
-    off = {name: False for name in ("f16", "subgroups") if name in report.off}
-    device.caps = replace(device.caps, fused=device.caps.fused and "fused" not in report.off, **off)
-    device.info = device.info | off
+    """Makes the device what the report found; `switched_off`: what a later test tries again."""
+    names = ("f16", "subgroups", "fused")
+    device.switched_off = [n for n in names if n in report.off and getattr(device.caps, n)]
+    off = dict.fromkeys(device.switched_off, False)
+    device.caps = replace(device.caps, **off)
+    device.info = device.info | {name: False for name in off if name != "fused"}
     device.layout = Layout(*report.layout)

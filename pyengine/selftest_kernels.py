@@ -9,13 +9,23 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from pyengine.compile import compile_model
+from pyengine.decode import state as st
+from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
+from pyengine.formats.checkpoint import open_checkpoint
+from pyengine.formats.source import BytesSource
+from pyengine.kernels import source
+from pyengine.models import families
 
 FOLDER = Path(__file__).resolve().parent / "known"
 MODELS = ("llama", "hybrid")
 CONTEXT = 128
 # of logits that range over 5: f16 moves them by 0.02, and each id is 0.15 ahead of the next
 LIMIT = 0.1
+# (rows of the prompt and their program; tail; sampling): one id of the largest is what greedy takes
+SHORT = (((20, "prefill128"),), "greedy", None)
+CUT = (((7, "prefill16"), (20, "prefill128")), "sample", SamplingParams(top_k=1, seed=769))
 
 
 def ways(caps):
@@ -29,15 +39,20 @@ def ways(caps):
 
 @cache
 def known():
-    """{model: {prompt, ids, logits: bytes of f32}}."""
+    """{model: {prompt, ids; f32 bytes: logits, which choose the first id, and last, behind the last
+    but one}}."""
     rows = json.loads((FOLDER / "known.json").read_text())
-    return {name: {**row, "logits": base64.b64decode(row["logits"])} for name, row in rows.items()}
+    return {name: {**row, **{key: base64.b64decode(row[key]) for key in ("logits", "last")}}
+            for name, row in rows.items()}
+
+
+def at_hand():
+    """Brings in what every load needs, tested or not: its time is not the test's."""
+    families()
+    source.version()
 
 
 async def _checkpoint(name):
-    from pyengine.formats.checkpoint import open_checkpoint
-    from pyengine.formats.source import BytesSource
-
     files = [path for path in sorted((FOLDER / name).iterdir()) if path.is_file()]
     return await open_checkpoint({p.name: BytesSource(p.name, p.read_bytes()) for p in files})
 
@@ -47,42 +62,93 @@ def _near(got, want):
     return all(abs(a - b) < LIMIT for (a,), (b,) in pairs)  # false where a is not a number
 
 
-async def right(load, device, name, off, kv="f16"):
-    """Whether a tiny model, loaded by `load` (`engine.load`), gives its known answers on the
-    device, less the kernels `off`. Raises what the device raises but `E_GPU`, which is a wrong
-    answer too."""
-    from pyengine.decode.sampling import SamplingParams
+class Trial:
+    """One tiny model on a device, less the kernels `off`; close it. `runs` of SHORT and CUT."""
 
-    caps, answer, ids = device.caps, known()[name], []
-    device.caps = replace(caps, **dict.fromkeys(off, False))
-    engine = None
-    try:
-        engine = await load(await _checkpoint(name), device, kv=kv, context=CONTEXT, warm=False)
-        if not _near(await engine.first_logits(answer["prompt"]), answer["logits"]):
+    def __init__(self, name, runner, files, runs):
+        self._name, self._runner, self._files, self._runs = name, runner, files, runs
+
+    @classmethod
+    async def begin(cls, device, name, off=(), *, kv="f16", runs=(SHORT,)):
+        """Plans it; its pipelines are being compiled when this returns. Raises what the device
+        raises."""
+        checkpoint = await _checkpoint(name)
+        programs = {"decode", *(tail for _, tail, _ in runs),
+                    *(program for chunks, _, _ in runs for _, program in chunks)}
+        caps = replace(device.caps, **dict.fromkeys(off, False))
+        model = compile_model(checkpoint.config, checkpoint.tensors, kv=kv, context=CONTEXT,
+                              caps=caps, programs=programs)
+        return cls(name, await device.prepare(model.plan), checkpoint.files, runs)
+
+    async def right(self):
+        """Whether every run gives the known answers. Raises what the device raises."""
+        await self._runner.upload(self._files, lambda done, total: None)
+        await self._runner.ready()
+        for run in self._runs:
+            if not await self._run(*run):
+                return False
+        return True
+
+    async def _run(self, chunks, tail, params):
+        answer, runner, begin = known()[self._name], self._runner, 0
+        plan = runner.plan
+        logits = plan.buffer("logits"), 0, len(answer["logits"])
+        for end, program in chunks:
+            ids = answer["prompt"][begin:end]
+            runner.write(plan.buffer("state"), 0, st.pack_state(begin, len(ids), params))
+            runner.write(plan.buffer("tokens"), 0, struct.pack(f"<{len(ids)}I", *ids))
+            whole = end == len(answer["prompt"])
+            first = await runner.run([((program, *([tail] * whole)), 1)], logits)
+            begin = end
+        if not _near(first, answer["logits"]):
             return False
-        async for batch in engine.generate_ids(answer["prompt"], SamplingParams(temperature=0),
-                                               max_tokens=len(answer["ids"])):
-            ids += batch.ids
-        return ids == answer["ids"]
+        count = len(answer["ids"])
+        read = plan.buffer("ring"), 0, 4 * count
+        ring = await runner.run([(("decode", tail), count - 1)], read)
+        if list(struct.unpack(f"<{count}I", ring)) != answer["ids"]:
+            return False
+        return _near(await runner.read(*logits), answer["last"])
+
+    def close(self):
+        """Once or again."""
+        self._runner.close()
+
+
+async def begun(device):
+    """The first Trial of `choose`, which then waits less; None where it cannot be."""
+    try:
+        return await Trial.begin(device, MODELS[0])
+    except EngineError as error:
+        if error.code != "E_GPU":
+            raise
+        return None
+
+
+async def _right(device, name, off, kv, full, trial):
+    """Whether the `trial`, or a new one, is right; `E_GPU` is a wrong answer too."""
+    try:
+        trial = trial or await Trial.begin(device, name, off, kv=kv,
+                                           runs=(SHORT, CUT) if full else (SHORT,))
+        return await trial.right()
     except EngineError as error:
         if error.code != "E_GPU":
             raise
         return False
     finally:
-        device.caps = caps
-        if engine is not None:
-            await engine.close()
+        if trial is not None:
+            trial.close()
 
 
-async def choose(load, device, note, *, full=False, kv="f16"):
+async def choose(device, note, *, full=False, kv="f16", first=None):
     """What has to be switched off for right answers: the first of `ways`. `note(what, right)` hears
-    of each trial. `full`: both models in every way, else the first way in which the attention model
-    is right. Raises `E_GPU` where no way is."""
+    of each trial. `full`: both models in every way and through every program, else the first way
+    in which the attention model is right; `first`: a Trial of the first way. Raises `E_GPU` where
+    no way is."""
     chosen = None
     for off in ways(device.caps):
         sound = True
         for name in MODELS if full else MODELS[:1]:
-            good = await right(load, device, name, off, kv)
+            good, first = await _right(device, name, off, kv, full, first), None
             note(f"kernels of {name}" + (f" without {', '.join(off)}" if off else ""), good)
             sound = sound and good
         if sound and chosen is None:
