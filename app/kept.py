@@ -70,6 +70,7 @@ class KeptCheckpoint:
     """What a session needs of a checkpoint whose headers nobody read."""
 
     files: list
+    config: dict = field(default_factory=dict)  # of it, what a session asks for: the model_type
     tokenizer_config: dict = field(default_factory=dict)
     chat_template: str | None = None
     generation_config: dict = field(default_factory=dict)
@@ -137,6 +138,7 @@ async def record(wanted, load, engine, checkpoint, tokenizer_config):
         "shards": json.dumps([source.name for source in checkpoint.files]),
         "kept": kept.dump(replace(engine.model, plan=plan), steps(plan)),
         "checkpoint": json.dumps({
+            "config": {"model_type": checkpoint.config.get("model_type")},
             "tokenizer_config": tokenizer_config,
             "chat_template": checkpoint.chat_template,
             "generation_config": checkpoint.generation_config,

@@ -288,7 +288,11 @@ class Runner {
   }
 
   #missing(programs) {
-    return this.#pipelines.need(programs.flatMap((number) => this.#programs[number].map(({ pipeline }) => pipeline)));
+    return this.#pipelines.need(this.#numbersOf(programs));
+  }
+
+  #numbersOf(programs) {
+    return programs.flatMap((number) => this.#programs[number].map(({ pipeline }) => pipeline));
   }
 
   /** Submits the first programs of a sequence, up to one that lacks a pipeline, and waits for `missing`. -> the rest. */
@@ -332,6 +336,11 @@ class Runner {
   /** Guided steps: see js/gpu_guided.js. */
   runMasked(...given) {
     return guidedSteps(this, ...given);
+  }
+
+  /** Whether a run of this sequence must wait for pipelines before it is submitted. */
+  lacks(sequence) {
+    return !this.#pipelines.complete && !this.#pipelines.have(this.#numbersOf(programsOf(sequence)));
   }
 
   /** Seconds of `repeats` times the dispatches `indices` (none: all) of a program in one pass. */

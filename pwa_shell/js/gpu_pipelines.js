@@ -55,6 +55,11 @@ export class Pipelines {
     return this.#waited && this.#late.size === 0;
   }
 
+  /** Whether these numbers are made. */
+  have(numbers) {
+    return numbers.every((i) => this.#made[i]);
+  }
+
   /** Promise of these numbers, or null where they are made. */
   need(numbers) {
     const missing = new Set(numbers.filter((i) => !this.#made[i]));

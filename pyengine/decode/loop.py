@@ -12,7 +12,7 @@ from pyengine.decode.snapshots import StateCache
 from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
 
-GUIDED_STEPS = 8  # ids that a device may choose under a grammar before Python hears of them
+GUIDED_STEPS = 32  # ids that a device may choose under a grammar before Python hears of them
 BURST_SECONDS = 0.05  # what one burst should take, so that text streams smoothly and stop is prompt
 
 
@@ -360,15 +360,17 @@ class DecodeLoop:
             return batch
         started, read = time.perf_counter(), tail.read(1)
         several = Steps(steps, guide.stops | stop_ids, (self._state, 4 * st.STEP))
-        reply, data = await self._runner.run_masked(
+        reply, data, forwards = await self._runner.run_masked(
             [(("decode",), 1)], asked, self._mask, [(tail.masked, 1)], read, several)
         self.timing.waited += time.perf_counter() - started
         count = len(data) // read[2]
-        batch, forwards = tail.batch(data, count), count + bool(reply.get("empty"))
+        batch = tail.batch(data, count)
         await guide.answered(reply, batch.ids)
-        self.timing.submits += 2 * forwards
-        self.cache.begin(forwards)
-        self.cache.extend([last, *batch.ids][:forwards])
+        self.timing.submits += count + forwards
+        stopped = bool(batch.ids) and batch.ids[-1] in st.kept_stops(sorted(stop_ids))
+        done = count if stopped or "later" in reply else forwards
+        self.cache.begin(done)
+        self.cache.extend([last, *batch.ids][:done])
         return batch
 
     async def _guided(self, new, left, tail, guide, stop_ids):

@@ -58,11 +58,16 @@ def pack_state(pos=0, n=1, params=None, stop_ids=(), seed=None, source=0):
     `MAX_STOP_IDS` distinct stop ids fit: the decode loop checks every id it reads against the full
     set, so that further ones stop the text too, only the rest of their burst was computed in vain.
     """
-    kept = list(dict.fromkeys(stop_ids))[:MAX_STOP_IDS]
+    kept = kept_stops(stop_ids)
     if any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < NO_ID for i in kept):
         raise EngineError("E_BAD_REQUEST", param="stop_ids", got=kept, wanted="token ids")
     stops = kept + [NO_ID] * (MAX_STOP_IDS - len(kept))
     return struct.pack("<32I", pos, n, 0, 0, *sampling_words(params, seed), *stops, source)
+
+
+def kept_stops(stop_ids):
+    """Those of the stop ids that the state has room for, a list."""
+    return list(dict.fromkeys(stop_ids))[:MAX_STOP_IDS]
 
 
 def sampling_words(params, seed=None):

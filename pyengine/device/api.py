@@ -55,14 +55,16 @@ class Runner(Protocol):
         step, `decode/grammar.py`), then `run(after, read)`; and so on for `steps` (of
         `decode/grammar.py` too), where the device can ask by itself.
 
-        -> (the last reply that was waited for; the bytes that each step read, one fewer where that
-        reply lets no id pass). {later: a reply} says that the device failed behind the last one."""
+        -> (the last reply that was waited for; the bytes that each step read; how many times
+        `before` was begun: once more than steps where that reply lets no id pass, or behind a stop,
+        where the device may have left it out). {later: a reply} says that the device failed behind
+        the last one."""
         await self.run(before)
         reply = await asked
         if not reply.get("accepted") or reply["empty"]:
-            return reply, b""
+            return reply, b"", 1
         self.write(buffer, 0, reply["mask"])
-        return reply, await self.run(after, read)
+        return reply, await self.run(after, read), 1
 
     async def clock(self, program, indices=None, repeats=1):
         """Seconds that `repeats` times the dispatches `indices` (None: all) of a program take, one

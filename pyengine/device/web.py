@@ -201,7 +201,7 @@ class WebRunner(Runner):
             self._sequence(before), self._sequence(after), reply.promise, reply.asker, buffer,
             to_js(steps.word), steps.count, to_js(sorted(steps.stops)), to_js(read)))
         found = {"later": reply.again(told.later)} if told.reply is None else json.loads(told.reply)
-        return found, told.data.to_bytes()
+        return found, told.data.to_bytes(), told.forwards
 
     async def read(self, buffer, offset, nbytes):
         return await self.run([], (buffer, offset, nbytes))

@@ -21,6 +21,7 @@ SCHEMAS = [
     {"type": "object", "required": ["ok", "list"], "properties": {"ok": {"type": "boolean"}, "list": {
         "type": "array", "maxItems": 2, "items": {"type": "string", "maxLength": 3}}}},
 ]
+FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMAS[0]}}
 RUN = """async ({ formats, body }) => {
     const { createEngine } = await import("./jird.js");
     const engine = window.engine ??= await createEngine({ model: "./spell/", quant: "keep", kv: "f32", context: 512 });
@@ -109,6 +110,35 @@ def test_streaming_and_an_abort(blank):
         const again = (await engine.chat.completions.create(body)).choices[0].message.content;
         const plain = await engine.chat.completions.create({ ...body, response_format: null, max_tokens: 3 });
         return { whole, text, again, pieces, plain: plain.usage.completion_tokens };
-    }""", {"format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMAS[0]}}})
+    }""", {"format": FORMAT})
     assert found["whole"] == found["text"] == found["again"] and valid(json.loads(found["text"]), SCHEMAS[0])
     assert found["pieces"] >= 3 and found["plain"] >= 1
+
+
+def test_steps_in_javascript_choose_what_single_ones_do(blank):
+    """With log probabilities Python has each mask; without, the next forward is under way behind a draw. Then the chat goes on from what
+    lies on the device (behind a stop, a grammar's end, a cut) as one does whose engine is new."""
+    cases = [[FORMAT, 400], [FORMAT, 9], [{"type": "regex", "regex": "[a-z]{30}"}, 400]]
+    found = blank.evaluate("""async (cases) => {
+        const { createEngine } = await import("./jird.js");
+        const fresh = () => createEngine({ model: "./spell/", quant: "keep", kv: "f32", context: 512 });
+        const say = async (engine, turns, more) => (await engine.chat.completions.create({ temperature: 1, seed: 5, ...more,
+            messages: [{ role: "user", content: "go" }, ...turns] })).choices[0].message.content;
+        const plain = { max_tokens: 9, temperature: 0 }, found = [];
+        for (const [response_format, max_tokens] of cases) {
+            const first = await fresh();
+            const single = await say(first, [], { response_format, max_tokens, logprobs: true });
+            const several = await say(first, [], { response_format, max_tokens });
+            const turns = [{ role: "assistant", content: several }, { role: "user", content: "on" }];
+            const on = await say(first, turns, plain);
+            await first.unload();
+            const other = await fresh();
+            found.push({ single, several, on, anew: await say(other, turns, plain) });
+            await other.unload();
+        }
+        return found;
+    }""", cases)
+    for one in found:
+        assert one["single"] == one["several"] and one["on"] == one["anew"], one
+    assert valid(json.loads(found[0]["several"]), SCHEMAS[0])
+    assert found[0]["several"].startswith(found[1]["several"]) and len(found[2]["several"]) == 30
