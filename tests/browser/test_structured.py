@@ -120,22 +120,20 @@ def test_steps_in_javascript_choose_what_single_ones_do(blank):
     lies on the device (behind a stop, a grammar's end, a cut) as one does whose engine is new."""
     cases = [[FORMAT, 400], [FORMAT, 9], [{"type": "regex", "regex": "[a-z]{30}"}, 400]]
     found = blank.evaluate("""async (cases) => {
-        const { createEngine } = await import("./jird.js");
-        const fresh = () => createEngine({ model: "./spell/", quant: "keep", kv: "f32", context: 512 });
+        const { createEngine } = await import("./jird.js"), fresh = () => createEngine({ model: "./spell/", quant: "keep", kv: "f32", context: 512 });
         const say = async (engine, turns, more) => (await engine.chat.completions.create({ temperature: 1, seed: 5, ...more,
             messages: [{ role: "user", content: "go" }, ...turns] })).choices[0].message.content;
         const plain = { max_tokens: 9, temperature: 0 }, found = [];
+        const first = await fresh();
         for (const [response_format, max_tokens] of cases) {
-            const first = await fresh();
             const single = await say(first, [], { response_format, max_tokens, logprobs: true });
             const several = await say(first, [], { response_format, max_tokens });
             const turns = [{ role: "assistant", content: several }, { role: "user", content: "on" }];
-            const on = await say(first, turns, plain);
-            await first.unload();
-            const other = await fresh();
-            found.push({ single, several, on, anew: await say(other, turns, plain) });
-            await other.unload();
+            found.push({ single, several, turns, on: await say(first, turns, plain) });
         }
+        await first.unload();
+        const other = await fresh();
+        for (const one of found) one.anew = await say(other, one.turns, plain);
         return found;
     }""", cases)
     for one in found:
