@@ -2,40 +2,13 @@
 import pytest
 from playwright.sync_api import expect
 
-from app.build import node, settings
-from app.build.console import BuildError
+from tests.browser.axe_kit import serious
 from tests.browser.models_kit import ModelsPage, device
 from tests.browser.views_kit import messages, seeded, walk
 
-pytest_plugins = ["tests.browser.page_kit", "tests.browser.models_kit"]
-SERIOUS = ("serious", "critical")
-FOUND = """async (rules) => {
-  const only = rules ? { type: "rule", values: rules } : undefined;
-  const { violations } = await axe.run(document, { resultTypes: ["violations"], runOnly: only });
-  const told = ({ html, any, all, none }) =>
-    `${html.slice(0, 120)}: ${[...any, ...all, ...none][0]?.message}`;
-  return violations.flatMap(({ id, impact, nodes }) =>
-    nodes.map((node) => ({ id, impact, what: `${id}: ${told(node)}` })));
-}"""
+pytest_plugins = ["tests.browser.page_kit", "tests.browser.models_kit", "tests.browser.axe_kit"]
 IPAD = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True}
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-
-
-@pytest.fixture(scope="session")
-def axe():
-    """axe-core's text, of the lock of tests/axe."""
-    try:
-        node.ensure_modules(settings.AXE)
-    except BuildError as error:
-        pytest.skip(f"no axe-core: {error.what}")
-    return (settings.AXE / "node_modules/axe-core/axe.min.js").read_text()
-
-
-def serious(page, axe, rules=None):
-    """What axe finds now, serious or worse."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(axe)
-    return [row for row in page.evaluate(FOUND, rules) if row["impact"] in SERIOUS]
 
 
 @pytest.mark.timeout(180)

@@ -1,24 +1,14 @@
 """Dictation, reading aloud and the hands-free conversation, with Chromium's fake microphone and an
 engine that hears and speaks by rote."""
-import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.voice_kit import nothing_left
-from tests.speech import voice, write_wav
 
 pytest_plugins = ["tests.browser.page_kit", "tests.browser.voice_kit"]
 
 SAID = "Ever tried, ever failed, no matter."
 ANSWER = "The first sentence is here. The second one follows it! And this is the last of them."
-
-
-@pytest.fixture(scope="session")
-def speech(tmp_path_factory):
-    """Two seconds of silence, two of speech, three of silence; the fake microphone begins it anew."""
-    pause = np.zeros(16_000, np.float32)
-    sound = np.concatenate([pause, pause, voice(2.0), pause, pause, pause])
-    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", sound)
 
 
 def test_dictation_is_inserted_at_the_caret_and_sent(talking, speech):

@@ -3,9 +3,11 @@
 What the page opens for sound is counted in `globalThis.opened`: tracks, contexts and audio nodes."""
 import json
 
+import numpy as np
 import pytest
 
 from tests.browser.page_kit import PREFIX, ChatPage
+from tests.speech import voice, write_wav
 
 FAKE_DEVICE = "--use-fake-device-for-media-stream"
 WATCH = """(() => {
@@ -29,6 +31,14 @@ WATCH = """(() => {
   globalThis.stillOpen = () => opened.tracks.filter((track) => track.readyState === "live").length
     + opened.contexts.filter((context) => context.state !== "closed").length;
 })();"""
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory):
+    """Two seconds of silence, two of speech, three of silence; the fake microphone begins it anew."""
+    pause = np.zeros(16_000, np.float32)
+    sound = np.concatenate([pause, pause, voice(2.0), pause, pause, pause])
+    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", sound)
 
 
 @pytest.fixture

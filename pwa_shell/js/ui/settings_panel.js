@@ -96,7 +96,7 @@ export class SettingsPanel {
     const problem = h("p", { class: "setting-problem", role: "alert", id: `${id}-problem` });
     const node = h(
       "div",
-      { class: `setting ${setting.type}`, "data-name": name },
+      { class: `setting of-${setting.type}`, "data-name": name },
       h("div", { class: "setting-head" },
         h("label", { for: id, text: t(setting.label) }), input.tagName === "TEXTAREA" ? null : input,
         reset),
