@@ -7,15 +7,13 @@
  *     hangingAdapters: n   the first n requestAdapter calls are never answered
  *     noInfo: true         adapter.info is absent; "subgroups": only its subgroup sizes are
  *     without: [feature]   features that the adapter does not offer
- *     limits: {name: n}    limits of the adapter, e.g. WebGPU's guaranteed ones (SMALL)
+ *     limits: {name: n}    limits of the adapter, e.g. WebGPU's guaranteed ones
  *     zerosAfter: n        dispatches beyond the n-th of a submit (`per: "pass"`: of a pass) give zeros
  *     wrong: [from, to]    replaced in the text of every shader that has `enable f16`
  *     fail: [{kind, after, call, times}]   call number `after` from now on fails, of all calls or of those named
  *                          `call`; kind: "lost" | "map" | "memory" | "validation" | "hang": nothing is answered from then on
  *     silentMs: n          how long the GPU may answer nothing (js/gpu_open.js)
  */
-export const SMALL = { maxStorageBuffersPerShaderStage: 8, maxStorageBufferBindingSize: 128 << 20, maxBufferSize: 256 << 20 };
-
 const CALLS = ["createBuffer", "createBindGroup", "createBindGroupLayout", "createPipelineLayout", "createShaderModule",
   "createComputePipelineAsync", "createCommandEncoder"];
 const TYPES = { memory: "out-of-memory", validation: "validation" };

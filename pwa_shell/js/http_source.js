@@ -9,7 +9,7 @@
 import { jirdError } from "./errors.js";
 
 export const CHUNK = 4 << 20;
-export const TRIES = 3;
+const TRIES = 3;
 const BACKOFF_MS = 250;
 
 /**

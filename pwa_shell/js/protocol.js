@@ -36,7 +36,7 @@ export function isEvent(message) {
  * A copy of `value` as JSON means it: undefined members are dropped; anything JSON would change is
  * refused by name.
  */
-export function jsonable(value, path, depth = 0) {
+function jsonable(value, path, depth = 0) {
   if (value === null || typeof value === "string" || typeof value === "boolean") return value;
   if (typeof value === "number" && Number.isFinite(value)) return value;
   const plain = typeof value === "object" && [Object.prototype,

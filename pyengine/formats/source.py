@@ -75,24 +75,3 @@ class FileSource:
     def close(self):
         """Gives the file handle back; a later read fails."""
         self._file.close()
-
-
-class CallableSource:
-    """A file behind `async read(offset, length)`: the browser's storage or network reader."""
-
-    def __init__(self, name, size, read):
-        self.name, self.size, self._read = name, int(size), read
-
-    async def read(self, offset, length):
-        """Exactly `length` bytes at `offset`, or E_TRUNCATED."""
-        check_range(self, offset, length)
-        data = bytes(await self._read(offset, length))
-        if len(data) != length:
-            raise EngineError(
-                "E_TRUNCATED",
-                file=self.name,
-                start=offset,
-                end=offset + length,
-                size=offset + len(data),
-            )
-        return data

@@ -11,8 +11,7 @@ from pyengine.lazy import np
 LOGIT_LIMIT = 1e30      # logits are clamped to +-this; NaN and -inf count as -LOGIT_LIMIT ("never")
 DISTANCE_LIMIT = 1e9    # max - logit is capped here, so that products stay finite in f32
 
-MASS_BITS = 30          # the likeliest id's mass is 2^30
-MASS_END = 2804940      # keys from here on (21.4 nats) have mass 0: below half a unit of 2^-30
+MASS_END = 2804940      # keys from here on (21.4 nats) have mass 0: the likeliest id has 2^30
 LOG2E_Q31 = 3098164009
 # 2^-f = 1 - f * (C0 - f * (C1 - ...)) for f in [0, 1), in units of 2^-32; Chebyshev fit, relative
 # error 2^-32

@@ -124,17 +124,12 @@ def sampling(generation_config, given=None):
 class Frames:
     """Takes frames out of a stream of ids: `push(ids)` -> [[code of each group]] that are complete.
 
-    Ids before the start of speech are passed over; behind its end nothing counts. Of a frame that
-    the stream breaks off, `dropped` says how many tokens there were: it is not spoken."""
+    Ids before the start of speech are passed over; behind its end nothing counts, and a frame that
+    the stream breaks off is not spoken."""
 
     def __init__(self, layout):
         self._layout, self._frame = layout, []
-        self.started = self.ended = False
-
-    @property
-    def dropped(self):
-        """Tokens of a frame that is not whole."""
-        return len(self._frame)
+        self._started = self.ended = False
 
     def push(self, ids):
         """Raises `E_BAD_SPEECH` for a token that is no code of the group whose turn it is."""
@@ -142,8 +137,8 @@ class Frames:
         for token in ids:
             if self.ended:
                 break
-            if not self.started:
-                self.started = token == layout.start
+            if not self._started:
+                self._started = token == layout.start
                 continue
             if token == layout.end:
                 self.ended = True
@@ -159,17 +154,3 @@ class Frames:
                 found.append(self._frame)
                 self._frame = []
         return found
-
-
-def frames_of(ids, layout):
-    """Every frame of a whole answer, as kani-tts takes them. Raises `E_BAD_SPEECH` where start or
-    end are missing, the count is no multiple of the groups, or a code is out of range."""
-    reader = Frames(layout)
-    found = reader.push(ids)
-    if not reader.started or not reader.ended:
-        what = "end" if reader.started else "start"
-        raise EngineError("E_BAD_SPEECH", detail=f"its {what} is missing")
-    if reader.dropped:
-        raise EngineError("E_BAD_SPEECH", detail=f"its tokens are {reader.dropped} more than whole "
-                                                 f"frames of {layout.groups}")
-    return found

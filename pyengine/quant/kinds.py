@@ -84,13 +84,6 @@ class WeightKind:
         """Bytes of an [N, K] matrix."""
         return N * self.row_words(K) * 4
 
-    @property
-    def bits_per_weight(self):
-        """Bits per weight without row padding."""
-        if self.family == "dense":
-            return 32.0 if self.dtype == "f32" else 16.0
-        return self.bits + (64 if self.scale == "f32" else 32) / self.group
-
 
 # K-quants multiply two scales, which f16 cannot hold exactly: they take f32.
 _KEEP = {

@@ -3,21 +3,17 @@
 import pytest
 
 from pyengine.errors import EngineError
-from pyengine.formats.source import BytesSource, CallableSource, FileSource
+from pyengine.formats.source import BytesSource, FileSource
 
 DATA = bytes(range(256)) * 3 + b"x"
 
 
-@pytest.fixture(params=["bytes", "file", "callable"])
+@pytest.fixture(params=["bytes", "file"])
 def source(request, tmp_path):
-    async def read(offset, length):
-        return memoryview(DATA)[offset : offset + length]
-
     (tmp_path / "f.bin").write_bytes(DATA)
     made = {
         "bytes": lambda: BytesSource("f.bin", DATA),
         "file": lambda: FileSource(tmp_path / "f.bin"),
-        "callable": lambda: CallableSource("f.bin", len(DATA), read),
     }[request.param]()
     yield made
     getattr(made, "close", lambda: None)()
@@ -47,12 +43,3 @@ def test_a_file_that_shrinks_is_truncated(tmp_path, run):
         run(source.read(50, 100))
     source.close()
     assert caught.value.code == "E_TRUNCATED" and caught.value.facts["size"] == 100
-
-
-def test_a_short_answer_is_truncated(run):
-    async def read(offset, length):
-        return b"ab"
-
-    with pytest.raises(EngineError) as caught:
-        run(CallableSource("f.bin", 100, read).read(10, 3))
-    assert caught.value.code == "E_TRUNCATED" and caught.value.facts["size"] == 12

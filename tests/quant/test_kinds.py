@@ -51,12 +51,6 @@ def test_row_words(name, K, codes, scales, row):
     assert kind.nbytes(83, K) == 83 * row * 4
 
 
-def test_bits_per_weight():
-    assert WeightKind.parse("affine4_g64_f16").bits_per_weight == 4.5
-    assert WeightKind.parse("affine4_g32_f32").bits_per_weight == 6
-    assert WeightKind.parse("dense_bf16").bits_per_weight == 16
-
-
 @pytest.mark.parametrize(
     "encoding, name",
     [

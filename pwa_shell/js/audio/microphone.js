@@ -15,7 +15,7 @@ const REASONS = {
 };
 
 /** @param {any} error of getUserMedia @returns {Error} E_NO_MICROPHONE, or the error */
-export function microphoneError(error) {
+function microphoneError(error) {
   const reason = REASONS[error?.name];
   return reason ? jirdError("E_NO_MICROPHONE", { reason }) : error;
 }
@@ -93,7 +93,7 @@ export class Microphone extends Emitter {
 }
 
 /** @param {Float32Array} samples @returns {number} RMS from -60 to -10 dB as 0 to 1 */
-export function levelOf(samples) {
+function levelOf(samples) {
   let sum = 0;
   for (const x of samples) sum += x * x;
   const decibels = 10 * Math.log10(sum / samples.length + 1e-12);

@@ -6,7 +6,7 @@
  * `get(path, index, from, to) -> Uint8Array | null`, `put(path, index, bytes)` (durable once it resolves; the bytes are copied),
  * `drop(path, indexes)`.
  */
-export const PART = 4 << 20;
+const PART = 4 << 20;
 
 /** Opens `path` of a part store by the contract of backends.js. */
 export async function openParts(store, path, { create = false, readonly = false } = {}) {

@@ -18,7 +18,7 @@ export async function resolveModel(text, options = {}) {
 }
 
 /** The spec of the model at address `text`. Fails with E_NETWORK, E_BAD_FILE, E_BAD_REQUEST. */
-export async function resolveUrl(text, { signal, fetch = globalThis.fetch.bind(globalThis) } = {}) {
+async function resolveUrl(text, { signal, fetch = globalThis.fetch.bind(globalThis) } = {}) {
   const url = new URL(text);
   url.hash = "";
   const look = (address) => probe(address, { signal, fetch });

@@ -6,7 +6,7 @@
 import { formatBytes } from "./format.js";
 import { t } from "./strings.js";
 
-export const MAX_BYTES = 4e6;
+const MAX_BYTES = 4e6;
 /** A paste of more characters becomes a file, so that the box stays quick. */
 export const LONG_PASTE = 6000;
 

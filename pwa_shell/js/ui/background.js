@@ -4,7 +4,7 @@
  */
 
 /** How long a hidden page keeps its model, in ms. */
-export const REST_AFTER = 10 * 60e3;
+const REST_AFTER = 10 * 60e3;
 const APP = new URL("../../", import.meta.url).pathname;
 
 /** Holds the screen on; the browser lets go of it whenever the page is hidden. */

@@ -41,7 +41,7 @@ function chart(name, columns, rows) {
 }
 
 /** Stages one after the other. @param {Record<string, number>} ms with `total` */
-export function loadChart({ total, ...parts }) {
+function loadChart({ total, ...parts }) {
   let at = 0;
   const rows = Object.entries(parts).map(([name, value]) => {
     const start = at;
@@ -53,14 +53,14 @@ export function loadChart({ total, ...parts }) {
 }
 
 /** @param {Record<string, number>} bytes by part, with `total` */
-export function memoryChart(bytes) {
+function memoryChart(bytes) {
   const rows = [...PARTS, "total"].map((name) => (
     { cells: [t(`diag_${name}`), formatBytes(bytes[name])], start: 0, end: bytes[name] / bytes.total }));
   return chart("memory-chart", [t("diagPart"), t("diagBytes")], rows);
 }
 
 /** @param {any} report of `engine.profile()` */
-export function kernelChart(report) {
+function kernelChart(report) {
   const longest = report.kernels[0]?.share || 1;
   const rows = report.kernels.map(({ op, shape, calls, us, share, gb_s }) => ({
     cells: [`${op} ${shape}`, `${calls} × ${number(us, 1)}\u00a0µs`, `${number(100 * share, 1)}\u00a0%`,

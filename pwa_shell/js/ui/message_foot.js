@@ -41,7 +41,7 @@ export function elsewhereRow() {
 }
 
 /** @param {Message} message @returns {boolean} whether there is something to write on from */
-export function mayGoOn({ role, text, state, finish }) {
+function mayGoOn({ role, text, state, finish }) {
   if (role !== "assistant" || !text) return false;
   return state === "stopped" || state === "error" || finish === "length";
 }
@@ -66,7 +66,7 @@ function switcher({ index, all }) {
  * @param {Message} message
  * @returns {string} e.g. "42 tok/s · 0.31 s to first token · 128 tokens"
  */
-export function statsText(message) {
+function statsText(message) {
   const { stats, state, finish, text } = message;
   const parts = [];
   if (stats?.tps) parts.push(formatRate(stats.tps));

@@ -3,7 +3,7 @@ import { formatBytes, formatEta } from "../format.js";
 import { language, t } from "../strings.js";
 
 /** @param {number} done @param {number} total @returns {string} never 100% before the end */
-export function percentOf(done, total) {
+function percentOf(done, total) {
   const percent = total ? Math.min(done < total ? 99 : 100, Math.floor((100 * done) / total)) : 0;
   return (percent / 100).toLocaleString(language(), { style: "percent" });
 }
@@ -26,7 +26,7 @@ export function progressText({ bytes_done: done = 0, bytes_total: total = 0, rat
 }
 
 /** @returns {string} where a stored model came from */
-export function sourceText(source) {
+function sourceText(source) {
   if (!source) return "";
   if (source.kind === "site") return t("fromSite");
   if (source.kind === "local") return t("fromLocal");

@@ -9,7 +9,7 @@ import { CallCollector, described, failed, roundMessages, runCall } from "../../
 import { splitThought } from "../reasoning.js";
 import { ask, consentOf, keepConsent } from "./consent.js";
 
-export const MAX_STEPS = 8;
+const MAX_STEPS = 8;
 const REFUSED = "the person refused this call";
 
 /** @param {{steps?: Step[]}} message @returns {any[]} its calls and results, for a request */
