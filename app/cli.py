@@ -368,6 +368,8 @@ def main(argv=None):
         return EXIT_PIPE_CLOSED
     except EngineError as error:
         return _report(error, as_json)
+    except ModuleNotFoundError as error:
+        return _report(EngineError("E_NO_PACKAGE", package=error.name), as_json)
     except Exception as error:  # a bug: the trace for whoever mends it, the object for scripts
         traceback.print_exc()
         detail = f"{type(error).__name__}: {error}"

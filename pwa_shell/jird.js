@@ -69,7 +69,7 @@ function askedOptions() {
 }
 
 /**
- * What Jird offers, before any download: {rows, budget}. A row is {id, name, family, license, bytes,
+ * What Jird offers, before any download: {rows, budget, voices}. A row is {id, name, family, license, bytes,
  * quant, context, modalities, source: {kind, model, repo, revision, file}, fit: {verdict, bytes,
  * context, largest_context, reason}}; `source.model` is what `createEngine` takes. `context`:
  * tokens that a conversation should hold.

@@ -166,6 +166,11 @@ MESSAGES = {
         "{model} carries no tokenizer that Jird can read ({detail}).",
         "Add its tokenizer.json beside the weights.",
     ),
+    "E_NO_PACKAGE": (
+        "The Python package {package} is not installed here.",
+        "Outside the browser Jird needs the packages of a lock: .venv/bin/python -m pip install "
+        "--require-hashes -r app/build/test.lock.",
+    ),
     "E_BAD_SPEECH": (
         "The voice model's answer is no speech: {detail}.",
         "Ask again, or with another seed; another checkpoint if it repeats.",

@@ -215,13 +215,13 @@ def open_tokenizer(
     config dict.
 
     `make_backend(tokenizer_json) -> back end`. Raises E_NO_TOKENIZER when there is none or the
-    library refuses it.
+    library refuses it, ImportError where the library is not installed.
     """
     if tokenizer_json is None:
         raise EngineError("E_NO_TOKENIZER", model=model, detail="there is no tokenizer.json")
     try:
         backend = make_backend(tokenizer_json)
-    except EngineError:
+    except (EngineError, ImportError):
         raise
     except Exception as error:  # both libraries raise bare errors whose text is all there is
         raise EngineError("E_NO_TOKENIZER", model=model, detail=str(error)[:200]) from error

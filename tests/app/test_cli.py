@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import io
 import json
 import signal
@@ -6,12 +7,14 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app import cli
 from app.build import settings
+from pyengine.text.tokenizer import open_tokenizer
 from tests.app.fakes import WORDS, FakeEngine, fake_session
 
 TINY = "models-tiny/llama"
@@ -213,6 +216,19 @@ def test_a_model_without_a_tokenizer_says_so(capsys, tiny):
     ):
         status, answer = run_json(capsys, *argv)
         assert status == 2 and answer["error"]["code"] == "E_NO_TOKENIZER"
+
+
+def test_a_missing_package_is_named_with_what_installs_it(capsys, monkeypatch):
+    golden = Path(__file__).resolve().parents[1] / "goldens" / "text"
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    text = gzip.decompress((golden / "bytelevel_bpe_qwen.tokenizer.json.gz").read_bytes()).decode()
+    with pytest.raises(ModuleNotFoundError):
+        open_tokenizer(text)
+    monkeypatch.setitem(cli.COMMANDS, "tokenize", lambda args: open_tokenizer(text))
+    status, answer = run_json(capsys, "tokenize", "--model", "x", "--text", "x")
+    assert status == 2 and answer["error"]["code"] == "E_NO_PACKAGE"
+    assert answer["error"]["facts"] == {"package": "tokenizers"}
+    assert "test.lock" in answer["error"]["next_step"]
 
 
 def test_the_engine_is_closed_after_a_failure(capsys, faked):

@@ -56,6 +56,9 @@ export default {
     "Frage das geladene Modell, oder lade zuerst dieses (createEngine oder die Seite „Modelle“)."],
   E_NO_ANSWER: ["{what} hat {seconds} Sekunden lang nicht geantwortet und wurde deshalb beendet.",
     "Lade das Modell neu; wenn es sich wiederholt, starte den Browser neu oder wähle ein kleineres Modell."],
+  E_NO_PACKAGE: ["Das Python-Paket {package} ist hier nicht installiert.",
+    "Außerhalb des Browsers braucht Jird die Pakete eines Locks: .venv/bin/python -m pip install " +
+    "--require-hashes -r app/build/test.lock."],
   E_BAD_SPEECH: ["Die Antwort des Stimmmodells ist keine Sprache: {detail}.",
     "Versuche es noch einmal oder mit einem anderen Seed; wenn es sich wiederholt, mit einem anderen Checkpoint."],
   E_NO_ENGINE: ["Keine offene Seite von {app} hat ein Modell geladen.",

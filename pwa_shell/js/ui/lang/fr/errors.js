@@ -55,6 +55,9 @@ export default {
     "Demandez le modèle chargé, ou chargez d’abord celui-ci (createEngine ou la page « Modèles »)."],
   E_NO_ANSWER: ["{what} n’a pas répondu depuis {seconds} secondes et a donc été arrêté.",
     "Rechargez le modèle ; si cela se répète, redémarrez le navigateur ou choisissez un modèle plus petit."],
+  E_NO_PACKAGE: ["Le paquet Python {package} n’est pas installé ici.",
+    "Hors du navigateur, Jird a besoin des paquets d’un verrou : .venv/bin/python -m pip install " +
+    "--require-hashes -r app/build/test.lock."],
   E_BAD_SPEECH: ["La réponse du modèle vocal n’est pas de la parole : {detail}.",
     "Réessayez, ou avec une autre graine ; si cela se répète, avec un autre checkpoint."],
   E_NO_ENGINE: ["Aucune page ouverte de {app} n’a chargé de modèle.",
