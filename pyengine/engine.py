@@ -2,6 +2,7 @@
 
 Planner, tuner and profiler are imported where they are used: a start by a kept plan needs none, and
 in the browser each module costs milliseconds."""
+import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -33,9 +34,10 @@ def _report(on_progress, stage):
 
 async def _tuned(runner, model, caps, cache, identity):
     """The model with the measured choices; the runner has them too."""
+    began = time.perf_counter()
     from pyengine.tune import remember, tune
 
-    plan, measured = await tune(runner, model.plan, caps)
+    plan, measured = await tune(runner, model.plan, caps, began=began)
     if not measured:
         return model
     choices = {key: one["choice"] for key, one in measured.items()}

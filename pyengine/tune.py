@@ -2,9 +2,10 @@
 `Tunable`, and puts the fastest into the plan.
 
 A candidate is first run on data made for it and compared with the default: one that computes
-something else is never chosen, however fast. The whole takes at most SECONDS; what there was no
-time for keeps its default, for good. A cache keeps the outcome per device, browser and version of
-the kernels, so that a later load measures nothing and always gets the same kernels."""
+something else is never chosen, however fast. The whole takes at most SECONDS, compiling and
+checking included: nothing is begun that, by what the like of it took, would end later. What there
+was no time for keeps its default, for good. A cache keeps the outcome per device, browser and
+version of the kernels, so that a later load measures nothing and always gets the same kernels."""
 import json
 import random
 import struct
@@ -19,10 +20,12 @@ from pyengine.errors import EngineError
 from pyengine.ir.ops import HALVES, OPS
 from pyengine.kernels import source
 from pyengine.plan.schedule import bindings_of
+from pyengine.tune_time import Allowance
 from pyengine.plan.plan import Pipeline, program_rows
 
 VERSION = 2             # of what the cache holds, and of how candidates are measured
-SECONDS = 1.8           # of measuring in all
+SECONDS = 1.7           # of tuning in all
+LAST_SHARE = 0.1        # of it, for moving to the best choices
 ROUNDS = 3              # passes of each candidate, in turn; the best counts
 MOST_PLACES = 32        # nodes that one pass goes through
 PASS_SECONDS = {"gpu": 0.003, "wall": 0.01}
@@ -207,20 +210,19 @@ def _close(got, want, tolerance):
 class _Bench:
     """One tuning of one runner."""
 
-    def __init__(self, runner, plan, caps, seconds, clock):
-        self.runner, self.caps, self._clock = runner, caps, clock
-        self._end = clock() + seconds
+    def __init__(self, runner, plan, caps, time_left):
+        self.runner, self.caps, self.time_left = runner, caps, time_left
         self.growing = _Growing(plan, caps)
-
-    @property
-    def late(self):
-        return self._clock() >= self._end
 
     async def measure(self, site):
         """{choice, us: [of each candidate, None where it was refused]}, or None without time."""
-        names, sound, want = await self._add(site), [], None
+        names, sound, want = None, [], None
+        if self.time_left.has("compile"):
+            names = await self._add(site)
+        if names is None:
+            return None
         for name, choice in zip(names, site.tunable.candidates, strict=True):
-            if self.late:
+            if not self.time_left.has("check", self._megabytes(site)):
                 return None
             got = await self._run_once(site, name, want is not None) if name else None
             want = want or got
@@ -239,33 +241,52 @@ class _Bench:
                 "us": [None if t is None else round(1e6 * t, 2) for t in best]}
 
     async def _add(self, site):
-        """Names of a program for each candidate, None for one that does not compile."""
-        count = len(site.tunable.candidates)
-        if await self._try(site, range(count)):
-            return [f"tune.{number}" for number in range(count)]
-        return [f"tune.{number}" if await self._try(site, [number]) else None
-                for number in range(count)]
+        """Names of a program for each candidate, None for one that does not compile; None in all
+        without time. The first of all is compiled by itself: it tells how long that takes."""
+        names = [f"tune.{number}" for number in range(len(site.tunable.candidates))]
+        parts = [names] if self.time_left.knows("compile") else [names[:2], names[2:]]
+        found = {}
+        for part in filter(None, parts):
+            sound = await self._try(site, part)
+            found |= dict.fromkeys(part, sound)
+            for name in part if sound is False else ():
+                found[name] = await self._try(site, [name])
+        if None in found.values():
+            return None
+        return [name if found[name] else None for name in names]
 
-    async def _try(self, site, numbers):
-        """Adds the programs of some candidates, all or none of them."""
+    async def _try(self, site, names):
+        """Adds the programs of some candidates, all or none of them; None without time."""
         plan, kept = self.growing.plan, list(self.growing.plan.pipelines)
-        for number in numbers:
-            tuning = {site.tunable.key: site.tunable.candidates[number]}
-            plan.programs[f"tune.{number}"] = [
-                self.growing.dispatch(program, index, tuning)
+        for name in names:
+            candidate = site.tunable.candidates[int(name.split(".")[1])]
+            plan.programs[name] = [
+                self.growing.dispatch(program, index, {site.tunable.key: candidate})
                 for program, index in site.places[:MOST_PLACES]]
+        new = len(plan.pipelines) - len(kept)
         try:
-            await self.runner.extend(plan, [f"tune.{number}" for number in numbers])
+            if self.time_left.has("compile", new):
+                with self.time_left.spent("compile", new):
+                    await self.runner.extend(plan, names)
+                return True
         except EngineError:
             self.growing = _Growing(replace(plan, pipelines=kept), self.caps)
             return False
-        return True
+        self.growing = _Growing(replace(plan, pipelines=kept), self.caps)
+        return None
+
+    def _megabytes(self, site):
+        """What a check of one candidate writes and reads, at most, and one."""
+        program, index = site.places[0]
+        operands = self.growing.plan.programs[program][index].operands
+        return 1 + sum(o.nbytes for o in operands if o.value.role != "weight") / 2**20
 
     async def _run_once(self, site, name, again):
         (program, _), dispatch = site.places[0], self.growing.plan.programs[name][0]
-        prepare(self.runner, dispatch, site.tunable.pos, program_rows(program), again)
-        await self.runner.clock(name, [0])
-        return await outcome(self.runner, dispatch)
+        with self.time_left.spent("check", self._megabytes(site)):
+            prepare(self.runner, dispatch, site.tunable.pos, program_rows(program), again)
+            await self.runner.clock(name, [0])
+            return await outcome(self.runner, dispatch)
 
     async def _times(self, site, names):
         """Best seconds of each candidate, None for those refused; None in all when time ran out
@@ -276,7 +297,7 @@ class _Bench:
             for i, name in enumerate(names):
                 if name is None:
                     continue
-                if self.late:
+                if not self.time_left.has("pass"):
                     return best if best[0] is not None else None
                 took = await self._pass(site, name, repeats)
                 turn[i] = took if turn[i] is None else min(took, turn[i])
@@ -285,7 +306,7 @@ class _Bench:
 
     async def _repeats(self, site, name):
         wanted, repeats = PASS_SECONDS[self.runner.clocks], 1
-        while repeats < MOST_REPEATS and not self.late:
+        while repeats < MOST_REPEATS and self.time_left.has("pass"):
             if await self._pass(site, name, repeats) * repeats >= wanted:
                 break
             repeats *= 4
@@ -296,20 +317,23 @@ class _Bench:
         program = site.places[0][0]
         state = self.growing.plan.buffer("state")
         self.runner.write(state, 0, st.pack_state(site.tunable.pos, program_rows(program)))
-        return await self.runner.clock(name, None, repeats) / repeats
+        with self.time_left.spent("pass"):
+            return await self.runner.clock(name, None, repeats) / repeats
 
 
-async def tune(runner, plan, caps, *, seconds=SECONDS, clock=time.perf_counter):
-    """Measures what `caps.tuning` does not know yet and moves the runner to the plan with the best.
+async def tune(runner, plan, caps, *, seconds=SECONDS, clock=time.perf_counter, began=None):
+    """Measures what `caps.tuning` does not know yet and moves the runner to the plan with the best,
+    within `seconds` from `began` by the clock (None: from now).
 
     -> (plan, {key: {choice, us}} of what was measured). Buffers keep no meaning but weights and
     constants."""
+    end = (clock() if began is None else began) + (1 - LAST_SHARE) * seconds
     todo = {key: site for key, site in sites(plan, caps).items() if key not in caps.tuning}
     if not todo:
         return plan, {}
-    bench, found = _Bench(runner, plan, caps, seconds, clock), {}
+    bench, found = _Bench(runner, plan, caps, Allowance(end, clock)), {}
     for key, site in todo.items():
-        measured = None if bench.late else await bench.measure(site)
+        measured = await bench.measure(site)
         # Without a measure the default is the choice for good: a later load has its plan at hand
         # only where nothing is left to find out.
         found[key] = measured or {"choice": site.tunable.candidates[site.tunable.default], "us": []}
