@@ -15,6 +15,7 @@ from tests.browser import engine_in_page as in_page
 from tests.browser.api_kit import byte_tokenizer
 from tests.browser.engine_page import EnginePage
 from tests.browser.pwa_kit import make_worker
+from tests.models import moonshine_reference as reference
 from tests.models.families import LIMITS, TIE
 from tests.support import link_site
 
@@ -48,6 +49,24 @@ def test_the_browser_s_gpu_gives_the_reference_s_numbers(numbers, goldens):
     assert np.abs(np.array(found["logits"]) - arrays["logits_last"]).max() < LIMITS["native"]
     until = next((i for i, m in enumerate(arrays["margins"]) if m < TIE), 12)
     assert found["greedy"][:until] == arrays["greedy"][1:1 + until].tolist()
+
+
+def test_heads_of_real_sizes_in_the_browser(numbers, goldens, tmp_path):
+    """52 dims a head, of which 32 rotate, against an independent implementation."""
+    config = reference.REAL_HEADS
+    want = reference.Reference(config, tensors := reference.weights(config))
+    folder = reference.write(tmp_path / "real-heads", config, tensors)
+    numbers.page.route("**/goldens/real-heads/*", lambda route: route.fulfill(
+        path=folder / route.request.url.rpartition("/")[2]))
+    wav, ids = np.load(goldens / TINY / "golden.npz")["wav"], [1, 7, 9, 30, 83, 257]
+    found = numbers.run(in_page.heard, folder="real-heads", wav=wav.tolist(), rows=40, ids=ids, count=12)
+    encoded = want.encode(wav)
+    logits = want.logits(encoded, ids)[-1]
+    assert np.abs(np.array(found["last"]) - encoded[-1]).max() < LIMITS["native"]
+    assert np.abs(np.array(found["logits"]) - logits).max() < LIMITS["native"] < logits.std() / 100
+    for n, token in enumerate(found["greedy"]):
+        row = want.logits(encoded, [1, *found["greedy"][:n]])[-1]
+        assert row[token] > row.max() - TIE
 
 
 def recordings():

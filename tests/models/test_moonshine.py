@@ -9,7 +9,8 @@ from pyengine.compile import compile_model
 from pyengine.engine import inspect
 from pyengine.ir.audio_ops import strided
 from pyengine.models import moonshine
-from tests.checkpoints import close, engine, first_logits, folder, generated, refused
+from tests.checkpoints import checkpoint, close, engine, first_logits, folder, generated, refused
+from tests.models import moonshine_reference as reference
 from tests.models.families import GOLDENS, LIMITS, TIE
 from tests.models.faults import check_config, config_of
 
@@ -61,6 +62,33 @@ def test_encoder_logits_and_greedy_text(golden, arrays):
     until = next((i for i, m in enumerate(arrays["margins"]) if m < TIE), 12)
     ids = generated(one, [1], max_tokens=12)[0]
     assert until > 8 and ids[:until] == arrays["greedy"][1:1 + until].tolist()
+
+
+def test_the_reference_is_the_goldens(arrays):
+    """What checks the real heads below gives what transformers gave for the tiny checkpoint."""
+    source = folder(TINY)
+    tensors = {}
+    for name, ref in source.tensors.items():
+        raw = asyncio.run(source.files[ref.file].read(ref.offset, ref.nbytes))
+        tensors[name] = np.frombuffer(raw, "<f4").reshape(ref.shape)
+    one = reference.Reference(source.config, tensors)
+    encoded = one.encode(arrays["wav"])
+    assert np.abs(encoded[-1] - arrays["enc_last"]).max() < 1e-4
+    assert np.abs(one.logits(encoded, arrays["decoder_ids"])[-1] - arrays["logits_last"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_heads_of_real_sizes(arrays, name):
+    """52 dims a head, of which 32 rotate: all rows of the encoder, and logits step by step."""
+    tensors = reference.weights(reference.REAL_HEADS)
+    want = reference.Reference(reference.REAL_HEADS, tensors)
+    one, ids = engine(checkpoint(reference.REAL_HEADS, tensors), name), [1, 7, 9, 30, 83, 257]
+    encoded = want.encode(arrays["wav"])
+    assert np.abs(listen(one, arrays["wav"]) - encoded).max() < LIMITS[name]
+    logits = want.logits(encoded, ids)
+    for n in range(1, len(ids) + 1):
+        assert np.abs(first_logits(one, ids[:n]) - logits[n - 1]).max() < LIMITS[name]
+    close(one)
 
 
 def test_a_recording_forgets_the_one_before(golden, arrays):
