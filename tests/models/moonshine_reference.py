@@ -14,7 +14,7 @@ REAL_HEADS = {
     **{f"{side}_num_{what}": n for side in ("encoder", "decoder") for what, n in (
         ("hidden_layers", 2), ("attention_heads", 4), ("key_value_heads", 4))},
     "rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.62, "rope_type": "default"},
-    "max_position_embeddings": 194, "decoder_start_token_id": 1, "encoder_hidden_act": "gelu",
+    "max_position_embeddings": 512, "decoder_start_token_id": 1, "encoder_hidden_act": "gelu",
     "decoder_hidden_act": "silu", "attention_bias": False, "dtype": "float32",
 }
 STEM = (("conv1", 127, 64), ("conv2", 7, 3), ("conv3", 3, 2))
