@@ -1,9 +1,9 @@
 """Speaks with models of the published sizes and random weights, for timing where no real ones are to be had: JSON of what came when.
 
-    python3 tests/bench/voice.py [FOLDER] [--text T] [--device native]
+    python3 tests/bench/voice.py [FOLDER] [--text T] [--device native] [--second]
 
 The voice has Kani-TTS's shape (LFM2 of 350 million parameters, 80,539 ids) in MLX's 4 bits, 220 MB; the codec is tests/bench/codec.py's.
-Noise never ends by itself: each sentence takes the tokens that its length allows. The tokenizer is a small one of the tests.
+`--second` adds what Kani-TTS 2 has, and speaks as a speaker's vector. Noise never ends by itself: each sentence takes the tokens that its length allows. The tokenizer is a small one of the tests.
 """
 import argparse
 import asyncio
@@ -28,6 +28,17 @@ WIDTH = 4608     # of w1: two thirds of the config's 6,656, rounded up
 TEXT = "It was the best of times, it was the worst of times."
 
 
+SECOND = {"audio_step": 1.0, "use_learnable_rope": True, "speaker_emb_dim": 128}
+
+
+def added(c):
+    """Kani-TTS 2's tensors: an alpha of each attention layer, and the projection of its speakers."""
+    yield Tensor("model.speaker_emb_projection.weight", "BF16", [c["hidden_size"], 128], bf16(0.01))
+    for i, kind in enumerate(c["layer_types"]):
+        if kind != "conv":
+            yield Tensor(f"model.learnable_rope_layers.{i}.alpha_weight", "BF16", [], bf16(0.1))
+
+
 def tensors(c):
     hidden, head = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"]
     yield from matrix("model.embed_tokens", VOCAB, hidden)
@@ -50,26 +61,29 @@ def tensors(c):
     yield vector("model.embedding_norm.weight", hidden)
 
 
-def write_voice(folder):
+def write_voice(folder, second=False):
     """-> bytes of all tensors."""
     folder.mkdir(parents=True, exist_ok=True)
     quantization = {"group_size": GROUP, "bits": BITS, "mode": "affine"}
     config = json.loads(CONFIG.read_text())
-    total = write_shard(folder / "model.safetensors", list(tensors(config)))
-    config |= {"vocab_size": VOCAB, "quantization": quantization, "quantization_config": quantization}
+    more = added(config) if second else ()
+    total = write_shard(folder / "model.safetensors", [*tensors(config), *more])
+    config |= {"vocab_size": VOCAB, "quantization": quantization,
+               "quantization_config": quantization, **(SECOND if second else {})}
     (folder / "tokenizer.json").write_bytes(gzip.decompress(TOKENIZER.read_bytes()))
     (folder / "config.json").write_text(json.dumps(config))
     return total
 
 
-async def speak(voice, codec, text, name):
+async def speak(voice, codec, text, name, second):
     device = await codec_bench.open_device(name)
     checkpoint = await open_path(str(voice))
     speaker = await load_speaker(checkpoint, await open_path(str(codec)), device, context=2048,
                                  tokenizer=tokenizer_of(checkpoint, str(voice)))
     reports = []
     for _ in range(2):
-        heard = [piece async for piece in speaker.speak(text, sampling={"seed": 1})]
+        heard = [piece async for piece in speaker.speak(
+            text, sampling={"seed": 1}, speaker=[0.1] * 128 if second else None)]
         stats = speaker.stats()
         reports.append({"chunks": len(heard), **{key: value for key, value in stats.items()
                                                  if key not in ("engine", "codec_bytes")}})
@@ -86,13 +100,15 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, default=Path(tempfile.gettempdir(), "jird-random-voice"))
     parser.add_argument("--text", default=TEXT)
     parser.add_argument("--device", choices=("native", "numpy"), default="native")
+    parser.add_argument("--second", action="store_true")
     args = parser.parse_args()
-    voice, codec = args.folder / "voice", args.folder / "codec"
+    voice = args.folder / ("voice-2" if args.second else "voice")
+    codec = args.folder / "codec"
     if not (voice / "config.json").exists():
-        print(f"{write_voice(voice):,} bytes written to {voice}", file=sys.stderr)
+        print(f"{write_voice(voice, args.second):,} bytes written to {voice}", file=sys.stderr)
     if not (codec / "config.json").exists():
         codec_bench.write_random(codec)
-    print(json.dumps(asyncio.run(speak(voice, codec, args.text, args.device)), indent=1))
+    print(json.dumps(asyncio.run(speak(voice, codec, args.text, args.device, args.second)), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Kani-TTS 2's positions by frame, frequencies by layer and speaker vectors, against an independent
 implementation of the same; and what of its configs, tensors and vectors is refused."""
+import json
 import struct
 
 import numpy as np
 import pytest
 
 from pyengine.compile import compile_model
+from pyengine.engine import inspect
 from pyengine.fit import UNLIMITED, fit
 from pyengine.models.kani_tts import Layout
 from tests.audio.voice_kit import Bytes
@@ -117,6 +119,16 @@ def test_an_ordinary_lfm2_is_planned_as_ever():
     assert plain == compile_model({**config, "audio_tokens_start": 1, "alpha_min": 7}).plan.text()
     assert "frame_start" not in plain and "frames=" not in plain
     assert "frame_start" in compile_model(kani.CONFIG).plan.text()
+
+
+def test_the_real_size():
+    """Of the published shape: two dispatches a token more than the first Kani-TTS, and little memory."""
+    config = json.loads((GOLDENS / "configs" / "lfm2.5-350m.json").read_text())
+    config |= {"vocab_size": 80539, "audio_tokens_start": 64410}
+    added = {"audio_step": 1.0, "use_learnable_rope": True, "speaker_emb_dim": 128}
+    first, second = (inspect(one, quant="affine4-g64", context=4096) for one in (config, config | added))
+    assert second["dispatches_per_token"] == first["dispatches_per_token"] + 2
+    assert 0.5e6 < second["bytes"]["total"] - first["bytes"]["total"] < 2e6
 
 
 def test_its_size_is_known_from_the_config():
