@@ -1,5 +1,4 @@
-"""Writes a checkpoint of random weights at a Qwen3.5 config's shapes, as MLX's 4-bit affine shards, for timing where no real
-one is to be had.
+"""Writes a checkpoint of random weights at a Qwen3.5 config's shapes, as MLX's 4-bit affine shards, for timing.
 
     python3 tests/bench/random_qwen3_5.py FOLDER [--config tests/goldens/configs/qwen3_5-0.8b.json] [--vocab N]
 
