@@ -6,8 +6,7 @@
    With rope every workgroup rotates its head's q, and k where its part ends the row: a dispatch costs more.
    Constants: HEADS, KV_HEADS, D (a multiple of LOT), CONTEXT, SCALE, SPLITS, SPAN, THREADS (a power of two, >= D / LOT), with
    rope HALF, FINE. #}
-{% set b = namespace(i=0) %}
-{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{% from "common/binding.wgsl" import binding with context %}
 {% set access = "read_write" if rope else "read" %}
 {% set f16 = kv == "f16" %}
 {% set lot = 8 if f16 else 4 %}

@@ -8,8 +8,7 @@
    samples within -1 .. 1. Constants: IN4, OUT4 (vec4 of a row), TAPS, DILATION, RATE (rows of a frame), SNAKE, COUNT, COLS. #}
 {% set tm, rm, depth, split = {"8": (8, 4, 1, 16), "32": (32, 4, 2, 4), "64": (64, 8, 4, 1), "cpu8": (8, 8, 4, 1),
                                "cpu32": (32, 8, 4, 1)}[tile] %}
-{% set b = namespace(i=0) %}
-{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{% from "common/binding.wgsl" import binding with context %}
 {{ binding() }} var<storage, read_write> x: array<vec4<f32>>;
 {% if snake %}
 {{ binding() }} var<storage, read> alpha: array<f32>;
@@ -141,13 +140,7 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
   put(t0 + line + {{ i * tm // rm }}u, n, o, sum{{ i }});
   {% endfor %}
   {% else %}
-  {% for i in range(rm) %}
-  staged[(part * RM + {{ i }}u) * GROUP_THREADS + local] = sum{{ i }};
-  {% endfor %}
-  workgroupBarrier();
-  if (part >= RM) { return; }
-  var total = vec4<f32>(0.0);
-  for (var s = 0u; s < SPLIT; s++) { total += staged[(s * RM + part) * GROUP_THREADS + local]; }
+  {% include "common/split_sum.wgsl" %}
   put(t0 + line + part * LINES, n, o, total);
   {% endif %}
 }

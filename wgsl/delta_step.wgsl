@@ -4,8 +4,7 @@
    q S are summed in the one pass, since o = q S' = decay q S + (q k) d for S' = decay S + k d.
    norm: o becomes gain * o / rms(o) * silu(z). half: S is two f16 a word.
    Constants: NK, NV, DK, DV, GROUPS (a power of two), PER = DK / GROUPS, EPS. #}
-{% set b = namespace(i=0) %}
-{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{% from "common/binding.wgsl" import binding with context %}
 {{ binding() }} var<storage, read_write> y: array<f32>;
 {{ binding() }} var<storage, read> a_log: array<f32>;
 {{ binding() }} var<storage, read> dt_bias: array<f32>;

@@ -14,8 +14,7 @@
                                    "16x16": (16, 16, 4, 4, 8)}[tile] %}
 {% set threads = tm // rm * tn // 4 %}
 {% set real = "f16" if half else "f32" %}
-{% set b = namespace(i=0) %}
-{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{% from "common/binding.wgsl" import binding with context %}
 {{ binding() }} var<storage, read_write> x: array<{{ "vec4<f32>" if vec else "f32" }}>;
 {% if norm %}
 {{ binding() }} var<storage, read> gain: array<vec4<f32>>;
@@ -253,13 +252,7 @@ fn main(@builtin(local_invocation_index) tid: u32, @builtin(workgroup_id) group:
   if (part >= RM) { return; }
   let total = totals[part * GROUP_THREADS + local];
   {% else %}
-  {% for i in range(rm) %}
-  staged[(part * RM + {{ i }}u) * GROUP_THREADS + local] = sum{{ i }};
-  {% endfor %}
-  workgroupBarrier();
-  if (part >= RM) { return; }
-  var total = vec4<f32>(0.0);
-  for (var s = 0u; s < SPLIT; s++) { total += staged[(s * RM + part) * GROUP_THREADS + local]; }
+  {% include "common/split_sum.wgsl" %}
   {% endif %}
   put(t0 + mine, n, group.x, column, total{{ " * inverse" if norm }});
   {% endif %}

@@ -11,8 +11,7 @@
    (pyengine/ir/hybrid_ops.py), and the thread that owns an output alone touches its channel.
    Constants: K, N (outputs), COL, ROWS, LANES, STAGED, EPS, SHIFT (added to gains), GELU, and those of common/weights.wgsl;
    `real`: the type of products, which add up in f32 behind each block of weights. #}
-{% set b = namespace(i=0) %}
-{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{% from "common/binding.wgsl" import binding with context %}
 {{ binding() }} var<storage, read_write> {{ "parts" if combine else "x" }}: array<vec4<f32>>;
 {% if post %}
 {{ binding() }} var<storage, read> post_gain: array<vec4<f32>>;

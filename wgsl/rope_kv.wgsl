@@ -6,8 +6,7 @@
    else one thread per (row t, head, pair of neighbouring dims). frames: positions as rope_places of ir/ops.py counts them.
    Constants: MANY (more than one row), HEADS, KV_HEADS, D, HALF (pairs that rotate), FREQUENCIES (of the tables), CONTEXT,
    RING (positions count modulo CONTEXT), FINE, GATED (behind each head of q lies its gate), PAIRED, EPS, SHIFT (added to the gains), with frames TOKEN_STEPS, FRAME_STEPS, GROUP. #}
-{% set b = namespace(i=0) %}
-{% macro binding() %}@group(0) @binding({{ b.i }}){% set b.i = b.i + 1 %}{% endmacro %}
+{% from "common/binding.wgsl" import binding with context %}
 {% set element = "u32" if kv == "f16" else "vec2<f32>" %}
 {{ binding() }} var<storage, read_write> qkv: array<f32>;
 {% if before %}
