@@ -3,8 +3,16 @@ layer as in transformers' lfm2; what Kani-TTS 2 changes is in `blocks/voice.py`.
 from dataclasses import dataclass
 
 from pyengine.formats.hf_config import require, rope_parameters
-from pyengine.models.blocks.config import Shape, expect, layer_types, optional, refuse, shape
-from pyengine.models.blocks.decoder import HeadNorms, attention
+from pyengine.models.blocks.config import (
+    Shape,
+    expect,
+    layer_types,
+    optional,
+    refuse,
+    shape,
+    taps_of,
+)
+from pyengine.models.blocks.decoder import HeadNorms, attention, head, swiglu
 from pyengine.models.blocks.hybrid import short_convolution
 from pyengine.models.blocks.rope import RopeTables
 from pyengine.models.blocks.voice import Voice
@@ -15,7 +23,6 @@ GGUF_ARCHS = ("lfm2",)
 # tensors of published checkpoints that the graph does not read, each for a reason
 DROPPED = {r"lm_head\.weight": "a tied head is the embedding; an untied one is read"}
 CONV, FULL = "conv", "full_attention"
-MAX_TAPS = 8
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,12 @@ class Config(Shape):
         found = shape({**config, "rms_norm_eps": eps, "intermediate_size": width,
                        "tie_word_embeddings": tied})
         found["width"] = _adjusted(config, width)
-        taps = require(config, "conv_L_cache")
-        if not 2 <= taps <= MAX_TAPS:
-            refuse("conv_L_cache", taps, f"2 to {MAX_TAPS}")
         rope, voice = rope_parameters(config), Voice.of(config)
         if voice is not None and voice.alphas is not None and rope["rope_type"] != "default":
             refuse("rope_type", rope["rope_type"], "default, beside use_learnable_rope")
         return cls(**found, rope=RopeTables(found["head_dim"], rope),
-                   kinds=_kinds(config, found["layers"]), taps=taps, voice=voice)
+                   kinds=_kinds(config, found["layers"]), voice=voice,
+                   taps=taps_of(config, "conv_L_cache"))
 
 
 def _adjusted(config, width):
@@ -86,8 +91,9 @@ def build(cfg, b):
             out = layer + "self_attn.out_proj.weight"
         x = b.op("add", x, b.linear(h, (out, cfg.hidden)))
         h = b.rmsnorm(x, layer + "ffn_norm.weight", cfg.eps)
-        x = b.op("add", x, _feed_forward(cfg, b, h, layer + "feed_forward."))
-    return _head(cfg, b, x)
+        h = swiglu(b, h, layer + "feed_forward.", cfg.width, cfg.hidden, ("w1", "w3", "w2"))
+        x = b.op("add", x, h)
+    return head(cfg, b, x, norm="model.embedding_norm.weight")
 
 
 def _attention(cfg, b, x, prefix, i):
@@ -98,18 +104,3 @@ def _attention(cfg, b, x, prefix, i):
         where = {"rope": name, "positions": positions, "frames": cfg.voice.frames}
     return attention(b, x, prefix, tables, cfg.heads, cfg.kv_heads, cfg.head_dim,
                      cfg.head_dim ** -0.5, norms=norms, **where)
-
-
-def _feed_forward(cfg, b, x, prefix):
-    gate_up = b.linear(x, (prefix + "w1.weight", cfg.width), (prefix + "w3.weight", cfg.width))
-    return b.linear(b.op("silu_mul", gate_up), (prefix + "w2.weight", cfg.hidden))
-
-
-def _head(cfg, b, x):
-    """As the other families', but the final norm has a name of its own."""
-    if b.rows > 1:
-        x = b.op("take_last", x)
-    x = b.rmsnorm(x, "model.embedding_norm.weight", cfg.eps)
-    b.mark(f"hidden {cfg.layers}", x)
-    weight = "model.embed_tokens.weight" if cfg.tied else "lm_head.weight"
-    return b.linear(x, (weight, cfg.vocab), embedding=True, into=b.logits(cfg.vocab))

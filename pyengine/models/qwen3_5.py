@@ -3,7 +3,7 @@ Hatamizadeh 2024; layer by layer as in transformers' qwen3_5."""
 from dataclasses import dataclass
 
 from pyengine.formats.hf_config import require, rope_parameters
-from pyengine.models.blocks.config import Shape, expect, layer_types, refuse, shape
+from pyengine.models.blocks.config import Shape, expect, layer_types, refuse, shape, taps_of
 from pyengine.models.blocks.decoder import HeadNorms, attention, head, swiglu
 from pyengine.models.blocks.hybrid import gated_delta_net
 from pyengine.models.blocks.rope import RopeTables
@@ -21,7 +21,6 @@ DROPPED = {
 }
 LINEAR, FULL = "linear_attention", "full_attention"
 MAX_LINEAR_DIM = 256   # of a delta rule's heads: a workgroup holds one
-MAX_TAPS = 8
 SHIFT = 1.0            # norms have gain 1 + w, except the delta net's own
 
 
@@ -46,7 +45,7 @@ class Config(Shape):
             refuse("partial_rotary_factor", parameters["partial_rotary_factor"],
                    f"an even part of {found['head_dim']} dims")
         return cls(**found, rope=RopeTables(rotated, parameters), kinds=_kinds(config, found),
-                   delta=_delta(config), taps=_taps(config))
+                   delta=_delta(config), taps=taps_of(config, "linear_conv_kernel_dim"))
 
 
 def prefill_rows(context):
@@ -74,13 +73,6 @@ def _delta(config):
         if heads[name] % 4 or heads[name] > MAX_LINEAR_DIM:
             refuse(names[name], heads[name], f"a multiple of 4 up to {MAX_LINEAR_DIM}")
     return (*heads.items(), ("ggml", bool(config.get("linear_ggml_layout"))))
-
-
-def _taps(config):
-    taps = require(config, "linear_conv_kernel_dim")
-    if not 2 <= taps <= MAX_TAPS:
-        refuse("linear_conv_kernel_dim", taps, f"2 to {MAX_TAPS}")
-    return taps
 
 
 def build(cfg, b):

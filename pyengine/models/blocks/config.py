@@ -8,6 +8,7 @@ from pyengine.models.blocks.rope import RopeTables
 # far beyond published models: a config that lies must not keep the planner busy for hours
 MAX_LAYERS = 1024
 MAX_HEAD_DIM = 1024
+MAX_TAPS = 8
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
@@ -92,6 +93,14 @@ def layer_types(config, layers, known, default=None):
         if kind not in known:
             refuse(f"layer_types[{i}]", str(kind)[:80], " or ".join(known))
     return tuple(kinds)
+
+
+def taps_of(config, field):
+    """The taps of a causal convolution over positions. Raises `E_UNSUPPORTED_CONFIG`."""
+    found = require(config, field)
+    if not 2 <= found <= MAX_TAPS:
+        refuse(field, found, f"2 to {MAX_TAPS}")
+    return found
 
 
 def windows(config, layers, default):

@@ -51,17 +51,21 @@ def attention(b, x, prefix, tables, heads, kv_heads, head_dim, scale, *, norms=N
     return b.op("sigmoid_gate", out, qkv, head_dim=head_dim) if gate else out
 
 
-def swiglu(b, x, prefix, width, hidden):
-    """x (T, hidden) normalised -> (T, hidden): down(silu(gate(x)) * up(x))."""
-    gate_up = b.linear(x, (prefix + "gate_proj.weight", width), (prefix + "up_proj.weight", width))
-    return b.linear(b.op("silu_mul", gate_up), (prefix + "down_proj.weight", hidden))
+def swiglu(b, x, prefix, width, hidden, names=("gate_proj", "up_proj", "down_proj")):
+    """x (T, hidden) normalised -> (T, hidden): down(silu(gate(x)) * up(x)). `names`: the three
+    matrices'."""
+    return _gated(b, x, prefix, width, hidden, names, "silu_mul")
 
 
 def geglu(b, x, prefix, width, hidden):
     """As swiglu with GELU's tanh form: Gemma's gate."""
-    gate_up = b.linear(x, (prefix + "gate_proj.weight", width), (prefix + "up_proj.weight", width))
-    gated = b.op("gelu_mul", gate_up, act="gelu_tanh")
-    return b.linear(gated, (prefix + "down_proj.weight", hidden))
+    names = ("gate_proj", "up_proj", "down_proj")
+    return _gated(b, x, prefix, width, hidden, names, "gelu_mul", act="gelu_tanh")
+
+
+def _gated(b, x, prefix, width, hidden, names, op, **attrs):
+    gate, up, down = (f"{prefix}{name}.weight" for name in names)
+    return b.linear(b.op(op, b.linear(x, (gate, width), (up, width)), **attrs), (down, hidden))
 
 
 def llama_layout(cfg, b, attend, mlp=swiglu, scale=1.0, shift=0.0):
@@ -80,11 +84,11 @@ def llama_layout(cfg, b, attend, mlp=swiglu, scale=1.0, shift=0.0):
     return head(cfg, b, x, shift)
 
 
-def head(cfg, b, x, shift=0.0):
-    """x (T, H) -> the name of the logits of its last valid row, behind the final norm."""
+def head(cfg, b, x, shift=0.0, norm="model.norm.weight"):
+    """x (T, H) -> the name of the logits of its last valid row, behind the final `norm`."""
     if b.rows > 1:
         x = b.op("take_last", x)
-    x = b.rmsnorm(x, "model.norm.weight", cfg.eps, shift)
+    x = b.rmsnorm(x, norm, cfg.eps, shift)
     b.mark(f"hidden {cfg.layers}", x)
     weight = "model.embed_tokens.weight" if cfg.tied else "lm_head.weight"
     return b.linear(x, (weight, cfg.vocab), embedding=True, into=b.logits(cfg.vocab))
