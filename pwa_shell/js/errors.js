@@ -27,6 +27,7 @@ export const MESSAGES = {
     "Download it, or resume its download."],
   "E_TRUNCATED": ["{file} ends too early: wanted bytes {start} to {end}, it has {size}.",
     "The file is incomplete; fetch it again."],
+  "E_UNSUPPORTED_TENSOR": ["Tensor '{tensor}' is not supported: {detail}.", "Choose a file in a supported encoding."],
   "E_NETWORK": ["{url} could not be fetched: {detail}.",
     "Check the connection and the address, and try again."],
   "E_BAD_REQUEST": ["Parameter '{param}' is {got}; wanted {wanted}.",

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.page_kit import PREFIX, ChatPage
+from tests.formats.gguf_writer import GgufWriter
 from tests.storage.conftest import data
 from tests.storage.hub_server import CHUNK, Hub
 from tests.storage.test_hub import publish
@@ -20,12 +21,15 @@ from tests.storage.test_hub import publish
 SITE_MODEL = "smollm2-135m-instruct"
 NAME = "SmolLM2 135M Instruct"
 SIZE = 6 * CHUNK + 769
+I8 = 24  # ggml's type
 REPO, FILE = "org/tiny-gguf", "tiny-q4_0.gguf"
 
 
 def tiny_gguf(size=83, seed=1):
-    """GGUF's magic, version 3, no tensors, and random bytes."""
-    return b"GGUF" + (3).to_bytes(4, "little") + bytes(16) + data(size, seed)
+    """A GGUF of one tensor of random bytes."""
+    writer = GgufWriter()
+    writer.tensor("w", (size,), I8, data(size, seed))
+    return writer.build()
 
 
 class ModelSite:

@@ -36,7 +36,7 @@ def test_a_hub_name_shows_its_files_before_anything_is_fetched(models):
     models.open_models()
     found = look_up(models, REPO)
     expect(found).to_contain_text("This repository has several models")
-    expect(found.get_by_role("button")).to_have_text([f"{FILE}4.2 MB", "tiny-q8_0.gguf107 B"],
+    expect(found.get_by_role("button")).to_have_text([f"{FILE}4.2 MB", "tiny-q8_0.gguf147 B"],
                                                      use_inner_text=False)
     found.get_by_role("button").first.click()
     expect(models.get("found-download")).to_have_text("Download 4.2 MB")
@@ -140,13 +140,19 @@ def test_files_are_dropped_anywhere(models):
 BAD = [
     ({"photo.jpg": b"\xff\xd8"}, "E_BAD_REQUEST", "a .gguf file, or the files of a folder"),
     ({"page.gguf": b"<!doctype html><title>404</title>"}, "E_BAD_FILE", "does not begin with GGUF"),
-    ({"cut.gguf": b"GGUF\3\0\0\0"}, "E_BAD_FILE", "ends in its header"),
+    ({"cut.gguf": b"GGUF\3\0\0\0"}, "E_TRUNCATED", "cut.gguf ends too early"),
+    ({"half.gguf": tiny_gguf(769)[:-7]}, "E_TRUNCATED", "half.gguf ends too early"),
+    ({"damaged.gguf": tiny_gguf().replace(b"w\1", b"w\x83")}, "E_BAD_FILE", "131 dimensions"),
     ({"old.gguf": b"GGUF\1\0\0\0" + bytes(16)}, "E_BAD_FILE", "version 1"),
     ({"a.gguf": tiny_gguf(), "b.gguf": tiny_gguf()}, "E_BAD_REQUEST", "one .gguf at a time"),
     ({"config.json": b"{}"}, "E_BAD_REQUEST", "a folder without model.safetensors"),
     (FOLDER | {"config.json": b"{"}, "E_BAD_FILE", "cannot be parsed"),
     (FOLDER | {"model.safetensors": FOLDER["model.safetensors"][:-7]}, "E_BAD_FILE",
      "bytes long and is"),
+    (FOLDER | {"model.safetensors": safetensors(TENSORS, **{"model.norm.weight": {"shape": [7]}})},
+     "E_BAD_FILE", "lies at 0 to 332"),
+    (FOLDER | {"model.safetensors.index.json": b'{"weight_map": {"absent": "model.safetensors"}}'},
+     "E_BAD_FILE", "lacks absent"),
     (FOLDER | {"model.safetensors": b"\xff" * 83}, "E_BAD_FILE", "its header would be"),
     (FOLDER | {"model.safetensors": b"\1"}, "E_BAD_FILE", "shorter than its header"),
 ]

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.models_kit import NAME, ModelsPage, device
+from tests.browser.models_kit import NAME, ModelsPage, device, tiny_gguf
 from tests.browser.test_models_add import DROP, fit
 from tests.storage.hub_server import CHUNK
 
@@ -62,7 +62,7 @@ def test_the_other_tab_hears_of_checks_and_imports(both):
     two.state("complete")
     one.press("verify")
     expect(one.row()).to_contain_text("every byte is as it was stored")
-    body = list(b"GGUF\3\0\0\0" + bytes(83))
+    body = list(tiny_gguf())
     two.page.evaluate(DROP, [[["mine.gguf", body]]])
     one.state("complete", id="local:mine")
 

@@ -3,6 +3,7 @@
  * and safetensors. Nothing is read but headers, so the size does not matter.
  */
 import { jirdError } from "../errors.js";
+import { bytesAt, checkGguf } from "./gguf_header.js";
 import { INDEX, shardsOf, TEXT_FILES, WEIGHTS } from "./hub.js";
 
 const MAX_HEADER = 100e6; // the safetensors library's own limit
@@ -24,62 +25,69 @@ export async function chooseImport(found) {
 }
 
 async function fromGguf({ name, file }) {
-  const head = new DataView(await bytes(file, 0, 24));
-  const text = head.byteLength >= 4 ? String.fromCharCode(...new Uint8Array(head.buffer, 0, 4)) : "";
-  const bad = (detail) => jirdError("E_BAD_FILE", { file: name, format: "GGUF", detail });
-  if (text !== "GGUF") throw bad("it does not begin with GGUF");
-  if (head.byteLength < 24) throw bad("it ends in its header");
-  const version = head.getUint32(4, true);
-  if (version !== 2 && version !== 3) throw bad(`version ${version} is not known, 2 and 3 are`);
+  await checkGguf(file, name);
   const title = name.replace(/\.gguf$/i, "");
   return { id: `local:${title}`, name: title, files: [{ name, file }] };
 }
 
 async function fromFolder(rows, folder) {
   const there = new Map(rows.map((row) => [row.name, row]));
-  const weights = there.has(INDEX) ? [INDEX, ...shardsOf(await json(there.get(INDEX)))] : [WEIGHTS];
+  const index = there.has(INDEX) ? await json(there.get(INDEX)) : null;
+  const weights = index ? [INDEX, ...shardsOf(index)] : [WEIGHTS];
   const names = [...TEXT_FILES.filter((name) => there.has(name)), ...weights];
   const absent = names.find((name) => !there.has(name));
   if (absent) throw jirdError("E_BAD_REQUEST", { param: "files", got: `a folder without ${absent}`, wanted: WANTED });
   await json(there.get("config.json"));
-  for (const name of weights.filter((name) => name !== INDEX)) await checkSafetensors(there.get(name));
+  for (const shard of weights.filter((name) => name !== INDEX)) {
+    const tensors = await checkSafetensors(there.get(shard));
+    const lost = Object.entries(index?.weight_map ?? {}).find(([name, file]) => file === shard && !tensors.has(name));
+    if (lost) throw badFile(shard, `it lacks ${lost[0]}, which ${INDEX} names`);
+  }
   const title = folder.split("/").at(-1) || "model";
   return { id: `local:${title}`, name: title, files: names.map((name) => ({ name, file: there.get(name).file })) };
 }
 
-/** https://huggingface.co/docs/safetensors: u64 length of a JSON header, the header, then data up to the last offset. */
+/** https://huggingface.co/docs/safetensors: u64 length of a JSON header, the header, then the tensors without a gap. -> their names. */
 async function checkSafetensors({ name, file }) {
-  const bad = (detail) => jirdError("E_BAD_FILE", { file: name, format: "safetensors", detail });
-  const head = await bytes(file, 0, 8);
+  const bad = (detail) => badFile(name, detail);
+  const head = await bytesAt(file, 0, 8);
   if (head.byteLength < 8) throw bad("it is shorter than its header");
   const length = Number(new DataView(head).getBigUint64(0, true));
   if (length > MAX_HEADER || 8 + length > file.size) throw bad(`its header would be ${length} bytes long`);
   let header;
   try {
-    header = JSON.parse(new TextDecoder().decode(await bytes(file, 8, 8 + length)));
+    header = JSON.parse(new TextDecoder().decode(await bytesAt(file, 8, 8 + length)));
   } catch (error) {
     if (error instanceof SyntaxError) throw bad("its header is not JSON");
     throw error;
   }
-  const ends = Object.values(header).map((row) => row?.data_offsets?.[1] ?? 0);
-  const size = 8 + length + Math.max(0, ...ends);
+  const rows = Object.entries(header).filter(([key]) => key !== "__metadata__");
+  const placed = rows.map(([key, row]) => [key, row, ...(row?.data_offsets ?? [])]).sort((a, b) => a[2] - b[2] || a[3] - b[3]);
+  let end = 0;
+  for (const [key, row, from, to] of placed) {
+    const wanted = bytesOf(row);
+    const right = from === end && to >= from && (wanted === null || to - from === wanted);
+    if (!right) throw bad(`${key.slice(0, 80)} lies at ${from} to ${to}`);
+    end = to;
+  }
+  const size = 8 + length + end;
   if (size !== file.size) throw bad(`it should be ${size} bytes long and is ${file.size}`);
+  return new Set(rows.map(([key]) => key));
 }
 
+/** Bytes of a tensor; null of types that the engine refuses by name. */
+function bytesOf({ dtype, shape } = {}) {
+  const bytes = { F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I8: 1, U8: 1, U32: 4, BOOL: 1 }[dtype];
+  return bytes && Array.isArray(shape) ? shape.reduce((count, dim) => count * dim, bytes) : null;
+}
+
+const badFile = (file, detail) => jirdError("E_BAD_FILE", { file, format: "safetensors", detail });
+
 async function json({ name, file }) {
-  const text = new TextDecoder().decode(await bytes(file, 0, file.size));
+  const text = new TextDecoder().decode(await bytesAt(file, 0, file.size));
   try {
     return JSON.parse(text);
   } catch {
     throw jirdError("E_BAD_FILE", { file: name, format: "JSON", detail: "it cannot be parsed" });
-  }
-}
-
-/** A file that was moved or changed since it was chosen cannot be read. */
-async function bytes(file, start, end) {
-  try {
-    return await file.slice(start, end).arrayBuffer();
-  } catch (error) {
-    throw jirdError("E_BAD_REQUEST", { param: "file", got: `${file.name} (${error.name})`, wanted: "a file that can be read" });
   }
 }
