@@ -242,6 +242,6 @@ def test_the_tuner_measures_once_and_changes_no_text(engine):
     none, first, second = found["loads"]
     assert none["text"] == first["text"] == second["text"]
     assert first["tuned"] and not none["tuned"] and not second["tuned"]
-    assert all(one["us"][0] > 0 for one in first["tuned"].values())
-    assert second["ms"] < first["ms"] < 6000  # a compilation under way when time is up ends late
+    assert all(one["us"][0] > 0 for one in first["tuned"].values() if one["us"])  # the rest had no time
+    assert second["ms"] < first["ms"] < 6000  # a first compilation may be slow
     assert found["kept"] == [None, None, "11"] or found["kept"] == [None, "3", "11"]
