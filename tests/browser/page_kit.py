@@ -55,10 +55,19 @@ class ChatPage:
             options["pieces"] = pieces(text)
         self.page.add_init_script(f"globalThis.fakeJird = {json.dumps(options)}")
         self.page.goto(self.url)
+        self.wait_whole()
         if start:
             self.get("start").click()
             self.wait_state("ready")
         return self
+
+    def reload(self):
+        self.page.reload()
+        self.wait_whole()
+
+    def wait_whole(self):
+        """Until the page is put together, its last button included: it hears every key then."""
+        self.page.locator("#privacy:enabled").wait_for(state="attached")
 
     def get(self, name):
         return self.page.get_by_test_id(name)

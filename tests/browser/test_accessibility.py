@@ -56,6 +56,7 @@ def open_seeded(chat):
     seeded(chat.page)
     chat.page.goto(f"{chat.url}?again#chat=c")
     chat.page.locator("[data-lit]").first.wait_for()
+    chat.wait_whole()
     return chat
 
 

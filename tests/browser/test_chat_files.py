@@ -30,7 +30,7 @@ def fill(chat, chats, each, text="line"):
     chat.open(start=False)
     expect(chat.get("start")).to_be_enabled()
     chat.page.evaluate(FILL, [chats, each, text])
-    chat.page.reload()
+    chat.reload()
     chat.get("chat-list").locator("li").first.wait_for()
 
 
@@ -59,7 +59,7 @@ def test_search_reads_every_text_and_names_can_be_changed(chat):
     chat.chat_action("Rename", rows.last)
     chat.page.locator(".chat-title").fill("never")
     chat.page.keyboard.press("Escape")
-    chat.page.reload()
+    chat.reload()
     expect(rows.last).to_contain_text("Robots & <b>rodents</b>")
 
 

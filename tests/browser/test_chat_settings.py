@@ -59,7 +59,7 @@ def test_a_chats_value_goes_before_that_of_all_chats(chat):
     chat.ask("Two")
     body = last_request(chat)
     assert (body["temperature"], body["max_tokens"], body["seed"]) == (0, 77, 5)
-    chat.page.reload()
+    chat.reload()
     chat.wait_state("ready")
     open_settings(chat)
     expect(field(chat, "temperature")).to_have_value("0")
@@ -107,7 +107,7 @@ def test_presets_set_several_values_and_own_ones_are_kept(chat):
     chat.page.get_by_role("button", name="Exact", exact=True).click()
     expect(field(chat, "top_k")).to_have_value("")
     close_panel(chat)
-    chat.page.reload()
+    chat.reload()
     open_settings(chat)
     chat.page.get_by_role("button", name="Mine", exact=True).click()
     expect(field(chat, "top_k")).to_have_value("40")
@@ -148,7 +148,7 @@ def test_text_files_go_along_as_named_blocks(chat):
         {"name": "notes.md", "mimeType": "text/markdown", "buffer": "# Zoë\n```x```\n".encode()},
         {"name": "wide.txt", "mimeType": "text/plain", "buffer": "hé".encode("utf-16")}])
     expect(chat.get("chip")).to_have_count(2)
-    chat.page.reload()  # files are part of the draft
+    chat.reload()  # files are part of the draft
     expect(chat.get("chip")).to_have_count(2)
     chat.wait_state("ready")
     chat.ask("What is it?")

@@ -40,7 +40,7 @@ def test_an_edited_question_is_a_branch_and_the_old_one_stays(chat):
     expect(chat.get("message-user")).to_have_count(2)
     expect(chat.get("message-user").last).to_contain_text("Then what?")
     assert chat.page.evaluate("document.activeElement.closest('.switcher') !== null")
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("message-user")).to_have_count(2)
     button(chat, "user", "Version after", 0).click()
     expect(chat.get("message-user")).to_have_text(re.compile("Two pears"))
@@ -91,7 +91,7 @@ def test_a_stopped_answer_goes_on_where_it_was(chat):
     assert body["messages"][-1]["role"] == "assistant"
     assert body["messages"][-1]["content"].strip() == text.strip()
     expect(chat.get("resume")).to_have_count(0)
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("message-assistant")).to_contain_text("tail end.")
 
 
@@ -99,7 +99,7 @@ def test_a_reload_in_mid_answer_offers_to_continue(chat):
     chat.open(pieces=[f"w{i} " for i in range(600)], perSecond=60)
     chat.ask("long", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('w90')")
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("resume")).to_be_visible()
     chat.wait_state("ready")
     chat.page.evaluate("fakeJird.pieces = ['THE END']")
@@ -122,7 +122,7 @@ def test_deleting_messages_can_be_undone(chat):
     expect(chat.page.get_by_role("menuitem", name="Delete from here on")).to_be_focused()
     chat.page.keyboard.press("Enter")
     expect(chat.get("message-user")).to_have_count(1)
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("message-user")).to_have_count(1)
 
 
@@ -156,7 +156,7 @@ def test_thoughts_have_their_own_closed_field(chat, text):
     chat.ask("and then")
     sent = chat.page.evaluate("requests.at(-1).messages[1].content")
     assert sent == "The sum is **4**."
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("thought").first).to_contain_text("Thought for")
     expect(chat.get("message-assistant").first.locator("strong")).to_have_text("4")
 

@@ -228,7 +228,7 @@ def test_a_language_that_cannot_be_read_leaves_english(open_in, browser):
     chat = open_in("en-US", start=False)
     chat.page.add_init_script("localStorage.setItem('jird.language', 'fr')")
     chat.page.route("**/lang/fr/index.js", lambda route: route.abort())
-    chat.page.reload()
+    chat.reload()
     expect(chat.page.locator("html")).to_have_attribute("lang", "en")
     expect(chat.get("start")).to_be_visible()
     chat.errors.clear()  # the browser logs the request that failed

@@ -126,7 +126,7 @@ def test_stop_keeps_the_text_and_is_quick(chat, how):
     assert chat.get("stats").inner_text().startswith("Stopped")
     chat.page.wait_for_timeout(200)
     assert chat.answer() == kept
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("message-assistant").locator(".md")).to_have_text(kept)
     chat.wait_state("ready")
 
@@ -141,7 +141,7 @@ def test_chats_persist_and_new_chat_leaves_them(chat):
     links = chat.get("chat-list").get_by_role("link")
     assert links.all_inner_texts() == ["Second question", "First question"]
     stats = chat.get("stats").inner_text()
-    chat.page.reload()
+    chat.reload()
     expect(links).to_have_text(["Second question", "First question"])
     assert chat.get("message-user").locator(".bubble").inner_text() == "Second question"
     expect(chat.get("stats")).to_have_text(stats)
@@ -159,7 +159,7 @@ def test_reload_right_after_the_first_words_keeps_them(chat):
     chat.ask("slow", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('First')")
     chat.page.wait_for_timeout(200)
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("message-assistant")).to_contain_text("First")
 
 
@@ -179,7 +179,7 @@ def test_reload_in_the_middle_of_an_answer_keeps_what_there_was(chat):
     chat.open(pieces=[f"w{i} " for i in range(600)], perSecond=60)
     chat.ask("long", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('w100')")
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("message-assistant")).to_contain_text("w35")
     assert "w599" not in chat.answer()
     assert "Interrupted" in chat.get("stats").inner_text()
@@ -201,7 +201,7 @@ def test_delete_can_be_undone_until_it_cannot(chat):
     expect(chat.get("message-assistant")).to_contain_text("Kept.")
     chat.chat_action("Delete chat")
     expect(chat.get("chat-list").locator("li")).to_have_count(0)
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("start")).to_be_attached()
     expect(chat.get("chat-list").locator("li")).to_have_count(0)
 
@@ -213,7 +213,7 @@ def test_delete_while_answering_stops_it_for_good(chat):
     chat.chat_action("Delete chat")
     chat.wait_end()
     chat.page.wait_for_timeout(1200)
-    chat.page.reload()
+    chat.reload()
     expect(chat.page.locator("#welcome")).to_be_visible()
     expect(chat.get("chat-list").locator("li")).to_have_count(0)
 
@@ -226,7 +226,7 @@ def test_drafts_are_kept_per_chat(chat):
     expect(chat.get("composer")).to_have_value("")
     chat.get("composer").fill("draft of a new chat")
     chat.page.wait_for_timeout(600)  # a draft is written when typing rests
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("composer")).to_have_value("draft of a new chat")
     chat.get("chat-list").get_by_role("link").click()
     expect(chat.get("composer")).to_have_value("draft in one")
@@ -298,7 +298,7 @@ def test_error_that_leaves_the_engine_well_does_not_reload_it(chat):
     chat.open(pieces=["x"], failAt=0, failCode="E_CONTEXT_FULL")
     chat.ask("long")
     expect(chat.get("error")).to_contain_text("E_CONTEXT_FULL")
-    chat.page.reload()
+    chat.reload()
     expect(chat.get("error")).to_contain_text("E_CONTEXT_FULL")
     chat.wait_state("ready")
     chat.page.evaluate("fakeJird.failAt = null")
@@ -376,7 +376,7 @@ def test_theme_is_kept_and_set_before_first_paint(chat):
     assert dark != light
     chat.page.add_init_script("""document.addEventListener("DOMContentLoaded", () => {
       globalThis.themeAtParse = document.documentElement.dataset.theme });""")
-    chat.page.reload()
+    chat.reload()
     assert chat.page.evaluate("themeAtParse") == "dark" and chat.page.evaluate(background) == dark
     chat.get("theme").click()
     chat.page.emulate_media(color_scheme="dark")

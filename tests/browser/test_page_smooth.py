@@ -106,7 +106,7 @@ def test_opening_a_long_chat_blocks_nothing(chat):
     }""")
     best = 1e9
     for _ in range(ATTEMPTS):
-        chat.page.reload()
+        chat.reload()
         chat.wait_state("ready")
         chat.page.evaluate("marks.begin = performance.now()")
         chat.until("document.querySelectorAll('[data-lit]').length >= 300", 60)

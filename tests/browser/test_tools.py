@@ -79,7 +79,7 @@ def test_harmless_tools_run_and_the_answer_follows(chat):
     assert chat.page.locator(".tool[open]").count() == 0, "cards are closed"
     chat.page.locator(".tool summary").first.click()
     assert "2^10" in chat.get("tool-card").first.inner_text()
-    chat.page.reload()  # cards are part of the chat
+    chat.reload()  # cards are part of the chat
     chat.get("tool-card").nth(1).wait_for()
     assert cards(chat) == ["done", "done"] and chat.answer() == "It is so."
 
