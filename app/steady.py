@@ -126,13 +126,9 @@ async def load_steadily(checkpoint, open_device, *, device=None, policy=None, **
     policy = policy or Policy()
     while True:
         try:
-            device = device or await open_device()
-            engine, report = await build(checkpoint, device, policy.changes, options)
-        except BaseException as error:
-            if device is not None:
-                device.close()
-            if not isinstance(error, EngineError):
-                raise
+            device, engine, report = await _built(
+                checkpoint, open_device, policy.changes, options, device)
+        except EngineError as error:
             device = None
             wanted = policy.changes.get("context") or options.get("context")
             policy.failed(error, wanted or _most(checkpoint), 0)
@@ -175,6 +171,17 @@ async def build(checkpoint, device, changes, options):
     return await load(checkpoint, device, **given), report
 
 
+async def _built(checkpoint, open_device, changes, options, device=None):
+    """(device, Engine, Report) on `device`, else a new one; it is closed where that fails."""
+    try:
+        device = device or await open_device()
+        return device, *await build(checkpoint, device, changes, options)
+    except BaseException:
+        if device is not None:
+            device.close()
+        raise
+
+
 class SteadyEngine(Engine):
     """An `Engine` that outlives its device."""
 
@@ -206,16 +213,10 @@ class SteadyEngine(Engine):
         """Builds anew while it is down. Raises what the policy gives up with."""
         while self._down is not None:
             self._policy.failed(self._down, self.context, need)
-            device = None
             try:
-                device = await self._open_device()
-                engine, self._report = await build(
-                    self._checkpoint, device, self._policy.changes, self._options)
-            except BaseException as error:
-                if device is not None:
-                    device.close()
-                if not isinstance(error, EngineError):
-                    raise
+                device, engine, self._report = await _built(
+                    self._checkpoint, self._open_device, self._policy.changes, self._options)
+            except EngineError as error:
                 self._down = error
                 continue
             self._adopt(engine, device)
