@@ -7,7 +7,6 @@ run is one of a kit, here or elsewhere.
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -125,20 +124,12 @@ def vendor(target, source, files):
     """Copies a peer's files, flat, or all its .js files where `files` is None."""
     target.mkdir(parents=True)
     for path in sorted(source.glob("*.js")) if files is None else [source / f for f in files]:
-        link(path, target / path.name)
+        site.place(path, target / path.name)
 
 
 def link_tree(source, target):
     """A copy of a folder that shares its files."""
-    shutil.copytree(source, target, copy_function=link)
-
-
-def link(source, target):
-    """A hard link, or a copy where the file system gives none."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    shutil.copytree(source, target, copy_function=site.place)
 
 
 def description(kit, absent):
