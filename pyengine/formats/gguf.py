@@ -11,7 +11,7 @@ from array import array
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
-from pyengine.formats.layout import check_overlaps
+from pyengine.formats.layout import FileTensor, check_overlaps
 from pyengine.quant.blocks import BLOCKS
 
 FIRST_WINDOW = 1 << 20
@@ -70,17 +70,6 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-
-
-@dataclass(frozen=True)
-class GgufTensor:
-    """`shape` is row-major (GGUF stores it reversed); `offset` is absolute in the file."""
-
-    name: str
-    shape: tuple
-    encoding: str
-    offset: int
-    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -262,7 +251,7 @@ def _alignment(scan, metadata):
 
 
 def _place(scan, infos, base, alignment):
-    """GgufTensors with absolute offsets, each inside the file and none over another."""
+    """`FileTensor`s with absolute offsets, each inside the file and none over another."""
     tensors = []
     for name, dims, kind, offset in infos:
         if kind not in ENCODINGS:
@@ -286,7 +275,7 @@ def _place(scan, infos, base, alignment):
             raise EngineError(
                 "E_TRUNCATED", file=scan.name, start=start, end=start + nbytes, size=scan.size
             )
-        tensors.append(GgufTensor(name, tuple(reversed(dims)), encoding, start, nbytes))
+        tensors.append(FileTensor(name, tuple(reversed(dims)), encoding, start, nbytes))
     check_overlaps(scan.name, "GGUF", tensors)
     return tuple(tensors)
 

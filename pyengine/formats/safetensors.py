@@ -6,10 +6,9 @@ joined by `model.safetensors.index.json` when there is one, else by their header
 
 import json
 import struct
-from dataclasses import dataclass
 
 from pyengine.errors import EngineError
-from pyengine.formats.layout import brief, check_overlaps
+from pyengine.formats.layout import FileTensor, brief, check_overlaps
 
 MAX_HEADER = 100_000_000
 INDEX = "model.safetensors.index.json"
@@ -26,19 +25,8 @@ ENCODINGS = {
 }
 
 
-@dataclass(frozen=True)
-class StTensor:
-    """`offset` is absolute in the file."""
-
-    name: str
-    shape: tuple
-    encoding: str
-    offset: int
-    nbytes: int
-
-
 async def read_header(source):
-    """(tuple of StTensor, metadata dict of str). Raises E_BAD_FILE, E_TRUNCATED,
+    """(tuple of FileTensor, metadata dict of str). Raises E_BAD_FILE, E_TRUNCATED,
     E_UNSUPPORTED_TENSOR.
     """
     (length,) = struct.unpack("<Q", await source.read(0, 8))
@@ -137,7 +125,7 @@ def _tensor(source, name, entry, base):
     start, end = base + offsets[0], base + offsets[1]
     if end > source.size:
         raise EngineError("E_TRUNCATED", file=source.name, start=start, end=end, size=source.size)
-    return StTensor(name, tuple(shape), encoding, start, nbytes)
+    return FileTensor(name, tuple(shape), encoding, start, nbytes)
 
 
 def _shape_bytes(source, label, shape, itemsize):
