@@ -69,6 +69,8 @@ def _voice(body):
     added. A list is the vector alone."""
     value, vector = body.get("voice"), None
     if isinstance(value, dict):
+        if not value or not set(value) <= {"id", "embedding"}:  # a typed array is {"0": ...}
+            raise openai_api.bad("voice", value, "a name, a list of numbers or {id, embedding}")
         value, vector = value.get("id"), value.get("embedding")
     elif isinstance(value, list):
         value, vector = None, value

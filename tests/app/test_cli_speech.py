@@ -74,6 +74,7 @@ def test_a_request():
     ({"input": "Hi", "voice": []}, "voice"), ({"input": "Hi", "voice": [0.5, "x"]}, "voice"),
     ({"input": "Hi", "voice": [True]}, "voice"), ({"input": "Hi", "voice": [float("nan")]}, "voice"),
     ({"input": "Hi", "voice": {"embedding": [1e400]}}, "voice"), ({"input": "Hi", "voice": [0.5] * 4097}, "voice"),
+    ({"input": "Hi", "voice": {"0": 0.5, "1": 0.25}}, "voice"), ({"input": "Hi", "voice": {}}, "voice"),
     ({"input": "Hi", "voice": {"embedding": "x"}}, "voice"), ({"input": "Hi", "volume": 3}, "volume"), ({"input": "Hi", "seed": "x"}, "seed"),
     ({"input": "Hi", "top_p": 0}, "top_p")])
 def test_a_wrong_request_is_refused(body, param):
