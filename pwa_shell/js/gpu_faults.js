@@ -21,6 +21,7 @@ const TYPES = { memory: "out-of-memory", validation: "validation" };
 /** What all devices of one faulty GPU share. `arm(fail)` plants one more failure, counted from now. */
 class Faults {
   calls = 0;
+  metAt = NaN; // performance.now() of the last failure
   #planted = [];
 
   constructor(options) {
@@ -46,6 +47,7 @@ class Faults {
       if (plan.left-- > 0 || found) continue;
       found = plan.kind;
       plan.times -= 1;
+      this.metAt = performance.now();
     }
     this.#planted = this.#planted.filter(({ times }) => times > 0);
     return found;

@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from app.build import settings
 from tests.browser.pwa_kit import Tab
+from tests.browser.test_accessibility import axe, serious  # noqa: F401  a fixture
 
 pytest_plugins = ["tests.browser.pwa_kit"]
 KNOWN = settings.ROOT / "pyengine" / "known"
@@ -71,3 +72,18 @@ def test_the_diagnostics_lead_to_it(tabs, app):
     tab.get("check-link").click()
     expect(tab.get("check-start")).to_be_enabled()
     assert tab.page.url.endswith("check.html")
+
+
+def test_axe_finds_nothing_serious_on_it(page, site, axe):  # noqa: F811
+    """Before it begins, and with every row and the report, some of them failed."""
+    page.add_init_script("delete Navigator.prototype.gpu")  # a page that cannot compute is done soon
+    page.goto(site.url + "check.html")
+    start = page.get_by_test_id("check-start")
+    expect(start).to_be_enabled()
+    assert serious(page, axe) == []
+    start.click()
+    expect(page.get_by_test_id("check-report")).to_be_visible(timeout=60_000)
+    assert page.locator("[data-testid^=check-][data-state=failed]").count() > 0
+    assert serious(page, axe) == []
+    page.emulate_media(color_scheme="dark")
+    assert serious(page, axe, ["color-contrast"]) == []

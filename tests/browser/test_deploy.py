@@ -91,29 +91,42 @@ def header(name):
     return found.group(1)
 
 
+def adding(sent):
+    """A fault of `serve` that gives every answer the headers `sent`."""
+    plain_head = server.Handler.head
+
+    def add_headers(handler):
+        handler.head = lambda status, headers: plain_head(handler, status, headers | sent)
+
+    return add_headers
+
+
 def test_the_policy_that_the_page_gives_lets_everything_run(page, root, serve, goldens, outside):
     sent = {
         name: header(name)
         for name in ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy")
     }
-    seen, plain_head = [], server.Handler.head
-
-    def add_headers(handler):
-        """Every answer with the headers of the page; the handler goes on by itself."""
-
-        def head(status, headers):
-            seen.append(status)
-            plain_head(handler, status, headers | sent)
-
-        handler.head = head
-
-    served = serve(root, fault=add_headers)
+    served = serve(root, fault=adding(sent))
     site, problems = served.url + "some/where/", []
     page.on("console", lambda m: problems.append(m.text) if "Security Policy" in m.text else None)
-    page.goto(site)
+    answer = page.goto(site)
+    assert answer.headers["content-security-policy"] == sent["Content-Security-Policy"]
     expect(page.get_by_test_id("start")).to_be_visible()
     run_tiny(page, site, goldens)
-    assert problems == [] and seen and outside == []
+    assert problems == [] and outside == []
+
+
+def test_an_isolated_page_runs_too(page, root, serve, goldens, outside):
+    """COOP and COEP are not needed, but a host may send them: every file is of the own origin."""
+    served = serve(root, fault=adding({"Cross-Origin-Opener-Policy": "same-origin",
+                                       "Cross-Origin-Embedder-Policy": "require-corp"}))
+    site, problems = served.url + "some/where/", []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(site)
+    expect(page.get_by_test_id("start")).to_be_visible()
+    assert page.evaluate("crossOriginIsolated")
+    run_tiny(page, site, goldens)
+    assert problems == [] and outside == []
 
 
 def test_the_policy_is_the_pages_own_and_a_little_more():
