@@ -159,7 +159,12 @@ def test_a_run_that_is_ended_ends_its_browser(kit, tmp_path):
             break
         processes.time.sleep(0.05)
     started.terminate()
-    assert started.wait(20) == 143 and kids and not Path(f"/proc/{kids[0]}").exists()
+    assert started.wait(20) == 143 and kids
+    for _ in range(100):  # its new parent, init, has to take note of its end
+        if not Path(f"/proc/{kids[0]}").exists():
+            break
+        processes.time.sleep(0.05)
+    assert not Path(f"/proc/{kids[0]}").exists()
 
 
 def test_quick_leaves_what_is_given(monkeypatch):
