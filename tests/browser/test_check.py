@@ -5,10 +5,10 @@ import pytest
 from playwright.sync_api import expect
 
 from app.build import settings
+from tests.browser.axe_kit import serious
 from tests.browser.pwa_kit import Tab
-from tests.browser.test_accessibility import axe, serious  # noqa: F401  a fixture
 
-pytest_plugins = ["tests.browser.pwa_kit"]
+pytest_plugins = ["tests.browser.pwa_kit", "tests.browser.axe_kit"]
 KNOWN = settings.ROOT / "pyengine" / "known"
 ROWS = ("secure", "python", "store", "handles", "chats", "room", "offline", "gpu", "llama",
         "hybrid", "selftest", "sound", "install")
@@ -74,7 +74,7 @@ def test_the_diagnostics_lead_to_it(tabs, app):
     assert tab.page.url.endswith("check.html")
 
 
-def test_axe_finds_nothing_serious_on_it(page, site, axe):  # noqa: F811
+def test_axe_finds_nothing_serious_on_it(page, site, axe):
     """Before it begins, and with every row and the report, some of them failed."""
     page.add_init_script("delete Navigator.prototype.gpu")  # a page that cannot compute is done soon
     page.goto(site.url + "check.html")
