@@ -1,9 +1,8 @@
-"""Llama on the oracle and on the GPU: the reference checkpoints, and every way a checkpoint may be
-cut, against formulas in f64."""
+"""Llama on the oracle and on the GPU: every way a checkpoint may be cut, against formulas in f64;
+tests/models/test_families.py has the reference's numbers."""
 import asyncio
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,10 +35,8 @@ from tests.checkpoints import (
     tensors,
 )
 from tests.formats.gguf_writer import small_llama
+from tests.models.families import GOLDENS, LIMITS
 
-GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
-LIMITS = {"numpy": 1e-4, "native": 2e-3}  # absolute, f32, of logits with a spread of about 1
-TIE = 0.02                                # ten times the larger of them
 SETS = ("models-tiny", "models-real-heads")
 
 
@@ -51,31 +48,6 @@ def golden(request):
     one = engine(folder(path), on, burst=16)
     yield one, np.load(path / "golden.npz"), LIMITS[on]
     close(one)
-
-
-@pytest.mark.parametrize("ids,want", [("ids", "logits_last"), ("long_ids", "long_logits_last")])
-def test_logits(golden, ids, want):
-    one, arrays, limit = golden
-    assert np.abs(first_logits(one, arrays[ids]) - arrays[want]).max() < limit
-
-
-def test_greedy_up_to_the_first_near_tie(golden):
-    one, arrays, _ = golden
-    until = next((i for i, m in enumerate(arrays["margins32"]) if m < TIE), 32)
-    assert (
-        generated(one, arrays["ids"], max_tokens=32)[0][:until]
-        == arrays["greedy32"][:until].tolist()
-    )
-
-
-def test_every_clear_choice_is_the_reference_s(golden):
-    """As above, but led back to the reference's ids after each near-tie."""
-    one, arrays, _ = golden
-    ids, greedy = arrays["ids"].tolist(), arrays["greedy32"].tolist()
-    clear = [i for i, margin in enumerate(arrays["margins32"]) if margin >= TIE]
-    assert len(clear) >= 29
-    found = [int(first_logits(one, ids + greedy[:i]).argmax()) for i in clear]
-    assert found == [greedy[i] for i in clear]
 
 
 def test_chunks_of_a_prompt_give_the_same_logits(golden):

@@ -31,7 +31,8 @@ from tests.checkpoints import (
 )
 from tests.formats.mlx_writer import checkpoint_of
 from tests.formats.safetensors_writer import safetensors
-from tests.models.test_llama import IDS, LIMITS, TIE, limited
+from tests.models.families import LIMITS, TIE
+from tests.models.test_llama import IDS, limited
 
 TINY = Path(__file__).resolve().parents[1] / "goldens" / "models-tiny"
 TWINS = sorted(path.name for path in TINY.glob("*-mlx4"))
