@@ -136,7 +136,7 @@ async def record(wanted, load, engine, checkpoint, tokenizer_config):
             sort_keys=True),
         "header": header,
         "shards": json.dumps([source.name for source in checkpoint.files]),
-        "kept": kept.dump(replace(engine.model, plan=plan), steps(plan)),
+        "kept": kept.dump(replace(engine.model, plan=plan), steps(plan, device.late(plan))),
         "checkpoint": json.dumps({
             "config": {"model_type": checkpoint.config.get("model_type")},
             "tokenizer_config": tokenizer_config,

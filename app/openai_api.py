@@ -2,10 +2,10 @@
 `app/responses.py`."""
 
 import math
-import secrets
 from dataclasses import dataclass, replace
 
 from app import settings, structured, tool_calls
+from pyengine.decode.sampling import random_seed
 from pyengine.errors import EngineError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -165,7 +165,7 @@ def _known(body, known):
 def _common(body, generation_config):
     sampling = settings.merged(body, generation_config)
     if sampling["seed"] is None:
-        sampling["seed"] = secrets.randbits(32)
+        sampling["seed"] = random_seed()
     sampling["logit_bias"] = _logit_bias(body.get("logit_bias"))
     stream = _flag(body, "stream")
     options = body.get("stream_options")

@@ -1,6 +1,6 @@
 """What a generation came to -> OpenAI's responses: whole, or chunk by chunk."""
 
-import secrets
+import os
 import time
 
 from app import logprobs, tool_calls
@@ -10,7 +10,7 @@ class Responder:
     """Builds the responses of one request; `created` in Unix seconds, the same id and model in
     each. `token_bytes(id) -> bytes` names tokens where log probabilities are asked for."""
 
-    def __init__(self, request, model, clock=time.time, new_id=lambda: secrets.token_hex(12),
+    def __init__(self, request, model, clock=time.time, new_id=lambda: os.urandom(12).hex(),
                  token_bytes=None):
         self.request, self.model, self._token_bytes = request, model, token_bytes
         self._index = 0  # of the choice that the chunks are of

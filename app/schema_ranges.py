@@ -2,7 +2,6 @@
 175, and 0.7 for -1 to 0. A bounded number becomes a constant text that stands for a rule; the back
 end puts the rule in its place (`pwa_shell/grammar_core.js`)."""
 
-from fractions import Fraction
 from math import ceil, floor
 
 from app.schema_walk import rebuilt
@@ -55,6 +54,8 @@ def _rule(node, decimals):
 
 def _bounds(node, places):
     """(lowest, highest) whole number of units of 10^-places that the bounds allow."""
+    from fractions import Fraction  # late: 20 ms of a start in the browser, with decimal behind it
+
     scale, limit = 10 ** places, WHOLE * 10 ** places
     exact = {name: Fraction(str(node[name])) * scale for name in BOUNDS
              if node.get(name) is not None}

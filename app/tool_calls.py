@@ -2,7 +2,7 @@
 their own, and answers that come apart into text and calls."""
 
 import json
-import secrets
+import os
 from dataclasses import dataclass, field
 
 from app import settings
@@ -243,7 +243,7 @@ class Reader:
     """Takes calls out of a generation's pieces. White space around calls is left out; with
     `parallel` False the answer ends (`over`) with its first call."""
 
-    def __init__(self, parser, parallel=True, new_id=lambda: "call_" + secrets.token_hex(12)):
+    def __init__(self, parser, parallel=True, new_id=lambda: "call_" + os.urandom(12).hex()):
         self._parser, self._parallel, self._new_id = parser, parallel, new_id
         self._space, self._count = "", 0
         self.over = False

@@ -4,15 +4,15 @@
  * Python calls prepare, upload, ready, write and run; what crosses is described in pyengine/plan/export.py. A run is one
  * encoder, one compute pass and one submit, whatever the number of tokens. Objects are made at load, none per token.
  */
+import { checkFinite } from "./js/finite.js";
 import { guidedSteps } from "./js/gpu_guided.js";
 import { Pipelines } from "./js/gpu_pipelines.js";
 import { Patience, Recorder, programsOf } from "./js/gpu_submit.js";
 import { GpuTimer } from "./js/gpu_timer.js";
-import { coded, noAnswer, openGpu } from "./js/gpu_open.js";
+import { coded, noAnswer, openGpu, settleLost } from "./js/gpu_open.js";
 
 const READ_AHEAD = 4;
 const QUIET_MS = 500; // a first prompt soon after "ready" must not find the browser compiling
-const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
 
 /** -> Binding, of a device that `openGpu(options)` finds. Whatever the GPU leaves unanswered too long fails with E_NO_ANSWER. */
 export async function createBinding(options = {}) {
@@ -50,26 +50,36 @@ class Binding {
     });
   }
 
-  /** Buffers now, pipelines begun; -> Runner. Fails with E_OUT_OF_MEMORY and the bytes asked for. */
+  /** Pipelines begun and buffers made; -> Runner. Fails with E_OUT_OF_MEMORY and the bytes asked for. */
   async prepare(headerJson, ints, onCompiled) {
     const header = JSON.parse(headerJson);
+    const lost = () => this.#lost;
+    const pipelines = Pipelines.begun(this.#device, header, this.#patience, lost, onCompiled); // which needs no buffer
+    try {
+      const buffers = await this.#allocate(header);
+      return new Runner(this.#device, header, ints, buffers, pipelines, lost, this.#patience, this.#layout);
+    } catch (error) {
+      pipelines.close();
+      throw error;
+    }
+  }
+
+  async #allocate({ buffers: wanted }) {
     const device = this.#device;
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
-    const buffers = header.buffers.map(([label, size]) => device.createBuffer({ label, size, usage: usageOf(label) }));
-    const scopes = [device.popErrorScope(), device.popErrorScope()];
-    const errors = await this.#patience.wait(Promise.all(scopes)).catch((error) => {
+    const buffers = wanted.map(([label, size]) => device.createBuffer({ label, size, usage: usageOf(label) }));
+    const scopes = Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    try {
+      const failed = (await this.#patience.wait(scopes)).some(Boolean);
+      if (this.#lost) throw coded("E_DEVICE_LOST", { reason: this.#lost });
+      const needed = wanted.reduce((sum, [, size]) => sum + size, 0);
+      if (failed) throw coded("E_OUT_OF_MEMORY", { what: "the model", needed, available: "less" });
+      return buffers;
+    } catch (error) {
       buffers.forEach((buffer) => buffer.destroy());
       throw error;
-    });
-    const error = errors.find(Boolean);
-    if (error || this.#lost) {
-      buffers.forEach((buffer) => buffer.destroy());
-      if (this.#lost) throw coded("E_DEVICE_LOST", { reason: this.#lost });
-      const needed = header.buffers.reduce((sum, [, size]) => sum + size, 0);
-      throw coded("E_OUT_OF_MEMORY", { what: "the model", needed, available: "less" });
     }
-    return new Runner(device, header, ints, buffers, onCompiled, () => this.#lost, this.#patience, this.#layout);
   }
 
   /** Gives the device back; runners of this binding are dead afterwards. */
@@ -89,7 +99,7 @@ class Runner {
   #device; #header; #buffers; #pipelines; #programs; #lostReason; #readbacks; #ownReadbacks = []; #bindGroups = 0;
   #failed = null; #timer = null; #patience; #limits; #running = 0; #runs = 0; #seen = -1; #behind = null; #restore;
 
-  constructor(device, header, ints, buffers, onCompiled, lostReason, patience, layout) {
+  constructor(device, header, ints, buffers, pipelines, lostReason, patience, layout) {
     [this.#patience, this.#limits] = [patience, layout];
     const before = device.onuncapturederror; // of a model that is loaded while the self-test has a runner of its own
     const heard = (device.onuncapturederror = (event) => {
@@ -102,21 +112,11 @@ class Runner {
     this.#buffers = buffers;
     this.#lostReason = lostReason;
     this.#readbacks = header.readbacks.map((i) => buffers[i]); // those that are not mapped
-    const { pipelines, late = [], uploads } = header; // a plan kept by another version may have none
-    this.#pipelines = new Pipelines(device, [...pipelines], late, patience, (...told) => this.#uncompiled(...told));
-    this.#pipelines.start(uploads.flatMap(([, , , pieces]) => pieces.map(([i]) => i)).filter((i) => i >= 0), onCompiled);
+    this.#pipelines = pipelines;
     this.#programs = Object.values(header.programs).map(([at, count]) => this.#bindProgram(ints, at, count));
   }
 
   // ---- set-up --------------------------------------------------------------------------------------------------
-
-  /** The error of a kernel that does not compile. */
-  async #uncompiled(label, module, error) {
-    await this.#settleLost();
-    const { messages } = await this.#patience.wait(module.getCompilationInfo());
-    const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
-    return coded("E_GPU", { what: `kernel ${label}`, detail });
-  }
 
   #bind(pipeline, ranges) {
     this.#bindGroups += 1;
@@ -195,7 +195,7 @@ class Runner {
       signal?.throwIfAborted();
       fill();
       const pieces = uploads[i][3];
-      this.#checkFinite(data, pieces);
+      checkFinite(data, pieces, this.#header.finite);
       await this.#put(data, pieces, i % this.#header.staging.length);
       data.buffer.transfer?.(0); // frees the bytes now: the collector would let many slices pile up
       done += pieces.reduce((bytes, piece) => bytes + piece[4], 0);
@@ -205,21 +205,6 @@ class Runner {
     }
     await this.#workDone();
     this.#checkLost();
-  }
-
-  /** Refuses infinite scales and those that are no numbers: every row they are in would be. */
-  #checkFinite(data, pieces) {
-    for (const { 3: start, 4: nbytes, 10: upload } of pieces) {
-      if (upload < 0) continue;
-      const [tensor, size, mask] = this.#header.finite[upload];
-      const view = new DataView(data.buffer, data.byteOffset + start, nbytes); // a copy would wait for the collector
-      for (let at = 0; at < nbytes; at += size) {
-        const bits = size === 2 ? view.getUint16(at, true) : view.getUint32(at, true);
-        if ((bits & mask) === mask) {
-          throw coded("E_UNSUPPORTED_TENSOR", { tensor, detail: "it has values that are infinite or no numbers" });
-        }
-      }
-    }
   }
 
   async #put(data, pieces, slot) {
@@ -323,7 +308,7 @@ class Runner {
       await this.#patience.wait(target.mapAsync(GPUMapMode.READ, 0, nbytes));
     } catch (error) {
       if (error.facts) throw error;
-      await this.#settleLost();
+      await settleLost(this.#device, this.#lostReason);
       throw coded("E_GPU", { what: "a readback", detail: error.message });
     }
     const bytes = new Uint8Array(target.getMappedRange(0, nbytes)).slice();
@@ -381,12 +366,6 @@ class Runner {
     const made = this.#device.createBuffer({ label: "readback.large", size: nbytes, usage: usageOf("readback.large") });
     this.#ownReadbacks.push(made);
     return made;
-  }
-
-  /** A device that goes away fails its calls first and says so a moment later. */
-  async #settleLost() {
-    await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
-    if (this.#lostReason()) throw coded("E_DEVICE_LOST", { reason: this.#lostReason() });
   }
 
   #checkLost() {

@@ -23,11 +23,12 @@ ENOUGH_SECONDS = 0.1   # of prompts, before a steady time counts
 STEADY = 0.9           # of the best time before: what is no better has settled
 
 
-def steps(plan):
-    """[(program, dispatch indices)]: all of decode, so that every KV buffer is touched, and of the
-    others, smallest first, what runs a pipeline that none before it ran."""
+def steps(plan, late=frozenset()):
+    """[(program, dispatch indices)] of the programs that are not `late`: all of decode, so that
+    every KV buffer is touched, and of the others, smallest first, what runs a pipeline that none
+    before it ran."""
     seen, found = set(), []
-    for name in sorted(plan.programs, key=program_rows):
+    for name in sorted((name for name in plan.programs if name not in late), key=program_rows):
         indices = []
         for i, dispatch in enumerate(plan.programs[name]):
             if name == "decode" or dispatch.pipeline not in seen:
@@ -39,14 +40,13 @@ def steps(plan):
 
 
 async def warm_up(runner, plan, progress, clock=time.perf_counter, todo=None):
-    """Runs `todo`, by default the plan's `steps`, but for the runner's late programs;
+    """Runs `todo`, by default the plan's `steps` without the runner's late programs;
     `progress(done, total)` counts dispatches. Raises what the device raises."""
     state = plan.buffer("state")
     stopped = bytearray(st.NBYTES)
     struct.pack_into("<4I", stopped, 0, 0, 1, 1, 0)
     runner.write(state, 0, bytes(stopped))
-    todo = steps(plan) if todo is None else todo
-    todo = [step for step in todo if step[0] not in runner.late]
+    todo = steps(plan, runner.late) if todo is None else todo
     done, total, larger = 0, sum(len(indices) for _, indices in todo), 0.0
     for name, indices in todo:
         if larger < LARGER_SECONDS or program_rows(name) <= SMALLEST:

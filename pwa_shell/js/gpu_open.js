@@ -3,6 +3,7 @@ import { answered } from "./silence.js";
 
 // A GPU that answers nothing for so long hangs. Browsers end a submit after some 10 s; a CPU that computes may take minutes.
 const SILENT_MS = 30_000, SILENT_SOFTWARE_MS = 600_000;
+const LOST_MS = 200; // how long a failed call waits for the news that the device is lost
 const WANTED_LIMITS = ["maxStorageBufferBindingSize", "maxBufferSize", "maxStorageBuffersPerShaderStage"];
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query"];
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softwarerasterizer|warp/i;
@@ -41,4 +42,10 @@ function requestDevice(adapter) {
 
 function isSoftware({ info = {} }) {
   return SOFTWARE.test([info.vendor, info.architecture, info.device, info.description].join(" "));
+}
+
+/** A device that goes away fails its calls first and says so a moment later: fails with E_DEVICE_LOST where it does. */
+export async function settleLost(device, lostReason) {
+  await Promise.race([device.lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
+  if (lostReason()) throw coded("E_DEVICE_LOST", { reason: lostReason() });
 }

@@ -2,26 +2,34 @@
  * A runner's pipelines. Those of a load are begun at once, those that the upload waits for first; the late ones, which the
  * first answer can do without, one after the other while nothing else runs, or when a run asks for them.
  */
+import { coded, settleLost } from "./gpu_open.js";
+
 const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
 
 export class Pipelines {
-  #device; #rows; #patience; #failure; #layouts = new Map(); #begun = []; #made = []; #late; #waited = false; #closed = false;
+  #device; #rows; #patience; #layouts = new Map(); #begun = []; #made = []; #late; #lostReason; #waited = false; #closed = false;
 
   /**
    * `rows`: [label, WGSL, access of each binding] of each; `late`: numbers of those that are not waited for;
-   * `patience`: of gpu_submit.js; `failure(label, module, error)`: Promise of the error to tell of a kernel that does not compile.
+   * `patience`: of gpu_submit.js; `lostReason()`: why the device is lost, or null.
    */
-  constructor(device, rows, late, patience, failure) {
+  constructor(device, rows, late, patience, lostReason) {
     [this.#device, this.#rows, this.#late] = [device, rows, new Set(late)];
-    [this.#patience, this.#failure] = [patience, failure];
+    [this.#patience, this.#lostReason] = [patience, lostReason];
+  }
+
+  /** Those of a plan's `header`, begun: those that the upload waits for first, all but the late ones; `onCompiled(done, total)`. */
+  static begun(device, { pipelines, late, uploads }, patience, lostReason, onCompiled) {
+    const made = new Pipelines(device, [...pipelines], late, patience, lostReason);
+    made.#start(uploads.flatMap(([, , , pieces]) => pieces.map(([i]) => i)).filter((i) => i >= 0), onCompiled);
+    return made;
   }
 
   get count() {
     return this.#rows.length;
   }
 
-  /** Begins all but the late ones, those numbered in `first` before the others; `onCompiled(done, total)`. */
-  start(first, onCompiled) {
+  #start(first, onCompiled) {
     const wanted = new Set([...first, ...this.#rows.keys()].filter((i) => !this.#late.has(i)));
     let done = 0;
     for (const i of wanted) this.get(i).then(() => !this.#closed && onCompiled(++done, wanted.size), () => {});
@@ -118,5 +126,13 @@ export class Pipelines {
       if (error.facts) throw error; // lost, or silent
       throw await this.#failure(label, module, error);
     }
+  }
+
+  /** The error of a kernel that does not compile. */
+  async #failure(label, module, error) {
+    await settleLost(this.#device, this.#lostReason);
+    const { messages } = await this.#patience.wait(module.getCompilationInfo());
+    const detail = messages.map(({ lineNum, message }) => `line ${lineNum}: ${message}`).join("; ") || error.message;
+    return coded("E_GPU", { what: `kernel ${label}`, detail });
   }
 }

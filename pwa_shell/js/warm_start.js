@@ -4,7 +4,7 @@
  * What is done here is a guess until Python takes it: only Python knows whether the plan is still the one that it would make,
  * and compares its key (app/kept.py). One that is not taken is ended, and the load goes on as if there had been none.
  */
-import { getTuning, LOADING, putTuning } from "./tuning_cache.js";
+import { LOADING, putTuning } from "./tuning_cache.js";
 
 /** What of a load's parameters a plan depends on, as the name under which it is kept. */
 export function requestOf({ model, hub, device, quant, kv, context, tune, budget_mb }) {
@@ -12,11 +12,17 @@ export function requestOf({ model, hub, device, quant, kv, context, tune, budget
 }
 
 /**
- * Begins `model` by `record` (plan_cache.js) on `binding` (a Promise) with `readers` (a Promise). -> Promise of a Started,
- * or null where the files or the device are plainly others than the record's, or something fails: the usual way will tell.
+ * Begins `model` by `record` (plan_cache.js) on `binding` with `readers`; `mark`: the mark of a load that the browser ended, found
+ * before (all three Promises). -> {started, uploaded}, Promises: of a Started, or of null where files or device are plainly others
+ * than the record's, or something fails (the usual way will tell); and of the end of the upload, however it ends.
  */
-export async function warmStart(record, model, binding, readers) {
-  let started = null, marked = false;
+export function warmStart(record, model, binding, readers, mark) {
+  const started = begin(record, model, { binding, readers, mark });
+  return { started, uploaded: started.then((one) => one?.settled) };
+}
+
+async function begin(record, model, { binding, readers, mark }) {
+  let runner = null, marking = null;
   try {
     const { files, device, selftest } = JSON.parse(record.key);
     const gpu = await binding;
@@ -24,31 +30,31 @@ export async function warmStart(record, model, binding, readers) {
     const opened = await readers;
     const found = opened.map(({ name, size, identity }) => [name, size, identity ?? null]);
     if (JSON.stringify(found) !== JSON.stringify(files)) return null;
-    if (await getTuning(LOADING)) return null; // the page ended during its last load: Python starts it in safe mode
-    await putTuning(LOADING, model);
-    marked = true;
+    if (await mark) return null; // the page ended during its last load: Python starts it in safe mode
+    marking = putTuning(LOADING, model);
     gpu.setLayout(...selftest.layout);
-    const runner = await gpu.prepare(record.header, record.ints, () => {});
+    runner = await gpu.prepare(record.header, record.ints, () => {}); // compiling, which nothing here waits for
+    await marking; // before the weights fill memory
     const shards = JSON.parse(record.shards).map((name) => opened.find((reader) => reader.name === name));
-    started = new Started(record, runner, shards);
     const { createTokenizer } = await import("../tokenizer.js"); // late: the worker's start must not wait for it
-    started.tokenizer = record.tokenizer ? createTokenizer(record.tokenizer, record.tokenizerConfig) : undefined;
-    return started;
+    const making = () => (record.tokenizer ? createTokenizer(record.tokenizer, record.tokenizerConfig) : undefined);
+    return new Started(record, runner, shards, making);
   } catch {
-    await started?.dispose();
-    if (marked && !started) await putTuning(LOADING, "");
+    runner?.close();
+    await marking?.then(() => putTuning(LOADING, ""));
     return null;
   }
 }
 
 class Started {
-  #ending = new AbortController(); #upload; #progress = null; #last = null; #record; #began = performance.now();
+  #ending = new AbortController(); #upload; #progress = null; #last = null; #record; #began = performance.now(); #making;
   /** Milliseconds that the upload took, most of them beside Python's boot; 0 until it is done. */
   upload_ms = 0;
   tokenizer = undefined; // null would be an object in Python
 
-  constructor(record, runner, readers) {
-    this.#record = record;
+  /** `making()`: the tokenizer or undefined. Made while Python waits for the GPU: before, it would hold up Python's start. */
+  constructor(record, runner, readers, making) {
+    [this.#record, this.#making] = [record, making];
     this.runner = runner;
     for (const [buffer, data] of record.consts) runner.write(buffer, 0, data);
     const report = (...state) => {
@@ -56,7 +62,7 @@ class Started {
       this.#progress?.(...state);
     };
     this.#upload = runner.upload(readers, report, this.#ending.signal);
-    this.#upload.then(() => (this.upload_ms = performance.now() - this.#began), () => {}); // told by uploaded()
+    this.settled = this.#upload.then(() => (this.upload_ms = performance.now() - this.#began), () => {}); // told by uploaded()
   }
 
   /** The record's texts, for Python. */
@@ -68,6 +74,7 @@ class Started {
   async uploaded(onProgress) {
     if (this.#last) onProgress(...this.#last);
     this.#progress = onProgress;
+    this.tokenizer = this.#making();
     try {
       await this.#upload;
     } finally {

@@ -1,6 +1,6 @@
 """What a request may say about sampling, checked once where it enters."""
 import math
-import secrets
+import os
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -18,6 +18,11 @@ _FLOATS = {
     "presence_penalty": (-2.0, 2.0, "a number from -2 to 2"),
 }
 _BIAS_LIMIT = 100.0
+
+
+def random_seed():
+    """32 bits of the platform's randomness (`secrets` would import ten modules at a start)."""
+    return int.from_bytes(os.urandom(4), "little")
 
 
 def _refuse(param, got, wanted):
@@ -88,7 +93,7 @@ class SamplingParams:
 
     def with_seed(self):
         """These parameters with a seed: the own one, else one from the system's randomness."""
-        return self if self.seed is not None else replace(self, seed=secrets.randbits(32))
+        return self if self.seed is not None else replace(self, seed=random_seed())
 
     def check_vocab(self, vocab):
         """Raises `E_BAD_REQUEST` when `logit_bias` names an id outside a vocabulary of that size;

@@ -90,20 +90,21 @@ class WebDevice:
         callback = create_proxy(progress or (lambda done, total: None))
         try:
             handle = await self._binding.prepare(
-                export.header_json(plan, self._late(plan)), to_js(export.program_ints(plan)),
+                export.header_json(plan, self.late(plan)), to_js(export.program_ints(plan)),
                 callback,
             )
         except JsException as error:
             callback.destroy()
             raise _coded(error) from None
-        return WebRunner(handle, plan, callback, self._late(plan))
+        return WebRunner(handle, plan, callback, self.late(plan))
 
-    def _late(self, plan):
+    def late(self, plan):
+        """Names of the programs whose pipelines are made behind "ready"."""
         return late_programs(plan, self.caps.software)
 
     def attach(self, started, plan):
         """The runner that JavaScript began by a kept plan (`started` of warm_start.js)."""
-        return WebRunner(started.runner, plan, None, self._late(plan), started)
+        return WebRunner(started.runner, plan, None, self.late(plan), started)
 
     def exported(self, plan):
         """(header JSON, Uint32Array of programs, [[buffer, bytes of its constants]]) for
@@ -111,7 +112,7 @@ class WebDevice:
         from pyengine.plan import export
 
         consts = [[index, data.tobytes()] for index, data in plan.consts.items()]
-        header = export.header_json(plan, self._late(plan))
+        header = export.header_json(plan, self.late(plan))
         return header, to_js(export.program_ints(plan)), to_js(consts)
 
     def close(self):

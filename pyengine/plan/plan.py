@@ -146,7 +146,10 @@ class CompiledModel:
 
 
 def late_programs(plan, software):
-    """Programs that a first answer can do without, or come to last. On a software device, which
-    takes most of a second for the sampler's, that one too."""
-    late = {"logprob_top", "logprob_take", "mask"} | ({"sample"} if software else set())
+    """Programs that a first answer can do without, or comes to last. On a software device, which
+    takes most of a second for the sampler's and as long for decoding's, those too: it reads a
+    prompt for longer."""
+    late = {"logprob_top", "logprob_take", "mask"}
+    if software:
+        late |= {"sample"} | ({"decode"} if plan.sizes("prefill") else set())
     return frozenset(late & set(plan.programs))

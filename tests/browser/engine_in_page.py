@@ -133,8 +133,9 @@ async def broken_kernel(folder):
     from pyengine.device.web import WebDevice
     async with binding_of() as binding:
         plan = await plan_of(folder, WebDevice(binding).caps)
-        broken = replace(plan.pipelines[1], code=plan.pipelines[1].code + "fn f() { no_such_name(); }\n")
-        plan.pipelines[1] = broken
+        number = plan.programs[f"prefill{plan.sizes('prefill')[0]}"][0].pipeline  # decode's are late here
+        broken = replace(plan.pipelines[number], code=plan.pipelines[number].code + "fn f() { no_such_name(); }\n")
+        plan.pipelines[number] = broken
         error = await prepared(plan, binding)
         return {"error": error, "label": broken.label, "line": broken.code.count("\n")}
 
@@ -198,16 +199,17 @@ async def no_gpu():
 # ---- late pipelines ----------------------------------------------------------------------------
 
 HOLD = """(() => {
-  const real = GPUDevice.prototype.createComputePipelineAsync, held = [];
+  const real = GPUDevice.prototype.createComputePipelineAsync, held = [], all = [];
   const gate = Promise.withResolvers();
   GPUDevice.prototype.createComputePipelineAsync = async function (asked) {
+    all.push(asked.label);
     if (/^(sample_(?!argmax|take)|logprob|mask)/.test(asked.label)) {
       held.push(asked.label.split("#")[0]);
       await gate.promise;
     }
     return real.call(this, asked);
   };
-  return { held: () => JSON.stringify(held), submits: () => JSON.parse(engineTest.counts()).submits,
+  return { held: () => JSON.stringify(held), asked: () => JSON.stringify(all), submits: () => JSON.parse(engineTest.counts()).submits,
     release() { gate.resolve(); GPUDevice.prototype.createComputePipelineAsync = real; } };
 })()"""
 
@@ -218,11 +220,17 @@ async def late(folder, ids, count):
     import asyncio
 
     import js
+
+    from pyengine.plan import export
     drawn = {"temperature": 1.0, "seed": 7, "top_k": 5, "top_logprobs": 2}
     found, hold = {"texts": []}, js.eval(HOLD)
     async with engine_of(folder) as (engine, _):
         found["ready"] = json.loads(hold.held())
+        plan, late = engine.model.plan, export._late_pipelines(engine.model.plan, {"decode"})
+        decoding = {plan.pipelines[i].label for i in late}
+        found["decoding"] = [len(decoding), len(decoding & set(json.loads(hold.asked())))]
         found["texts"].append(await ids_of(engine, ids, sampling(temperature=0), count))
+        found["decoding"].append(len(decoding & set(json.loads(hold.asked()))))
         submits = hold.submits()
         waiting = asyncio.ensure_future(ids_of(engine, [83, *ids], sampling(**drawn), count))
         await asyncio.sleep(0.3)
