@@ -7,6 +7,7 @@ import { jirdError, JirdError } from "./errors.js";
 import { LEFT, noteLeft, noteLoading, takeLeft, watchEnd } from "./page_end.js";
 import { event, isEvent, request as message } from "./protocol.js";
 import { Pulse } from "./silence.js";
+import { lendStorage } from "./storage/shared.js";
 
 const UNLOAD_WAIT_MS = 2000;
 const PATIENCE = { askMs: 10_000, silentMs: 50_000 }; // Python computes for seconds in one go, never so long
@@ -26,7 +27,7 @@ export class Hub {
   #relayed = new Map();         // id -> tab it is answered to (owner)
   #guests = new Set();          // tabs that use this tab's engine (owner)
   #loads = new Set();           // ids of the loads that the worker has (owner)
-  #pulse = null; #unhurried = false;
+  #pulse = null; #takeBack = null; #unhurried = false;
   #handles = 0;
 
   /** `patience`: how often a worker that owes something is asked for a sign, and how long it may give none. */
@@ -161,6 +162,7 @@ export class Hub {
   #startWorker() {
     const name = `jird-engine${takeLeft() ? LEFT : ""}`;
     this.#worker = new Worker(this.#workerURL, { type: "module", name });
+    this.#takeBack = lendStorage(this.#worker);
     this.#worker.onmessage = ({ data }) => {
       this.#pulse?.heard();
       if (isEvent(data)) this.#answer(data);
@@ -182,7 +184,8 @@ export class Hub {
     this.#loads.clear();
     this.#pulse?.stop();
     this.#worker?.terminate();
-    this.#worker = this.#pulse = null;
+    this.#takeBack?.();
+    this.#worker = this.#pulse = this.#takeBack = null;
   }
 
   #heard(data) {

@@ -28,7 +28,7 @@ export function hubToken(token, base = HUB) {
 }
 
 export class ModelFiles {
-  #site; #index; #storage = null;
+  #site; #index; #storage = null; #coming = null; #come;
   /** {code, message} of why the last model is not kept in this browser, or null. */
   notice = null;
 
@@ -36,6 +36,14 @@ export class ModelFiles {
   constructor(site, index) {
     this.#site = site;
     this.#index = index;
+  }
+
+  /** The page lends its storage worker: "coming", then a port; null where it has none, or none any more (shared.js). */
+  lent(port) {
+    if (port === "coming") return void (this.#coming = new Promise((go) => (this.#come = go)));
+    this.#storage?.terminate(); // its calls fail
+    this.#storage = port && new StorageClient(port);
+    this.#come();
   }
 
   /**
@@ -106,7 +114,9 @@ export class ModelFiles {
     });
   }
 
-  #call(method, params, options) {
+  /** One call of the page's storage worker, of one of our own where the page lends none. */
+  async #call(method, params, options) {
+    await this.#coming;
     this.#storage ??= StorageClient.start(new URL("storage_worker.js", this.#site));
     return this.#storage.call(method, params, options);
   }

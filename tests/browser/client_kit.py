@@ -11,7 +11,7 @@ SHELL = HERE.parents[1] / "pwa_shell"
 @pytest.fixture
 def client_url(tmp_path, serve):
     shutil.copytree(SHELL / "js", tmp_path / "js")
-    for path in (SHELL / "jird.js", HERE / "fake_engine_worker.js", HERE / "jird_page.html"):
+    for path in (SHELL / "jird.js", SHELL / "storage_worker.js", HERE / "fake_engine_worker.js", HERE / "jird_page.html"):
         shutil.copy(path, tmp_path)
     return serve(tmp_path, "/sub/path/").url + "jird_page.html"
 

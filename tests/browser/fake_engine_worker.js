@@ -85,7 +85,8 @@ async function generate(id, { stream, delay = 5, words = WORDS.length, fail_at }
     words).join(" ") } }], serial });
 }
 
-self.onmessage = ({ data: { id, method, params, ping } }) => {
+self.onmessage = ({ data: { id, method, params, ping, storage } }) => {
+  if (storage !== undefined) return; // it stores nothing
   if (ping) return self.postMessage({ pong: ping });
   const done = handlers[method](id, params);
   // As an uncaught error of the worker

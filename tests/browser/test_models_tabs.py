@@ -132,7 +132,7 @@ def test_nothing_is_left_running_when_it_is_left(models):
     for _ in range(3):
         models.get("models-back").click()
         expect(models.page.locator("#models")).to_be_hidden()
-        assert models.page.evaluate("workers.every((worker) => worker.ended)")
+        models.until("workers.every((worker) => worker.ended)")
         models.get("side-models").click()
         models.until("workers.filter((worker) => !worker.ended).length === 1")
         expect(models.row()).to_be_visible()

@@ -261,18 +261,23 @@ def test_a_port_speaks_the_same_messages(stored, hub):
     """The engine's worker reads through a port that the page hands over."""
     digest = stored.run("""async () => {
         const { StorageClient } = await import("/js/storage/client.js");
-        const other = new StorageClient(await lab.client().connect());
+        const { port, connection } = await lab.client().connect();
+        const other = new StorageClient(port);
         const model = await other.openModel("a/model");
         const file = model.files.get("model.gguf");
         const places = [[4194300, 8], [0, 4194304], [file.size - 1, 1], [7, 0]];
         const parts = await Promise.all(places.map(([at, length]) => file.read(at, length)));
         const end = await file.read(file.size, 1).catch((error) => error.code);
-        return [parts.map((part) => [part.length, part[0] ?? null]), end];
+        const { handle } = await other.call("open", { id: "a/model" });
+        await lab.client().call("disconnect", { connection });
+        const after = await lab.client().call("read", { handle, name: "model.gguf", offset: 0, length: 1 }).catch((error) => error.code);
+        return [parts.map((part) => [part.length, part[0] ?? null]), end, after];
     }""")
     raw = hub.files[FILE]
     assert digest == [
         [[8, raw[4194300]], [4194304, raw[0]], [1, raw[-1]], [0, None]],
         "E_TRUNCATED",
+        "E_BAD_REQUEST",  # what a port opened is closed with it
     ]
 
 

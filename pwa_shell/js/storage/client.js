@@ -3,11 +3,13 @@ import { jirdError, JirdError } from "../errors.js";
 import { isEvent, request } from "./protocol.js";
 
 export class StorageClient {
-  #target; #count = 0; #calls = new Map();
+  #target; #count = 0; #calls = new Map(); #gone = null;
   /** Called when what is stored changed, in this tab or another. */
   onChanged = () => {};
   /** Called with the progress of any model's transfer, of this tab or another: protocol.js. */
   onActivity = () => {};
+  /** Called when the worker failed: no call will be answered any more. */
+  onLost = () => {};
 
   /** Starts the app's worker: `new URL("storage_worker.js", site)`. */
   static start(url) {
@@ -27,7 +29,7 @@ export class StorageClient {
     const id = ++this.#count;
     const message = request(id, method, params);
     return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
+      if (signal?.aborted || this.#gone) return reject(this.#gone ?? signal.reason);
       const abort = () => {
         this.#calls.delete(id);
         this.#target.postMessage(request(++this.#count, "abort", { target: id }));
@@ -47,11 +49,11 @@ export class StorageClient {
     return { files: new Map(files.map((file) => [file.name, this.#source(handle, file)])), close };
   }
 
-  /** A port for another worker, to be transferred to it: `new StorageClient(port)` there. */
+  /** {port, connection}: a port for another worker, to be transferred to it (`new StorageClient(port)` there), and its number. */
   async connect() {
     const { port1, port2 } = new MessageChannel();
-    await this.call("connect", { port: port1 }, { transfer: [port1] });
-    return port2;
+    const { connection } = await this.call("connect", { port: port1 }, { transfer: [port1] });
+    return { port: port2, connection };
   }
 
   /** Asks the browser to keep this site's data when space runs short; pages only. Null where it cannot be asked. */
@@ -90,9 +92,11 @@ export class StorageClient {
 
   #lost(error) {
     this.#fail(jirdError("E_INTERNAL", { detail: error.message || "the storage worker could not start" }));
+    this.onLost();
   }
 
   #fail(error) {
+    this.#gone = error; // nobody answers any more
     for (const call of this.#calls.values()) (call.done(), call.reject(error));
     this.#calls.clear();
   }

@@ -26,7 +26,8 @@
  *     close             {handle}                                      {}
  *     foreign           {}                                            [{kind: "cache" | "database" | "folder", name, bytes}]
  *     clear_foreign     {items: [{kind, name}]}                       what is left, as `foreign`
- *     connect           {port: MessagePort}, transferred              {}: the port speaks the same messages
+ *     connect           {port: MessagePort}, transferred              {connection}: the port speaks the same messages
+ *     disconnect        {connection}                                  {}: what that port began is aborted, what it opened closed
  *     abort             {target: id}                                  {}: ends that call; a download is paused
  *
  * `progress` data: {id, stage: "download" | "verify" | "import", bytes_done, bytes_total, rate (bytes/s), eta_s, fetched}.
@@ -36,7 +37,7 @@ import { jirdError } from "../errors.js";
 
 export const VERSION = 1;
 export const METHODS = ["info", "list", "resolve", "download", "changed", "pause", "cancel", "verify", "delete", "import", "open", "read",
-  "close", "foreign", "clear_foreign", "connect", "abort"];
+  "close", "foreign", "clear_foreign", "connect", "disconnect", "abort"];
 export const EVENTS = ["progress", "result", "error", "changed", "activity"];
 
 export function request(id, method, params = {}) {

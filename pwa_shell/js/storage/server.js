@@ -6,40 +6,41 @@ import { clearForeign, foreign } from "./quota.js";
 import { resolveModel } from "./url.js";
 
 export class Server {
-  #library; #ports = new Set(); #models = new Map(); #count = 0;
+  #library; #ends = new Map(); #models = new Map(); #count = 0;
 
   /** `library`: Promise of a Library; calls wait for it. */
   constructor(library) {
     this.#library = library;
   }
 
-  /** Serves one end: the worker's global scope or a MessagePort. */
+  /** Serves one end: the worker's global scope or a MessagePort. -> its number. */
   serve(port) {
-    const calls = new Map();
-    this.#ports.add(port);
+    const end = { port, calls: new Map(), handles: new Set() }, number = ++this.#count;
+    this.#ends.set(number, end);
     port.onmessage = ({ data }) => {
       if (!isRequest(data)) return;
-      if (data.method === "abort") calls.get(data.params.target)?.abort();
-      this.#answer(port, data, calls);
+      if (data.method === "abort") end.calls.get(data.params.target)?.abort();
+      this.#answer(end, data);
     };
+    return number;
   }
 
   /** Tells every end that what is stored changed. */
   changed() {
-    for (const port of this.#ports) port.postMessage(event(null, "changed", {}));
+    for (const { port } of this.#ends.values()) port.postMessage(event(null, "changed", {}));
   }
 
   /** Tells every end how far a model's transfer is, in whatever tab it runs. */
   activity(state) {
-    for (const port of this.#ports) port.postMessage(event(null, "activity", state));
+    for (const { port } of this.#ends.values()) port.postMessage(event(null, "activity", state));
   }
 
-  async #answer(port, { id, method, params }, calls) {
-    const ending = new AbortController();
+  async #answer(end, { id, method, params }) {
+    const ending = new AbortController(), { port, calls } = end;
     calls.set(id, ending);
     try {
       const onProgress = (data) => port.postMessage(event(id, "progress", data));
-      const result = await this[`_${method}`](params, { onProgress, signal: ending.signal });
+      const result = await this[`_${method}`](params, { onProgress, signal: ending.signal, end });
       port.postMessage(event(id, "result", result ?? {}), result?.bytes instanceof ArrayBuffer ? [result.bytes] : []);
     } catch (error) {
       port.postMessage(event(id, "error", asJirdError(storageError(error, method)).toJSON()));
@@ -88,10 +89,11 @@ export class Server {
     return (await this.#library).import(spec, { onProgress, signal });
   }
 
-  async _open({ id }) {
+  async _open({ id }, { end }) {
     const readers = await (await this.#library).openModel(id);
     const handle = ++this.#count;
     this.#models.set(handle, new Map(readers.map((reader) => [reader.name, reader])));
+    end.handles.add(handle);
     return { handle, files: readers.map(({ name, size, identity }) => ({ name, size, identity })) };
   }
 
@@ -103,7 +105,8 @@ export class Server {
     return { bytes: (await reader.read(offset, length)).buffer };
   }
 
-  async _close({ handle }) {
+  async _close({ handle }, { end }) {
+    end.handles.delete(handle);
     for (const reader of this.#models.get(handle)?.values() ?? []) await reader.close();
     this.#models.delete(handle);
   }
@@ -117,7 +120,17 @@ export class Server {
   }
 
   _connect({ port }) {
-    this.serve(port);
+    return { connection: this.serve(port) };
+  }
+
+  async _disconnect({ connection }) {
+    const end = this.#ends.get(connection);
+    if (!end) return;
+    this.#ends.delete(connection);
+    end.port.onmessage = null;
+    for (const call of end.calls.values()) call.abort();
+    for (const handle of [...end.handles]) await this._close({ handle }, { end });
+    end.port.close();
   }
 
   _abort() {}

@@ -3,7 +3,7 @@
  * key of the sentence that says it, and its figures; what it throws is a failure too.
  */
 import { Hub } from "../../engine_client.js";
-import { StorageClient } from "../../storage/client.js";
+import { leaveStorage, useStorage } from "../../storage/shared.js";
 import { makeCatalog, makeCreateEngine, workerURL } from "../../../jird.js";
 import { openDatabase } from "../chat_store.js";
 import { findObstacle } from "../problem.js";
@@ -18,7 +18,7 @@ const ok = (text, facts = {}) => ({ state: "ok", text, facts });
 const failed = (text, facts = {}) => ({ state: "failed", text, facts });
 const skipped = (text, facts = {}) => ({ state: "skipped", text, facts });
 
-/** One run of all checks: a worker for models and one for Python of its own, so that open chats go on. */
+/** One run of all checks: a worker for Python of its own, so that open chats go on. */
 export class Checks {
   /** In order: [id, the check]. */
   rows = [
@@ -29,7 +29,7 @@ export class Checks {
     ["sound", () => this.sound()], ["install", () => this.install()],
   ];
   #hub = new Hub(workerURL, `${APP.pathname}check/`);
-  #storage = StorageClient.start(new URL("storage_worker.js", APP));
+  #storage = useStorage();
   #stored = null; #obstacle = null; #engine = null;
 
   async secure() {
@@ -143,7 +143,7 @@ export class Checks {
   async end() {
     await this.#engine?.unload();
     for (const name of ["llama", "hybrid"]) await this.#forget(name);
-    this.#storage.terminate();
+    await leaveStorage();
   }
 
   async #keep(name) {

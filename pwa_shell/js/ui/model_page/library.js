@@ -1,14 +1,14 @@
 /**
  * The stored models as the page knows them: the storage worker's list, what is under way in any
- * tab, and what went wrong. The worker starts with the page's first use and ends when the page is
- * left with nothing under way.
+ * tab, and what went wrong. The page's storage worker is used from the first look at the Models page
+ * until that is left with nothing under way.
  */
 import { StorageClient } from "../../storage/client.js";
+import { leaveStorage, useStorage } from "../../storage/shared.js";
 import { Emitter } from "../dom.js";
 import { isAbort, toProblem } from "../problem.js";
 import { tokenFor } from "./hub_access.js";
 
-const WORKER = new URL("../../../storage_worker.js", import.meta.url);
 const REFRESH_AFTER_MS = 120;
 
 /** @typedef {import("../problem.js").Problem} Problem */
@@ -41,7 +41,7 @@ export class ModelsLibrary extends Emitter {
   async open() {
     this.#wanted = true;
     if (!this.#client) {
-      this.#client = StorageClient.start(WORKER);
+      this.#client = useStorage();
       this.#client.onChanged = () => this.#refreshSoon();
       this.#client.onActivity = (state) => this.#hear(state);
     }
@@ -181,10 +181,10 @@ export class ModelsLibrary extends Emitter {
     if (this.#wanted || this.works() || !this.#client) return;
     clearTimeout(this.#timer);
     this.#timer = 0;
-    const client = this.#client;
+    this.#client.onChanged = this.#client.onActivity = () => {};
     this.#client = null;
     this.activity.clear();
-    client.terminate();
+    leaveStorage();
   }
 }
 

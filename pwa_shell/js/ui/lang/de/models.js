@@ -87,7 +87,8 @@ export default {
   backend_indexeddb:
     "einer Datenbank dieses Browsers (IndexedDB): langsamer, und sie bleibt, wenn der Tab schließt",
   backend_memory:
-    "nur dem Arbeitsspeicher. Dieser Browser speichert nichts: Modelle sind weg, wenn der Tab schließt",
+    "nur dem Arbeitsspeicher. Dieser Browser speichert nichts: Modelle sind weg, wenn der Tab " +
+    "schließt oder neu lädt, und andere Tabs sehen sie nicht",
   backendWhy: "Hier nicht benutzt: {refused}",
   foreign: "Von anderen Apps dieser Adresse",
   foreignText:

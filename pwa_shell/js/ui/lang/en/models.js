@@ -80,7 +80,8 @@ export default {
   backend_opfs_sync: "the private file system of this site: the fastest way",
   backend_opfs_async: "the private file system of this site, in pieces: writing is slower",
   backend_indexeddb: "a database of this browser (IndexedDB): slower, and it survives closing the tab",
-  backend_memory: "memory only. This browser refuses to store: models are gone when this tab closes",
+  backend_memory: "memory only. This browser refuses to store: models are gone when this tab closes " +
+    "or reloads, and other tabs do not see them",
   backendWhy: "Not used here: {refused}",
   foreign: "Kept by other apps of this address",
   foreignText: "Not Jird's, but it shares the room above. Other apps may need it: they would have to " +

@@ -87,7 +87,8 @@ export default {
   backend_indexeddb:
     "une base de données de ce navigateur (IndexedDB) : plus lente, et elle survit à la fermeture",
   backend_memory:
-    "la mémoire seule. Ce navigateur refuse d’enregistrer : les modèles disparaissent avec l’onglet",
+    "la mémoire seule. Ce navigateur refuse d’enregistrer : les modèles disparaissent avec l’onglet " +
+    "ou son rechargement, et les autres onglets ne les voient pas",
   backendWhy: "Pas utilisé ici : {refused}",
   foreign: "Gardé par d’autres applications de cette adresse",
   foreignText:
