@@ -48,6 +48,8 @@ def known():
 
 def at_hand():
     """Brings in what every load needs, tested or not: its time is not the test's."""
+    from pyengine.plan import export  # noqa: F401  of devices in browsers
+
     families()
     source.version()
 
