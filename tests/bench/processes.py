@@ -1,5 +1,6 @@
 """The browser of a benchmark run and the memory of its processes. Standard library only."""
 
+import contextlib
 import glob
 import os
 import platform
@@ -78,6 +79,19 @@ class Browser:
             now["total"] = sum(now.values())
             for kind, size in now.items():
                 self._peaks[kind] = max(size, self._peaks.get(kind, 0))
+
+
+@contextlib.contextmanager
+def held_back(sign):
+    """A signal that comes meanwhile is heard at the end, by whoever heard it before."""
+    came, before = [], signal.getsignal(sign)
+    signal.signal(sign, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(sign, before)
+    if came and callable(before):
+        before(*came[0])
 
 
 def session(leader):

@@ -9,6 +9,7 @@ says nothing for too long is ended with the browser, and the next one starts in 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -92,7 +93,10 @@ class Run:
 def drive(run, command, base, patience):
     """Opens pages until none is left; a browser that goes silent is ended with its page."""
     while run.left:
-        with processes.Browser(command, base + run.pages[run.left[0]]) as run.browser:
+        with contextlib.ExitStack() as stack:
+            with processes.held_back(signal.SIGTERM):  # or a browser just begun would be left
+                browser = processes.Browser(command, base + run.pages[run.left[0]])
+                run.browser = stack.enter_context(browser)
             while run.left:
                 reason = silence(run, patience)
                 if reason:
