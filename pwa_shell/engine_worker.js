@@ -14,7 +14,7 @@ import { requestOf, warmStart } from "./js/warm_start.js";
 
 const SITE = new URL("./", import.meta.url).href;
 const GPU_ANSWERS_MS = 150;
-const HELD_MS = 1000; // how long Python's start may wait for the upload by a kept plan
+const PREOPEN_MS = 300;
 
 const loads = new Set();       // ids of the loads under way: a download reports to them
 const modelFiles = new ModelFiles(SITE, served);
@@ -74,7 +74,7 @@ function needsNoGpu({ method, params }) {
 
 /** Everything that start-up needs, at once: the sum would be twice as long. */
 function boot() {
-  return (python ??= Promise.all([bootPython(), import("./tokenizer.js")]).then(([pyodide, tokenizer]) => {
+  return (python ??= Promise.all([begun().then(bootPython), import("./tokenizer.js")]).then(([pyodide, tokenizer]) => {
     const app = pyodide.pyimport("app.worker");
     const worker = app.create(parts(pyodide, tokenizer.createTokenizer));
     app.destroy();
@@ -84,24 +84,14 @@ function boot() {
   }));
 }
 
-async function bootPython() {
-  const { loadPyodide } = await import("./pyodide/pyodide.mjs");
-  holdPython(Promise.resolve(preopening).then(() => warm?.uploaded));
-  return loadPyodide({ indexURL: new URL("pyodide/", SITE).href, packages: ["jird"] });
+/** Python's start fills this thread for seconds, so the GPU's work by a kept plan is begun before it, if that is quick. */
+function begun() {
+  return Promise.race([preopening, new Promise((go) => setTimeout(go, PREOPEN_MS))]);
 }
 
-/**
- * Python is compiled at once, beside this thread, and started once `free` has resolved, if that is soon: its start fills the thread for a
- * second and more, in which no slice of the weights would be sent on.
- */
-function holdPython(free) {
-  const real = WebAssembly.instantiateStreaming;
-  WebAssembly.instantiateStreaming = async (response, imports) => {
-    WebAssembly.instantiateStreaming = real; // others than Pyodide's core need not wait
-    const module = await WebAssembly.compileStreaming(response);
-    await Promise.race([free, new Promise((go) => setTimeout(go, HELD_MS))]);
-    return { module, instance: await WebAssembly.instantiate(module, imports) };
-  };
+async function bootPython() {
+  const { loadPyodide } = await import("./pyodide/pyodide.mjs");
+  return loadPyodide({ indexURL: new URL("pyodide/", SITE).href, packages: ["jird"] });
 }
 
 /** The functions that app/worker.py names; only strings, numbers, bytes and these objects cross. */
@@ -254,7 +244,8 @@ async function preopen(params) {
   model = record?.source ?? model;
   begin(JSON.stringify([model, hub ?? null, token ?? null]), model, { hub, token });
   if (record && !bindingTaken && !warm) {
-    warm = { request: record.request, ...warmStart(record, named, binding, opening.readers, mark) };
+    const started = warmStart(record, named, { binding, readers: opening.readers, mark });
+    warm = { request: record.request, started };
   }
 }
 

@@ -13,15 +13,10 @@ export function requestOf({ model, hub, device, quant, kv, context, tune, budget
 
 /**
  * Begins `model` by `record` (plan_cache.js) on `binding` with `readers`; `mark`: the mark of a load that the browser ended, found
- * before (all three Promises). -> {started, uploaded}, Promises: of a Started, or of null where files or device are plainly others
- * than the record's, or something fails (the usual way will tell); and of the end of the upload, however it ends.
+ * before (all three Promises). -> Promise of a Started, or of null where files or device are plainly others than the record's, or
+ * something fails: the usual way will tell.
  */
-export function warmStart(record, model, binding, readers, mark) {
-  const started = begin(record, model, { binding, readers, mark });
-  return { started, uploaded: started.then((one) => one?.settled) };
-}
-
-async function begin(record, model, { binding, readers, mark }) {
+export async function warmStart(record, model, { binding, readers, mark }) {
   let runner = null, marking = null;
   try {
     const { files, device, selftest } = JSON.parse(record.key);
@@ -62,7 +57,7 @@ class Started {
       this.#progress?.(...state);
     };
     this.#upload = runner.upload(readers, report, this.#ending.signal);
-    this.settled = this.#upload.then(() => (this.upload_ms = performance.now() - this.#began), () => {}); // told by uploaded()
+    this.#upload.then(() => (this.upload_ms = performance.now() - this.#began), () => {}); // told by uploaded()
   }
 
   /** The record's texts, for Python. */
