@@ -67,15 +67,12 @@ class Ears(Held):
     """`open_session(params, progress)` -> Session of the model that a request names."""
 
     def __init__(self, open_session):
-        super().__init__()
+        super().__init__(lambda held: held[0].close())
         self._open = open_session
 
     async def _opened(self, params, progress):
         session = await self._open(params, progress)
         return session, transcriber_of(session)
-
-    async def _release(self, held):
-        await held[0].close()
 
     async def transcribe(self, request, params, data, cancel, progress):
         """Yields (event, data) of one request, in the order of arrival; `data`: f32 bytes at the

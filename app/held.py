@@ -8,10 +8,10 @@ from pyengine.errors import RECOVERABLE
 
 
 class Held:
-    """What voice and ears have in common. A subclass says how what it holds is released."""
+    """What voice and ears have in common. `release(held)` is awaited to give back what was held."""
 
-    def __init__(self):
-        self._turn = asyncio.Lock()
+    def __init__(self, release):
+        self._release, self._turn = release, asyncio.Lock()
         self._held = self._key = None
 
     @property
@@ -27,9 +27,6 @@ class Held:
         held, self._held, self._key = self._held, None, None
         if held is not None:
             await self._release(held)
-
-    async def _release(self, held):
-        raise NotImplementedError
 
     async def _loaded(self, key, open_):
         """What `open_()` gave for this key; what was held for another goes first."""

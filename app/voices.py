@@ -6,17 +6,18 @@ from app import speech
 from app.held import Held
 
 
+async def _release(held):
+    speaker, shut = held
+    await speaker.close()
+    shut()
+
+
 class Voices(Held):
     """`open_speaker(request, params, progress)` -> (Speaker, close): what the loader gives."""
 
     def __init__(self, open_speaker):
-        super().__init__()
+        super().__init__(_release)
         self._open = open_speaker
-
-    async def _release(self, held):
-        speaker, shut = held
-        await speaker.close()
-        shut()
 
     async def speak(self, request, params, cancel, progress):
         """Yields (event, data, f32 samples as bytes or None) of one request, one after the other
