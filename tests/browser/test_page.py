@@ -218,20 +218,6 @@ def test_delete_while_answering_stops_it_for_good(chat):
     expect(chat.get("chat-list").locator("li")).to_have_count(0)
 
 
-def test_drafts_are_kept_per_chat(chat):
-    chat.open(pieces=["Yes."])
-    chat.ask("Chat one")
-    chat.get("composer").fill("draft in one")
-    chat.get("new-chat").click()
-    expect(chat.get("composer")).to_have_value("")
-    chat.get("composer").fill("draft of a new chat")
-    chat.page.wait_for_timeout(600)  # a draft is written when typing rests
-    chat.reload()
-    expect(chat.get("composer")).to_have_value("draft of a new chat")
-    chat.get("chat-list").get_by_role("link").click()
-    expect(chat.get("composer")).to_have_value("draft in one")
-
-
 def test_an_answer_goes_on_while_another_chat_is_open(chat):
     chat.open(pieces=[f"w{i} " for i in range(120)], perSecond=60)
     chat.ask("slow one", wait=False)

@@ -29,7 +29,8 @@ export class App {
   /** @type {Chat[]} */
   chats = [];
   #opening = 0;
-  #opened = false;
+  #opened = false; // whether the box holds the open chat's draft: not while a chat is being read
+  #shown = Promise.resolve();
   /** @type {any} dictation, reading aloud and the hands-free conversation (voice/setup.js) */
   voice = null;
 
@@ -87,8 +88,8 @@ export class App {
     this.session.on("state", () => this.render());
     this.session.on("progress", (progress) => this.start.note(progress));
     this.start.on("start", () => this.load());
-    this.start.on("example", (text) => talk.send(text));
-    composer.on("send", ({ text, files }) => talk.send(text, files));
+    this.start.on("example", (text) => this.#send(text));
+    composer.on("send", ({ text, files }) => this.#send(text, files));
     composer.on("stop", () => this.stop());
     composer.on("draft", () => this.#keepDraft());
     composer.on("note", toast);
@@ -100,7 +101,7 @@ export class App {
     addEventListener("popstate", () => this.route());
     addEventListener("pagehide", () => {
       this.running?.run.save();
-      if (this.#opened) this.#keepDraft(); // before that the box does not hold the draft yet
+      this.#keepDraft();
     });
   }
 
@@ -119,9 +120,16 @@ export class App {
     this.store.on("change", (change) => this.#changedElsewhere(change));
   }
 
-  #keepDraft() {
+  /** Send to the chat that was asked for, be it still on its way out of the store. */
+  async #send(text, files = []) {
+    while (!this.#opened) await this.#shown;
+    this.talk.send(text, files);
+  }
+
+  async #keepDraft() {
+    if (!this.#opened) return;
     const { text, files } = this.composer;
-    return this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
+    await this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
   }
 
   /** Draw the page anew, with what is in the box. */
@@ -150,7 +158,7 @@ export class App {
     const shown = this.models.show(models);
     const id = new URLSearchParams(location.hash.slice(1)).get("chat");
     const wanted = this.chats.find((chat) => chat.id === id) ?? null;
-    if (!models || !this.#opened) await this.#open(models ? null : wanted);
+    if (!models || !this.#opened) await (this.#shown = this.#open(models ? null : wanted));
     else this.render();
     await shown;
   }
@@ -191,21 +199,31 @@ export class App {
     return this.route();
   }
 
-  /** @param {Chat|null} chat */
+  /**
+   * What is typed while the store is read belongs to the chat that opens.
+   * @param {Chat|null} chat
+   */
   async #open(chat) {
     const ticket = ++this.#opening;
-    if (ticket > 1) this.#keepDraft();
-    const [messages, draft] = await Promise.all([
-      this.talk.read(chat),
-      this.store.getDraft(chat?.id ?? NEW),
-    ]);
-    if (ticket !== this.#opening) return; // the person has gone on to another chat
-    const answering = chat && this.running?.chat.id === chat.id;
-    this.talk.show(answering ? this.running.chat : chat, messages);
-    this.view.show(this.talk.path, this.running?.run ?? null);
-    const early = ticket === 1 ? this.composer.text : ""; // typed while the page was still loading
-    this.composer.set(early || draft.text, draft.files);
-    this.#opened = true;
+    const stays = this.#opened && chat?.id === this.chat?.id; // the box has what it had
+    if (this.#opened && !stays) {
+      this.#keepDraft();
+      this.composer.set("");
+      this.#opened = false;
+    }
+    try {
+      const [messages, draft] = await Promise.all([
+        this.talk.read(chat),
+        this.store.getDraft(chat?.id ?? NEW),
+      ]);
+      if (ticket !== this.#opening) return; // the person has gone on to another chat
+      const answering = chat && this.running?.chat.id === chat.id;
+      this.talk.show(answering ? this.running.chat : chat, messages);
+      this.view.show(this.talk.path, this.running?.run ?? null);
+      if (!stays) this.composer.putBefore(draft);
+    } finally {
+      if (ticket === this.#opening) this.#opened = true;
+    }
     this.render();
     if (!this.models.shown) this.composer.focus();
   }

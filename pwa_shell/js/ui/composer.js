@@ -59,6 +59,15 @@ export class Composer extends Emitter {
     this.#setFiles(files);
   }
 
+  /** Put a draft before what has been typed meanwhile. @param {{text: string, files: any[]}} draft */
+  putBefore({ text, files }) {
+    const typed = this.text;
+    this.set(typed === text ? text : [text, typed].filter(Boolean).join("\n"), [
+      ...files,
+      ...this.files,
+    ]);
+  }
+
   get text() {
     return this.area.value;
   }

@@ -1,0 +1,51 @@
+"""What stands in the box belongs to one chat, however quick the hand is."""
+from playwright.sync_api import expect
+
+pytest_plugins = ["tests.browser.page_kit"]
+
+
+def test_drafts_are_kept_per_chat(chat):
+    chat.open(pieces=["Yes."])
+    chat.ask("Chat one")
+    chat.get("composer").fill("draft in one")
+    chat.get("new-chat").click()
+    expect(chat.get("composer")).to_have_value("")
+    chat.get("composer").fill("draft of a new chat")
+    chat.page.wait_for_timeout(600)  # a draft is written when typing rests
+    chat.reload()
+    expect(chat.get("composer")).to_have_value("draft of a new chat")
+    chat.get("chat-list").get_by_role("link").click()
+    expect(chat.get("composer")).to_have_value("draft in one")
+
+
+# One task, so that nothing of the page comes between: the hand is quicker than the store.
+QUICK_HAND = """([press, text, sends]) => {
+  const box = document.querySelector("[data-testid=composer]");
+  document.querySelector(press).click();
+  box.value += text;
+  box.dispatchEvent(new Event("input"));
+  if (sends) document.querySelector("[data-testid=send]").click();
+}"""
+
+
+def test_what_is_typed_while_a_chat_opens_is_of_that_chat(chat):
+    chat.open(text="Yes.")
+    chat.ask("first")
+    box, new = chat.get("composer"), "[data-testid=new-chat]"
+    box.fill("draft in one")
+    chat.page.evaluate(QUICK_HAND, [new, "of a new chat", False])
+    chat.page.wait_for_timeout(300)
+    expect(box).to_have_value("of a new chat")
+    first = "[data-testid=chat-list] li a"
+    chat.page.evaluate(QUICK_HAND, [first, "and more", False])
+    expect(box).to_have_value("draft in one\nand more")
+    chat.page.evaluate(QUICK_HAND, [new, "second", True])  # what was seen is what is sent
+    chat.page.locator("#messages [data-testid=message-user]", has_text="second").wait_for()
+    chat.wait_end()
+    expect(chat.get("chat-list").locator("li")).to_have_count(2)
+    expect(chat.get("message-user")).to_have_count(1)
+    expect(box).to_have_value("of a new chat")
+    chat.page.locator(first, has_text="first").click()
+    expect(box).to_have_value("draft in one\nand more")
+    expect(chat.get("message-user")).to_have_count(1)
+    expect(chat.get("message-user")).to_contain_text("first")
