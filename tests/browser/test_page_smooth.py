@@ -1,5 +1,9 @@
-"""The page stays responsive and leaks nothing: task lengths and frame gaps, counts over chats."""
+"""The page stays responsive and leaks nothing: lengths of tasks, counts over chats.
+
+A task's length is the CPU time that the page's main thread spent on it, by Chromium's own trace: on
+a clock, other programs' shares of few cores would count too."""
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -7,21 +11,23 @@ pytest_plugins = ["tests.browser.page_kit"]
 
 TOKENS = 600
 LIMIT_MS = 50
-# Tests run beside others on few cores, and a task's length is wall time: another program's share
-# counts too. The page is at fault only where it is slow each time.
-ATTEMPTS = 3
+ATTEMPTS = 3  # a collection of garbage falls where it falls
 
-WATCH = """globalThis.tasks = []; globalThis.gaps = []; globalThis.marks = {};
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) tasks.push([entry.startTime, entry.duration]);
-}).observe({ type: "longtask", buffered: true });
-{ let last = performance.now();
-  const tick = (now) => { gaps.push([last, now - last]); last = now; requestAnimationFrame(tick); };
-  requestAnimationFrame(tick);
-  // A timer chain sees what a frame does not: how late the thread answers between frames.
-  globalThis.late = []; const step = () => { const due = performance.now() + 4;
-    setTimeout(() => { late.push([due, performance.now() - due]); step(); }, 4); }; step(); }
-"""
+
+@contextmanager
+def tasks_of(page):
+    """Milliseconds of CPU of each task that the page's main thread runs meanwhile, longest first,
+    in a list that is filled at the end."""
+    found, browser = [], page.context.browser
+    browser.start_tracing(page=page, categories=["toplevel"])
+    try:
+        yield found
+    finally:
+        events = json.loads(browser.stop_tracing())["traceEvents"]
+        threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in events
+                   if e["name"] == "thread_name"}
+        found += sorted((e.get("tdur", e.get("dur", 0)) / 1000 for e in events if e["name"].endswith("RunTask")
+                         and threads.get((e["pid"], e["tid"])) == "CrRendererMain"), reverse=True)
 
 
 def recording():
@@ -40,82 +46,78 @@ def recording():
     return [text[i:i + step] for i in range(0, len(text), step)][:TOKENS]
 
 
-def observes(chat):
-    """A planted task of 80 ms is seen, so that silence means something."""
-    return chat.page.evaluate("""async () => {
-      await new Promise((r) => setTimeout(() => {
-        const end = performance.now() + 80; while (performance.now() < end); r(); }, 20));
-      await new Promise((r) => setTimeout(r, 300));
-      return tasks.some(([, ms]) => ms >= 79);
-    }""")
+def sees(chat):
+    """A planted task of 80 ms of work is seen, so that silence means something."""
+    with tasks_of(chat.page) as tasks:
+        chat.page.evaluate("""async () => {
+          const work = () => { let sum = 0; for (let i = 0; i < 1e6; i++) sum += Math.sqrt(i); };
+          await new Promise((r) => setTimeout(() => {
+            const end = performance.now() + 80; while (performance.now() < end) work(); r();
+          }, 20));
+        }""")
+    return tasks[0] > 20  # of the 80 on a clock, where the thread has a quarter of a core
 
 
-def measure(chat):
-    chat.page.evaluate(
-        "tasks.length = gaps.length = late.length = 0; marks.begin = performance.now()")
-    chat.ask("go", wait=False)
-    chat.page.locator("html:not([data-busy])").wait_for(state="attached", timeout=60_000)
-    chat.page.wait_for_timeout(500)  # colours of the last block
-    return chat.page.evaluate("""() => {
-      const since = (rows) => rows.filter(([at]) => at > marks.begin).map((r) => Math.round(r[1]));
-      const worst = (rows) => Math.max(0, ...since(rows));
-      return { tasks: since(tasks), gap: worst(gaps), late: worst(late), frames: gaps.length,
-               lit: document.querySelectorAll("[data-lit]").length };
-    }""")
-
-
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_no_task_over_50_ms_on_a_stream_of_60_tokens_a_second(chat, record_property):
     pieces = recording()
     assert len(pieces) == TOKENS
-    chat.page.add_init_script(WATCH)
     chat.open(pieces=pieces, perSecond=60)
-    assert observes(chat)
-    results = []
+    assert sees(chat)
+    longest = []
     for _ in range(ATTEMPTS):
-        results.append(measure(chat))
-        if not results[-1]["tasks"]:
+        with tasks_of(chat.page) as tasks:
+            chat.ask("go", wait=False)
+            chat.page.locator("html:not([data-busy])").wait_for(state="attached", timeout=60_000)
+            chat.until("document.querySelectorAll('[data-lit]').length >= 6")
+        longest.append([round(ms, 1) for ms in tasks[:5]])
+        if tasks[0] <= LIMIT_MS:
             break
         chat.get("new-chat").click()
-    print("main thread:", json.dumps(results))
-    record_property("main_thread", json.dumps(results))
-    assert results[-1]["lit"] >= 6
-    assert min(max(result["tasks"], default=0) for result in results) <= LIMIT_MS
+    print("longest tasks of the main thread, ms:", longest)
+    record_property("longest_tasks_ms", longest)
+    assert longest[-1][0] <= LIMIT_MS
 
 
-@pytest.mark.timeout(120)
-def test_opening_a_long_chat_blocks_nothing(chat):
-    """Fifty long answers, coloured code included, are rendered in slices."""
-    chat.page.add_init_script(WATCH)
+COPIES = """async (copies) => {
+  const { openChatStore } = await import("./js/ui/chat_store.js");
+  const store = await openChatStore();
+  const [chat] = await store.listChats();
+  const messages = await store.listMessages(chat.id);
+  let parent = chat.leaf, time = Date.now();
+  const more = [];
+  for (let i = 0; i < copies; i++) {
+    for (const old of messages) {
+      more.push({ ...old, id: `${old.id}-${i}`, parent, created: ++time });
+      parent = more.at(-1).id;
+    }
+  }
+  await store.save({ ...chat, leaf: parent }, more);
+}"""
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("copies, whole", [(24, True), (50, False)])
+def test_opening_a_long_chat_blocks_nothing(chat, copies, whole):
+    """Long answers, coloured code included, are rendered in slices; those of a chat too long to
+    stand in the page whole only near what is seen."""
     chat.open(pieces=recording(), perSecond=1e5)
     chat.ask("one")
-    chat.page.evaluate("""async () => {
-      const { openChatStore } = await import("./js/ui/chat_store.js");
-      const store = await openChatStore();
-      const [chat] = await store.listChats();
-      const messages = await store.listMessages(chat.id);
-      let parent = chat.leaf, time = Date.now();
-      const more = [];
-      for (let i = 0; i < 50; i++) {
-        for (const old of messages) {
-          more.push({ ...old, id: `${old.id}-${i}`, parent, created: ++time });
-          parent = more.at(-1).id;
-        }
-      }
-      await store.save({ ...chat, leaf: parent }, more);
-    }""")
-    best = 1e9
+    chat.page.evaluate(COPIES, copies)
+    lit = "document.querySelectorAll('[data-lit]').length"
+    ready = f"{lit} === {6 * (copies + 1)}" if whole else f"{lit} >= 6"
+    longest = []
     for _ in range(ATTEMPTS):
-        chat.reload()
-        chat.wait_state("ready")
-        chat.page.evaluate("marks.begin = performance.now()")
-        chat.until("document.querySelectorAll('[data-lit]').length >= 300", 60)
-        tasks = chat.page.evaluate("tasks.map((r) => Math.round(r[1]))")
-        print("opening a chat of 102 messages, tasks over 50 ms:", tasks)
-        best = min(best, max(tasks, default=0))
-        if best <= LIMIT_MS:
+        with tasks_of(chat.page) as tasks:
+            chat.reload()
+            chat.wait_state("ready")
+            chat.until(ready, 60)
+        longest.append([round(ms, 1) for ms in tasks[:5]])
+        if tasks[0] <= LIMIT_MS:
             break
-    assert best <= LIMIT_MS
+    print(f"opening a chat of {2 * copies + 2} messages, longest tasks, ms:", longest)
+    assert chat.page.locator(".windowed").count() == (0 if whole else 1)
+    assert longest[-1][0] <= LIMIT_MS
 
 
 COUNT_TIMERS = """{ const live = new Set(); globalThis.liveTimers = live;

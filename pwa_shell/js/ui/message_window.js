@@ -4,8 +4,10 @@
  */
 import { h } from "./dom.js";
 
-/** Up to this many messages all stand in the page, so that the browser's own search finds them. */
+/** Up to this many messages all stand in the page, so that the browser's own search finds them... */
 const WHOLE = 120;
+/** ...and up to this many characters: each frame of a page goes through all that stands in it. */
+const WHOLE_TEXT = 200_000;
 /** Screens above and below the visible one that stand ready. */
 const SPARE = 1.5;
 
@@ -18,6 +20,7 @@ function guess({ text, role }) {
 export class MessageWindow {
   /** @type {import("./chat_store.js").Message[]} */
   items = [];
+  windowed = false;
   /** @type {Map<string, import("./message_view.js").MessageView>} */
   views = new Map();
   #heights = new Map();
@@ -36,27 +39,28 @@ export class MessageWindow {
     this.sizes = new ResizeObserver((entries) => this.#resized(entries));
   }
 
-  get windowed() {
-    return this.items.length > WHOLE;
-  }
-
   /** Show these messages; views of those that stay are kept. @param {any[]} items */
   set(items) {
     const wanted = new Set(items);
     if (items[0]?.chat !== this.items[0]?.chat) this.#heights.clear();
     for (const view of [...this.views.values()]) if (!wanted.has(view.message)) this.#drop(view);
-    this.items = items;
     this.#anchor = null;
     this.#gap = parseFloat(getComputedStyle(this.list).rowGap) || 0;
-    this.scroller.classList.toggle("windowed", this.windowed);
+    this.#hold(items);
     this.update();
   }
 
   /** @param {any} item added at the end */
   push(item) {
-    this.items = [...this.items, item];
-    this.scroller.classList.toggle("windowed", this.windowed);
+    this.#hold([...this.items, item]);
     this.update(true);
+  }
+
+  #hold(items) {
+    this.items = items;
+    const characters = items.reduce((sum, { text }) => sum + text.length, 0);
+    this.windowed = items.length > WHOLE || characters > WHOLE_TEXT;
+    this.scroller.classList.toggle("windowed", this.windowed);
   }
 
   height(item) {
