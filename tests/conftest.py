@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from app.build import browsers, server, settings
-from tests.support import RefusingProxy
+from tests.support import WAIT_MS, RefusingProxy
 
 
+expect.set_options(timeout=WAIT_MS)
 pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit",
                                "tests.browser.models_kit", "tests.browser.api_kit",
                                "tests.browser.voice_kit")
@@ -138,6 +140,12 @@ def browser_type_launch_args(browser_type_launch_args, browser_name, refusing_pr
 def browser_context_args(browser_context_args):
     """No service worker but where a test asks for one: it would fetch the whole site each time."""
     return browser_context_args | {"service_workers": "block"}
+
+
+@pytest.fixture
+def context(context):
+    context.set_default_timeout(WAIT_MS)
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,26 @@ import os
 import shutil
 import socketserver
 import threading
+import time
+from pathlib import Path
+
+# How long a test waits for a state: what ends it is a hang, never a slow or busy machine.
+WAIT_S = 60
+WAIT_MS = 1000 * WAIT_S
 
 # What Chromium asks for itself at a start, whatever the page; its switches do not stop these.
 BROWSER_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update.googleapis.com",
                "clients2.google.com", "optimizationguide-pa.googleapis.com",
                "android.clients.google.com", "safebrowsingohttpgateway.googleapis.com")
+
+
+def own_seconds():
+    """A clock that stands while other programs have this thread's CPU (Linux says for how long;
+    elsewhere it is the plain clock): what the thread computes and what it sleeps count."""
+    ready = 0
+    with contextlib.suppress(OSError, IndexError):
+        ready = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    return time.perf_counter() - ready / 1e9
 
 
 LINKED = (".gguf", ".safetensors", ".wasm", ".whl")  # large, and nobody writes to them

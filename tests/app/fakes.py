@@ -15,6 +15,13 @@ from pyengine.errors import EngineError
 WORDS = ["one", "two", "three", "four", "five", "six", "seven"]
 
 
+async def settled():
+    """Every task goes as far as it can without time passing: turns of the loop, not milliseconds,
+    of which a busy machine may spend all in one turn."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
 @dataclass
 class Piece:
     text: str

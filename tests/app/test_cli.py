@@ -2,11 +2,11 @@ import asyncio
 import gzip
 import io
 import json
+import os
 import signal
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from app import cli
 from app.build import settings
 from pyengine.text.tokenizer import open_tokenizer
 from tests.app.fakes import WORDS, FakeEngine, fake_session
+from tests.support import WAIT_S
 
 TINY = "models-tiny/llama"
 
@@ -243,21 +244,27 @@ def test_first_logits_are_little_endian_f32():
     assert asyncio.run(FakeEngine().first_logits([1, 2])) == struct.pack("<2f", 0.5, 2.0)
 
 
-def _cli(*args):
+def _cli(*args, stdin=subprocess.PIPE):
     return subprocess.Popen([sys.executable, "-m", "app.cli", *args], cwd=settings.ROOT,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_control_c_ends_a_wait_for_a_line(goldens):
-    command = _cli("chat", "--model", str(goldens / "models-tiny/llama"), "--device", "numpy")
-    time.sleep(3)  # it loads, then reads stdin, which stays open
+    person, terminal = os.openpty()  # which is asked for a line, so that the wait is seen
+    command = _cli("chat", "--model", str(goldens / "models-tiny/llama"), "--device", "numpy",
+                   stdin=terminal)
+    told = b""
+    while not told.endswith(b"> ") and (more := command.stderr.read(1)):
+        told += more
     command.send_signal(signal.SIGINT)
-    assert command.wait(20) == 130
-    assert b"Traceback" not in command.communicate()[1]
+    assert command.wait(WAIT_S) == 130
+    assert told.endswith(b"> ") and b"Traceback" not in told + command.communicate()[1]
+    os.close(person)
+    os.close(terminal)
 
 
 def test_an_answer_that_nobody_reads_is_no_failure(goldens):
     command = _cli("inspect", "--model", str(goldens / "models-tiny/llama"))
     command.stdout.close()
-    assert command.wait(30) == 141
+    assert command.wait(WAIT_S) == 141
     assert b"Traceback" not in command.stderr.read()

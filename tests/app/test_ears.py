@@ -9,7 +9,7 @@ from app.session import Session
 from app.worker import Worker
 from pyengine.budget import Resident, make_room
 from pyengine.errors import EngineError
-from tests.app.fakes import FakeEngine, FakeLoader, FakeParts, fake_checkpoint
+from tests.app.fakes import FakeEngine, FakeLoader, FakeParts, fake_checkpoint, settled
 from tests.app.test_worker import CHAT, code, message
 from tests.audio import test_transcriber as fake
 from tests.audio.test_segments import silence, speech
@@ -144,7 +144,7 @@ def test_it_hears_while_an_answer_is_written():
         loader.make = lambda: FakeEngine(gate=gate)
         await worker.handle(message("l", "load"))
         answer = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
-        await asyncio.sleep(0.01)
+        await settled()
         await worker.handle(heard())
         assert parts.of("t", "result") and not parts.of("a", "result")
         gate.set()

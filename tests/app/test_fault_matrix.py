@@ -4,7 +4,6 @@ model. The text equals the fault-free run's, or a coded error comes soon; nothin
 `--long` tries 50 points of each; run with -s to see the table."""
 import asyncio
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pyengine.errors import EngineError
 from pyengine.formats.checkpoint import open_path
 from tests.checkpoints import GREEDY
 from tests.faults import KINDS, Faults
+from tests.support import own_seconds
 
 TINY = Path(__file__).resolve().parents[1] / "goldens/models-tiny/llama"
 IDS = [5, 17, 99, 3, 42, 7, 8]
@@ -52,7 +52,7 @@ async def run(faults, checkpoint, stage=None, plant=None):
 
 def outcome(checkpoint, want, stage, kind, at, times):
     """"survived" or "coded" of one failure."""
-    faults, began = Faults(), time.perf_counter()
+    faults, began = Faults(), own_seconds()
     try:
         got = asyncio.run(run(faults, checkpoint, stage, (kind, at, times)))[0]
         assert got == want, (stage, kind, at, times)
@@ -60,7 +60,7 @@ def outcome(checkpoint, want, stage, kind, at, times):
     except EngineError as error:
         assert error.code in CODES and error.next_step
         found = "coded"
-    assert time.perf_counter() - began < SOON and faults.live == 0, (stage, kind, at, times)
+    assert own_seconds() - began < SOON and faults.live == 0, (stage, kind, at, times)
     assert faults.calls and len(faults.calls) > at
     return found
 

@@ -7,6 +7,7 @@ import pytest
 from app.loader import BrowserLoader, JsSource, Load, Progress
 from pyengine.errors import MESSAGES, EngineError
 from pyengine.kernels.spec import Caps
+from tests.support import WAIT_S
 
 
 class Bytes:
@@ -185,9 +186,9 @@ def test_what_waits_behind_ready_takes_no_time_from_a_prompt(monkeypatch):
         await asyncio.sleep(0.1)
         assert not waiting.done()
         engine.busy = False
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, WAIT_S)
         engine.busy = True
         loader._keeping = asyncio.ensure_future(loader._quiet(engine))
-        await asyncio.wait_for(loader.settled(), 5)
+        await asyncio.wait_for(loader.settled(), WAIT_S)
 
     asyncio.run(run())

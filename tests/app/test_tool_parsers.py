@@ -2,13 +2,13 @@
 
 import json
 import random
-import time
 
 import pytest
 
 from app.tools import formats, gemma, hermes, lfm2, llama, qwen_xml
 from app.tools.base import MAX_BODY, MAX_CALLS, Call, merged
 from app.tools.pythonic import read_literal
+from tests.support import own_seconds
 
 ALL = [hermes, qwen_xml, lfm2, gemma, llama]
 TOOLS = {
@@ -169,11 +169,11 @@ def test_any_mixture_is_read_the_same_however_it_is_cut(module):
 
 @pytest.mark.parametrize("module", ALL)
 def test_hostile_length_takes_no_time(module):
-    began = time.perf_counter()
+    began = own_seconds()
     for unit in ("<tool_call>", f'{OPEN}"\\"', '<tool_call>"</tool_call>', "```tool_code'",
                  "<|python_tag|>{", '{"a":{}', f"{OPEN}'{CLOSE}", "<function=f></function>"):
         parse(module, [unit * (120_000 // len(unit))])
-    assert time.perf_counter() - began < 5
+    assert own_seconds() - began < 5
 
 
 def test_literals_are_only_literals():

@@ -9,7 +9,7 @@ from app import catalog_voices
 from app.worker import Worker
 from pyengine.audio.speaker import Speech, Timing
 from pyengine.errors import EngineError
-from tests.app.fakes import FakeLoader, FakeParts
+from tests.app.fakes import FakeLoader, FakeParts, settled
 from tests.app.test_worker import message
 from tests.checkpoints import refused
 
@@ -128,7 +128,7 @@ def test_speaking_waits_for_no_answer_and_is_cancelled():
         worker, parts, loader = worker_of(FakeSpeaker(gate))
         spoken = asyncio.create_task(worker.handle(speak(stream=True)))
         queued = asyncio.create_task(worker.handle(speak("q")))
-        await asyncio.sleep(0.01)
+        await settled()
         await worker.handle({"v": 1, "id": "l", "method": "load", "params": {"model": "m"}})
         assert parts.of("l", "result"), "a chat model loads meanwhile"
         for target in ("s", "q", "nobody"):

@@ -4,7 +4,7 @@ import pytest
 
 from app.worker import Worker
 from pyengine.errors import EngineError
-from tests.app.fakes import WORDS, FakeEngine, FakeLoader, FakeParts
+from tests.app.fakes import WORDS, FakeEngine, FakeLoader, FakeParts, settled
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 
@@ -134,7 +134,7 @@ def test_cancel_while_running_and_while_queued():
             asyncio.ensure_future(worker.handle(message(i, "complete", {"prompt": "x"})))
             for i in "abc"
         ]
-        await asyncio.sleep(0.01)
+        await settled()
         for target in "ab":
             await worker.handle(message("c" + target, "cancel", {"target": target}))
         engine.gate.set()
@@ -194,10 +194,10 @@ def test_a_load_given_up_before_its_turn_never_begins():
         engine = FakeEngine(gate=asyncio.Event())
         worker, parts = await loaded(make=lambda: engine)
         chat = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
-        await asyncio.sleep(0.01)
+        await settled()
         await worker.handle(message("x", "cancel", {"target": "a"}))
         load = asyncio.ensure_future(worker.handle(message("b", "load", {"model": "other"})))
-        await asyncio.sleep(0.01)
+        await settled()
         worker._loader.gate = asyncio.Event()
         await worker.handle(message("y", "cancel", {"target": "b"}))
         engine.gate.set()
@@ -222,7 +222,7 @@ def test_another_model_is_refused_while_one_generates():
         engine = FakeEngine(gate=asyncio.Event())
         worker, parts = await loaded(make=lambda: engine)
         task = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
-        await asyncio.sleep(0.01)
+        await settled()
         await worker.handle(message("b", "load", {"model": "other"}))
         assert code(parts, "b") == "E_BUSY"
         await worker.handle(message("c", "load"))  # the same model is shared all the same
@@ -239,10 +239,10 @@ def test_a_cancelled_request_does_not_keep_the_next_model_out():
         engine = FakeEngine(gate=asyncio.Event())
         worker, parts = await loaded(make=lambda: engine)
         chat = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
-        await asyncio.sleep(0.01)
+        await settled()
         await worker.handle(message("c", "cancel", {"target": "a"}))
         load = asyncio.ensure_future(worker.handle(message("b", "load", {"model": "other"})))
-        await asyncio.sleep(0.01)
+        await settled()
         assert engine.closed == 0  # it still runs a burst
         engine.gate.set()
         await asyncio.gather(chat, load)
@@ -281,7 +281,7 @@ def test_unload_ends_what_runs_and_closes():
         engine = FakeEngine(gate=asyncio.Event())
         worker, parts = await loaded(make=lambda: engine)
         task = asyncio.ensure_future(worker.handle(message("a", "chat", CHAT)))
-        await asyncio.sleep(0.01)
+        await settled()
         unload = asyncio.ensure_future(worker.handle(message("u", "unload")))
         await asyncio.sleep(0)
         engine.gate.set()
@@ -377,7 +377,7 @@ def test_receive_keeps_no_task():
         worker, parts = make()
         assert worker.receive('{"v": 1, "id": "x", "method": "unload"}') is None
         assert len(worker._tasks) == 1
-        await asyncio.sleep(0.01)
+        await settled()
         assert parts.of("x", "result") == [{}] and not worker._tasks
 
     asyncio.run(run())

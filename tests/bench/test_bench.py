@@ -68,7 +68,7 @@ def kit(tmp_path, monkeypatch):
 def run(kit, script, only, tmp_path, *arguments):
     """Result of the kit's own run.py with a scripted browser."""
     command = command_of(script, only, tmp_path, *arguments)
-    done = subprocess.run(command, cwd=kit, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=kit, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

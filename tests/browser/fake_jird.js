@@ -1,5 +1,5 @@
 // Stands in for jird.js in the page's tests: replays a recorded stream. `globalThis.fakeJird` sets
-// what it does: {heard, partialMs, segments, speechMs, failSpeech, loadMs, failLoad, waitLoad, pieces, perSecond, firstMs, failAt, failCode, hangAt}.
+// what it does: {heard, partialMs, segments, speechMs, failSpeech, loadMs, failLoad, waitLoad, pieces, perSecond, firstMs, failAt, failCode, hangAt, pauseAt}.
 const options = () => ({
   loadMs: 0,
   pieces: ["Hello", " there", "."],
@@ -39,7 +39,8 @@ async function load(onProgress, { loadMs, waitLoad }) {
 }
 
 async function* replay(body, signal) {
-  const { pieces, perSecond, firstMs, failAt, failCode, hangAt } = options();
+  const { pieces, perSecond, firstMs, failAt, failCode, hangAt, pauseAt } = options();
+  const asked = performance.now();
   await sleep(firstMs);
   const begun = performance.now();
   for (let i = 0; i < pieces.length; i++) {
@@ -50,6 +51,7 @@ async function* replay(body, signal) {
         "Load the model again.",
       );
     if (i === hangAt) await new Promise(() => {});
+    if (i === pauseAt) await new Promise((resolve) => (globalThis.goOn = resolve));
     const wait = begun + (i * 1000) / perSecond - performance.now();
     if (wait > 0) await sleep(wait);
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
@@ -59,6 +61,7 @@ async function* replay(body, signal) {
       usage: { prompt_tokens: 9, completion_tokens: i + 1, total_tokens: i + 10 },
     };
   }
+  globalThis.fakeTimes = [asked, begun, performance.now()];
   yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] };
 }
 

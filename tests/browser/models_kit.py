@@ -79,9 +79,9 @@ class ModelsPage(ChatPage):
     def row(self, id=SITE_MODEL):
         return self.page.locator(f"[data-testid=model][data-id='{id}']")
 
-    def state(self, state, id=SITE_MODEL, seconds=20):
+    def state(self, state, id=SITE_MODEL):
         """Wait until a row is in this state."""
-        expect(self.row(id)).to_have_attribute("data-state", state, timeout=seconds * 1000)
+        expect(self.row(id)).to_have_attribute("data-state", state)
 
     def press(self, action, id=SITE_MODEL):
         self.row(id).locator(f"[data-action={action}]").first.click()

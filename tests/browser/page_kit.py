@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from app.build import node, settings
+from tests.support import WAIT_MS, WAIT_S
 
 FAKE = Path(__file__).with_name("fake_jird.js").read_text()
 PREFIX = "/some/where/"
-TIMEOUT = 15_000
 
 
 def pieces(text):
@@ -42,7 +42,7 @@ class ChatPage:
     def __init__(self, page, url):
         self.page, self.url = page, url
         self.errors, self.requests = [], []
-        page.set_default_timeout(TIMEOUT)
+        page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
         page.on("request", lambda request: self.requests.append(request.url))
@@ -95,7 +95,7 @@ class ChatPage:
         """Text of the last answer, without buttons."""
         return self.get("message-assistant").last.locator(".md").inner_text()
 
-    def until(self, script, seconds=15):
+    def until(self, script, seconds=WAIT_S):
         """Poll an expression: the page's CSP forbids the eval behind wait_for_function."""
         end = time.monotonic() + seconds
         while not (value := self.page.evaluate(script)):

@@ -15,6 +15,7 @@ from playwright.sync_api import Error
 
 from app.build import pwa, server
 from tests.browser.page_kit import FAKE
+from tests.support import WAIT_MS, WAIT_S
 
 PREFIX = "/deep/er/"
 LIST = re.compile(r'\[\{"url":"\./.*?\}\]', re.DOTALL)
@@ -91,7 +92,7 @@ def shell_app(dist, tmp_path):
 @pytest.fixture
 def tabs(browser):
     context = browser.new_context(service_workers="allow")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
 
@@ -119,7 +120,7 @@ class Tab:
         self.until("Boolean(navigator.serviceWorker.controller)")
         return self
 
-    def until(self, script, seconds=20):
+    def until(self, script, seconds=WAIT_S):
         """Poll an expression, reloads of the page included."""
         end = time.monotonic() + seconds
         while not (value := self._now(script)):

@@ -11,7 +11,6 @@ IPAD = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobil
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("size", [DESKTOP, IPAD], ids=["desktop", "ipad"])
 def test_axe_finds_nothing_serious_on_any_view(browser, models_url, model_site, axe, size):
     context = device(browser, **size)

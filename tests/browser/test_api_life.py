@@ -3,6 +3,7 @@ import pytest
 
 from tests.browser.api_kit import open_client, open_engine
 from tests.browser.pwa_kit import Tab
+from tests.support import WAIT_S
 
 pytest_plugins = ["tests.browser.pwa_kit", "tests.browser.api_kit"]
 ASK = """async (body = {}) => {
@@ -38,7 +39,7 @@ def live(tabs):
     return worker.evaluate("jirdApi.live")
 
 
-def until_none(tabs, engine, seconds=15):
+def until_none(tabs, engine, seconds=WAIT_S):
     for _ in range(seconds * 10):
         if engine.page.evaluate(REQUESTS) == 0 and live(tabs) == 0:
             return

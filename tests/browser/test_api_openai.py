@@ -8,6 +8,7 @@ import pytest
 from tests.app.grammar_kit import valid
 from tests.browser.api_kit import open_client, open_engine
 from tests.browser.test_structured import SCHEMAS
+from tests.support import WAIT_MS
 
 pytest_plugins = ["tests.browser.pwa_kit", "tests.browser.api_kit"]
 ROWS = "async ([name, given]) => (await import('./conformance.js')).rows[name](client(), given)"
@@ -16,7 +17,7 @@ ROWS = "async ([name, given]) => (await import('./conformance.js')).rows[name](c
 @pytest.fixture(scope="module")
 def tabs(browser):
     context = browser.new_context(service_workers="allow")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
 

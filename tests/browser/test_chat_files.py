@@ -1,8 +1,9 @@
 """Search and names of chats; chats as files, and what a bad file does; long lists and chats."""
 import json
 
-import pytest
 from playwright.sync_api import expect
+
+from tests.browser.pace import attempts
 
 pytest_plugins = ["tests.browser.page_kit"]
 
@@ -155,7 +156,17 @@ def test_sharing_hands_over_the_text(chat):
     assert shared[:2] == ["Share me", "Share me.md"] and "## Jird\n\nYes." in shared[2]
 
 
-@pytest.mark.timeout(120)
+SCROLL = """async () => {
+  const list = document.querySelector("#chats"), begun = performance.now();
+  for (let i = 0; i < 60; i++) {
+    list.scrollTop = (i * 7919) % list.scrollHeight;
+    list.dispatchEvent(new Event("scroll"));
+    list.offsetHeight;
+  }
+  return (performance.now() - begun) / 60;
+}"""
+
+
 def test_two_thousand_chats_stay_quick(chat):
     fill(chat, 2000, 2, "needle here")
     rows = chat.get("chat-list").locator("li")
@@ -163,17 +174,9 @@ def test_two_thousand_chats_stay_quick(chat):
     assert chat.page.evaluate("document.querySelectorAll('*').length") < 2500
     chat.page.evaluate("document.querySelector('#chats').scrollTop = 1e7")
     expect(chat.get("chat-list").get_by_text("Chat number 1999")).to_be_visible()
-    ms = chat.page.evaluate("""async () => {
-      const list = document.querySelector("#chats"), begun = performance.now();
-      for (let i = 0; i < 60; i++) {
-        list.scrollTop = (i * 7919) % list.scrollHeight;
-        list.dispatchEvent(new Event("scroll"));
-        list.offsetHeight;
-      }
-      return (performance.now() - begun) / 60;
-    }""")
-    print(f"scrolling 2,000 chats: {ms:.1f} ms a step")
-    assert ms < 33
+    quick, seen = attempts(chat.page, 33, lambda: chat.page.evaluate(SCROLL))
+    print("scrolling 2,000 chats, ms a step and the machine's slowness:", seen)
+    assert quick, seen
     chat.get("search").fill("needle 1777")
     expect(rows).to_have_count(1)
     chat.get("search").fill("")
@@ -192,19 +195,29 @@ WALK = """async () => {
 }"""
 
 
-@pytest.mark.timeout(120)
 def test_ten_thousand_messages_stay_quick(chat):
     fill(chat, 1, 10_000)
-    begun = chat.page.evaluate("performance.now()")
-    chat.get("chat-list").get_by_role("link").click()
-    expect(chat.page.get_by_text("line 9999 of 0", exact=True)).to_be_visible()
-    opened = chat.page.evaluate("performance.now()") - begun
-    assert opened < 5000, opened
-    assert chat.page.locator("#messages article").count() < 80
-    walks = [chat.page.evaluate(WALK) for _ in range(3)]  # what the machine does besides takes time
-    median, worst = (min(steps[i] for steps in walks) for i in (20, -1))
-    print(f"10,000 messages: open {opened:.0f} ms, step median {median:.0f}, worst {worst:.0f}")
-    assert median < 60 and worst < 400
+
+    def opened():
+        chat.reload()  # an address of one chat would open it at once
+        link = chat.get("chat-list").get_by_role("link")
+        link.wait_for()
+        begun = chat.page.evaluate("performance.now()")
+        link.click()
+        expect(chat.page.get_by_text("line 9999 of 0", exact=True)).to_be_visible()
+        ms = chat.page.evaluate("performance.now()") - begun
+        assert chat.page.locator("#messages article").count() < 80
+        chat.page.evaluate("history.replaceState(null, '', location.pathname)")
+        return ms
+
+    def walked():
+        steps = chat.page.evaluate(WALK)
+        return max(steps[20], steps[-1] * 60 / 400)  # the median below 60 ms, the worst below 400
+
+    for limit, measure in ((5000, opened), (60, walked)):
+        quick, seen = attempts(chat.page, limit, measure)
+        print(f"10,000 messages, {measure.__name__}: ms and the machine's slowness {seen}")
+        assert quick, seen
     assert chat.page.locator("#messages article").count() < 120
     # what is read stays where it is while what is above gets its real height
     drift = chat.page.evaluate("""async () => {
@@ -226,16 +239,17 @@ def test_ten_thousand_messages_stay_quick(chat):
 
 def test_a_paste_of_a_megabyte_becomes_a_file_at_once(chat):
     chat.open(pieces=["Long."])
-    ms = chat.page.evaluate("""() => {
+    paste = """() => {
       const data = new DataTransfer();
       data.setData("text/plain", "lorem ipsum ".repeat(90_000));
       const box = document.querySelector("[data-testid=composer]"), begun = performance.now();
       box.dispatchEvent(new ClipboardEvent("paste",
         { clipboardData: data, bubbles: true, cancelable: true }));
       return performance.now() - begun;
-    }""")
-    print(f"1 MB paste: {ms:.0f} ms")
-    assert ms < 500
+    }"""
+    quick, seen = attempts(chat.page, 500, lambda: chat.page.evaluate(paste), most=1)
+    print("1 MB paste, ms and the machine's slowness:", seen)
+    assert quick, seen
     expect(chat.get("chip")).to_contain_text("1.1 MB")
     expect(chat.get("composer")).to_have_value("")
     chat.ask("Summarise")

@@ -2,12 +2,10 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.pace import attempts
 from tests.browser.test_page_smooth import recording
 
 pytest_plugins = ["tests.browser.page_kit"]
-
-# Runs beside others on few cores: the page is at fault only where it is slow each time.
-ATTEMPTS = 3
 
 LATE = """async () => {
   const box = document.querySelector("[data-testid=composer]"), late = [];
@@ -23,22 +21,22 @@ LATE = """async () => {
 }"""
 
 
-@pytest.mark.timeout(120)
 def test_typing_stays_quick_while_an_answer_streams(chat):
-    chat.open(pieces=recording(), perSecond=60)
-    best = 1e9
-    for _ in range(ATTEMPTS):
+    chat.open(pieces=recording() * 4, perSecond=60)  # a slow machine types for longer than 10 s
+
+    def late():
+        chat.get("composer").fill("")
         chat.ask("go", wait=False)
         chat.until("document.querySelector('.streaming .md')?.innerText.length > 20")
-        best = min(best, chat.page.evaluate(LATE))
+        ms = chat.page.evaluate(LATE)
         assert chat.page.evaluate("document.documentElement.hasAttribute('data-busy')")
         chat.get("stop").click()
         chat.wait_end()
-        print(f"typing, 95th percentile: {best:.0f} ms")
-        if best < 50:
-            break
-        chat.get("composer").fill("")
-    assert best < 50
+        return ms
+
+    quick, seen = attempts(chat.page, 50, late)
+    print("typing, 95th percentile in ms and the machine's slowness:", seen)
+    assert quick, seen
 
 
 def test_the_page_without_an_engine_is_small(chat):

@@ -7,6 +7,7 @@ import pytest
 
 from tests.browser.page_kit import pieces
 from tests.storage.test_kill import Browser, killable  # noqa: F401  a fixture
+from tests.support import WAIT_MS
 
 pytest_plugins = ["tests.browser.pwa_kit"]
 ANSWER = "A jird is a small rodent that lives in dry lands, digs burrows and stores its food there."
@@ -24,7 +25,7 @@ NOW = """() => ({ busy: "busy" in document.documentElement.dataset,
 
 def opened(browser, url, options=None):
     page = browser.start()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(WAIT_MS)
     if options:
         page.add_init_script(f"globalThis.fakeJird = {json.dumps(options)}")
     page.goto(url)

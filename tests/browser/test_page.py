@@ -4,6 +4,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.pace import attempts
+
 pytest_plugins = ["tests.browser.page_kit"]
 
 SENTENCES = "The first sentence is here. The second one follows it! And a third? Yes, the last one."
@@ -25,11 +27,12 @@ def test_progress_names_the_stages_in_order_with_bytes_rate_and_eta(chat):
     chat.get("start").click()
     chat.until("Boolean(globalThis.releaseLoad)")
     rows = chat.get("progress").locator("li")
+    expect(rows.nth(2)).to_have_attribute("data-state", "active")
     names = [text.split("\n")[0] for text in rows.all_inner_texts()]
     assert names == ["Start Python", "Read the model", "Upload to the GPU", "Compile for this GPU"]
     states = [rows.nth(i).get_attribute("data-state") for i in range(4)]
     assert states == ["done", "done", "active", "pending"]
-    assert re.search(r"59 MB of 98 MB · \d+ MB/s · \d+ s left", rows.nth(2).inner_text())
+    expect(rows.nth(2)).to_contain_text(re.compile(r"59 MB of 98 MB · \d+ MB/s · \d+ s left"))
     chat.page.evaluate("releaseLoad()")
     chat.wait_state("ready")
     expect(chat.get("progress")).to_have_count(0)
@@ -73,19 +76,25 @@ def test_overlapping_stages_are_not_over_before_they_begin(chat):
 
 
 def test_answer_streams_in_and_shows_its_figures(chat):
-    chat.open(text=SENTENCES, perSecond=30, firstMs=120)
+    chat.open(text=SENTENCES, perSecond=30, firstMs=120, pauseAt=9)
     chat.ask("Hi there", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('first sentence')")
     assert "last one" not in chat.answer()
     expect(chat.get("stop")).to_be_visible()
+    chat.until("Boolean(globalThis.goOn)")
+    chat.page.evaluate("goOn()")
     chat.wait_end()
     assert chat.answer() == SENTENCES
     assert chat.get("message-user").locator(".bubble").inner_text() == "Hi there"
     stats = chat.get("stats").inner_text().replace("\xa0", " ")
     found = re.fullmatch(r"([\d.]+) tok/s · ([\d.]+) s to first token · (\d+) tokens", stats)
     assert found, stats
-    assert 20 < float(found[1]) <= 33 and 0.1 < float(found[2]) < 1
-    assert int(found[3]) == len(SENTENCES.split())
+    tps, first, tokens = float(found[1]), float(found[2]), int(found[3])
+    assert tokens == len(SENTENCES.split())
+    # What the page shows is what its stream measured of itself, on a machine however slow.
+    asked, began, ended = (ms / 1000 for ms in chat.page.evaluate("fakeTimes"))
+    assert 0.1 <= first == pytest.approx(began - asked, rel=0.2, abs=0.06)
+    assert 33 >= tps == pytest.approx((tokens - 1) / (ended - began), rel=0.2)
 
 
 def test_the_whole_conversation_is_sent_and_nothing_else(chat):
@@ -98,36 +107,45 @@ def test_the_whole_conversation_is_sent_and_nothing_else(chat):
     assert body["stream"] is True and body["model"] == "smollm2-135m-instruct"
 
 
+STOPPED = """() => {
+  globalThis.stoppedAt = globalThis.askedAt = undefined;
+  const seen = new MutationObserver(() => {
+    if (document.documentElement.hasAttribute("data-busy")) return;
+    globalThis.stoppedAt ??= performance.now();
+    seen.disconnect();
+  });
+  seen.observe(document.documentElement, { attributes: true });
+  const note = () => (globalThis.askedAt ??= performance.now());
+  for (const type of ["click", "keydown"])
+    document.addEventListener(type, note, { capture: true, once: true });
+}"""
+
+
 @pytest.mark.parametrize("how", ["button", "escape", "hung"])
 def test_stop_keeps_the_text_and_is_quick(chat, how):
-    words = [f"w{i} " for i in range(400)]
+    words = [f"w{i} " for i in range(4000)]
     chat.open(pieces=words, perSecond=60, **({"hangAt": 12} if how == "hung" else {}))
-    chat.ask("go", wait=False)
-    chat.until("document.querySelector('.md')?.innerText.includes('w9')")
-    chat.page.evaluate("""() => {
-      const seen = new MutationObserver(() => {
-        const busy = document.documentElement.hasAttribute("data-busy");
-        if (!busy) globalThis.stoppedAt ??= performance.now();
-      });
-      seen.observe(document.documentElement, { attributes: true });
-      for (const type of ["click", "keydown"]) {
-        const note = () => (globalThis.askedAt ??= performance.now());
-        document.addEventListener(type, note, { capture: true, once: true });
-      }
-    }""")
-    if how == "escape":
-        chat.page.keyboard.press("Escape")
-    else:
-        chat.get("stop").click()
-    chat.wait_end()
+
+    def stopped():
+        chat.ask("go", wait=False)
+        chat.until("document.querySelector('.streaming .md')?.innerText.includes('w9')")
+        chat.page.evaluate(STOPPED)
+        if how == "escape":
+            chat.page.keyboard.press("Escape")
+        else:
+            chat.get("stop").click()
+        chat.wait_end()
+        return chat.page.evaluate("stoppedAt - askedAt")
+
+    quick, seen = attempts(chat.page, 100, stopped)
+    assert quick, seen
     kept = chat.answer()
-    assert "w9" in kept and "w399" not in kept
-    assert chat.page.evaluate("stoppedAt - askedAt") < 100
-    assert chat.get("stats").inner_text().startswith("Stopped")
+    assert "w9" in kept and "w3999" not in kept
+    assert chat.get("stats").last.inner_text().startswith("Stopped")
     chat.page.wait_for_timeout(200)
     assert chat.answer() == kept
     chat.reload()
-    expect(chat.get("message-assistant").locator(".md")).to_have_text(kept)
+    expect(chat.get("message-assistant").last.locator(".md")).to_have_text(kept)
     chat.wait_state("ready")
 
 
@@ -154,11 +172,21 @@ def test_chats_persist_and_new_chat_leaves_them(chat):
     expect(chat.get("message-user")).to_have_count(0)
 
 
+STORED_TEXT = """(async () => {
+  const { openChatStore } = await import("./js/ui/chat_store.js");
+  globalThis.secondStore ??= await openChatStore();
+  for await (const batch of secondStore.everyMessage())
+    if (batch.some(({ text }) => text.includes("%s"))) return true;
+  return false;
+})()"""
+
+
 def test_reload_right_after_the_first_words_keeps_them(chat):
     chat.open(pieces=["First ", *["later "] * 99], perSecond=2)
     chat.ask("slow", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('First')")
-    chat.page.wait_for_timeout(200)
+    chat.until(STORED_TEXT % "First")
+    assert chat.page.evaluate("document.querySelector('.md').innerText").count("later") < 20
     chat.reload()
     expect(chat.get("message-assistant")).to_contain_text("First")
 
@@ -176,12 +204,12 @@ def test_half_a_pasted_emoji_does_not_spoil_the_chat(chat):
 
 
 def test_reload_in_the_middle_of_an_answer_keeps_what_there_was(chat):
-    chat.open(pieces=[f"w{i} " for i in range(600)], perSecond=60)
+    chat.open(pieces=[f"w{i} " for i in range(2000)], perSecond=60)
     chat.ask("long", wait=False)
-    chat.until("document.querySelector('.md')?.innerText.includes('w100')")
+    chat.until(STORED_TEXT % "w35")  # while it is written
     chat.reload()
     expect(chat.get("message-assistant")).to_contain_text("w35")
-    assert "w599" not in chat.answer()
+    assert "w1999" not in chat.answer()
     assert "Interrupted" in chat.get("stats").inner_text()
     chat.page.evaluate("fakeJird.pieces = ['Again.']")
     chat.wait_state("ready")  # started by itself: it was loaded here before
@@ -207,7 +235,7 @@ def test_delete_can_be_undone_until_it_cannot(chat):
 
 
 def test_delete_while_answering_stops_it_for_good(chat):
-    chat.open(pieces=[f"w{i} " for i in range(400)], perSecond=60)
+    chat.open(pieces=[f"w{i} " for i in range(4000)], perSecond=60)
     chat.ask("go", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('w9')")
     chat.chat_action("Delete chat")
@@ -330,13 +358,13 @@ def test_insecure_context_is_said_before_anything_is_downloaded(chat):
 
 
 def test_scroll_follows_until_the_person_scrolls_up(chat):
-    text = [f"Line {i}.\n\n" for i in range(200)]
+    text = [f"Line {i}.\n\n" for i in range(400)]
     chat.open(pieces=text, perSecond=60)
     chat.ask("long", wait=False)
     gap = ("(s => s.scrollHeight - s.scrollTop - s.clientHeight)"
            "(document.querySelector('#scroller'))")
     chat.until("document.querySelector('.md')?.innerText.includes('Line 60')")
-    assert chat.page.evaluate(gap) < 60
+    chat.until(f"{gap} < 60")
     chat.page.locator("#scroller").hover()
     chat.page.mouse.wheel(0, -500)
     jump = chat.page.get_by_role("button", name="Jump to latest")

@@ -58,7 +58,6 @@ def sees(chat):
     return tasks[0] > 20  # of the 80 on a clock, where the thread has a quarter of a core
 
 
-@pytest.mark.timeout(240)
 def test_no_task_over_50_ms_on_a_stream_of_60_tokens_a_second(chat, record_property):
     pieces = recording()
     assert len(pieces) == TOKENS
@@ -96,7 +95,6 @@ COPIES = """async (copies) => {
 }"""
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("copies, whole", [(24, True), (50, False)])
 def test_opening_a_long_chat_blocks_nothing(chat, copies, whole):
     """Long answers, coloured code included, are rendered in slices; those of a chat too long to

@@ -24,7 +24,7 @@ def play(tabs, api_site):
 
 def test_a_request_its_code_and_its_error(play):
     play.get("engine-start").click()
-    expect(play.get("engine-state")).to_have_attribute("data-state", "ready", timeout=60_000)
+    expect(play.get("engine-state")).to_have_attribute("data-state", "ready")
     page = play.page
     page.get_by_label("max_tokens").fill("6")
     page.get_by_label("seed").fill("7")

@@ -76,7 +76,7 @@ def test_one_visit_is_enough_to_start_without_the_server(app, tabs, outside):
     assert (reply["id"], reply["event"]) == ("idle", "result")
     tab.get("start").click()
     error = tab.get("error")
-    error.wait_for(timeout=60_000)                          # after Python has booted once more
+    error.wait_for()                                        # after Python has booted once more
     for words in ("model.gguf could not be fetched", "Check the connection", "E_NETWORK"):
         expect(error).to_contain_text(words)
     tab.page.goto(app.url + "no/such/page?x=1")
@@ -127,7 +127,7 @@ def test_an_install_that_one_lost_answer_spoils_is_tried_again(shell_app, tabs):
     app.site.fault = busy_once
     tab = Tab(tabs, app.url)
     tab.get("privacy").click()
-    expect(tab.get("privacy-panel")).to_contain_text("Jird starts without a network", timeout=20_000)
+    expect(tab.get("privacy-panel")).to_contain_text("Jird starts without a network")
     assert app.paths().count("check.html") == 2
     app.cut()
     assert tab.page.goto(app.url).status == 200 and tab.errors == []

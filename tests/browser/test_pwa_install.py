@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from app.build import images, settings
 from tests.browser.pwa_kit import Tab
+from tests.support import WAIT_MS
 
 pytest_plugins = ["tests.browser.page_kit", "tests.browser.pwa_kit"]
 
@@ -31,7 +32,7 @@ def profile(browser_type, browser_type_launch_args, tmp_path):
     """A context with a profile of its own: what a private window has can never be installed."""
     context = browser_type.launch_persistent_context(
         str(tmp_path / "profile"), service_workers="allow", **browser_type_launch_args)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
 
@@ -135,7 +136,7 @@ def apple(context, agent, touch, standalone=False, size=(820, 1180)):
 @pytest.fixture
 def shell(context, page_root, serve):
     served = serve(page_root, "/shell/")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(WAIT_MS)
     return context, served.url
 
 

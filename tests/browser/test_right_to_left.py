@@ -35,7 +35,6 @@ def reversed_languages(page):
                lambda route: route.fulfill(body=body, content_type="text/javascript"))
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("direction", ["ltr", "rtl"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844), (320, 700)])
 def test_no_view_leaves_the_window(browser, models_url, model_site, size, direction):

@@ -88,7 +88,7 @@ def test_https_is_a_secure_context_and_the_engine_runs(open_browser, over_https,
     site, help_url = over_https
     page = open_browser(trusting=True)
     page.goto(help_url)  # trusted already: it leads on by itself
-    page.wait_for_url(site, timeout=15_000)
+    page.wait_for_url(site)
     expect(page.get_by_test_id("start")).to_be_visible()
     expect(page.get_by_test_id("error")).to_be_hidden()
     page.goto(site + "tiny/config.json")  # a page of the same origin without the app

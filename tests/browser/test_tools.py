@@ -172,7 +172,7 @@ def test_python_runs_in_a_worker_and_works_offline(chat):
     begin(chat, [[call("python", code="import math\nprint('hi')\nmath.factorial(20)")]])
     chat.ask("Run", wait=False)
     chat.get("tool-once").click()
-    chat.page.locator("[data-state=done]").wait_for(timeout=60_000)
+    chat.page.locator("[data-state=done]").wait_for()
     chat.wait_end()
     assert results(chat) == ["hi\n2432902008176640000"]
 

@@ -24,7 +24,7 @@ STACKED = """() => [...document.querySelectorAll(".setting label")]
 def dictating(kit):
     """Recording, with the level and what is heard so far."""
     kit.get("dictate").click()
-    expect(kit.get("dictation-text")).to_have_text(SAID, timeout=10_000)
+    expect(kit.get("dictation-text")).to_have_text(SAID)
     yield "dictation"
     kit.page.keyboard.press("Escape")
 
@@ -33,7 +33,7 @@ def reading(kit):
     """An answer that is read aloud: its button, the bar and the caption."""
     kit.ask()
     kit.get("message-assistant").last.get_by_role("button", name="Read aloud").click()
-    expect(kit.get("caption")).to_have_text(ANSWER[:27], timeout=10_000)
+    expect(kit.get("caption")).to_have_text(ANSWER[:27])
     yield "reading"
     kit.get("message-assistant").last.get_by_role("button", name="Stop reading aloud").click()
     expect(kit.get("reading")).to_have_count(0)
@@ -62,10 +62,10 @@ def recording(kit, speech):
 def conversation(kit):
     """Hands-free: while it listens, and while it speaks with captions."""
     turn = converse(kit)
-    expect(turn).to_contain_text("listening", timeout=15_000)
+    expect(turn).to_contain_text("listening")
     yield "listening"
-    expect(turn).to_contain_text("Speaking", timeout=20_000)
-    expect(kit.get("caption")).to_contain_text("sentence", timeout=10_000)
+    expect(turn).to_contain_text("Speaking")
+    expect(kit.get("caption")).to_contain_text("sentence")
     yield "speaking"
     kit.get("hands-free-end").click()
     expect(kit.get("hands-free")).to_have_count(0)
@@ -88,7 +88,6 @@ def begin(talking, speech, size):
                    viewport=SIZES[size])
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("size", SIZES)
 def test_voice_views(talking, speech, axe, size):
     kit = begin(talking, speech, size)

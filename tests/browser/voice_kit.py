@@ -67,7 +67,7 @@ def talking(browser_type, browser_type_launch_args, page_root, serve):
 
 def nothing_left(kit):
     """Whatever the page opened for sound is closed."""
-    kit.until("stillOpen() === 0", 5)
+    kit.until("stillOpen() === 0")
     used = json.loads(kit.page.evaluate(
         "JSON.stringify([opened.tracks.length, opened.contexts.length, opened.nodes.length])"))
     assert used[1] and used[2], used

@@ -23,7 +23,7 @@ def asked(command, folder):
     if settings.offline():
         pytest.skip("JIRD_OFFLINE is set: advisories cannot be asked for")
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
         return json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         pytest.skip(f"{command[0]} had no answer in 60 s")

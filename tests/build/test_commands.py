@@ -12,6 +12,7 @@ import pytest
 import build
 from app.build import apt, browsers, console, node, settings, venv
 from app.build.console import BuildError
+from tests.support import WAIT_S
 
 
 def test_test_arguments_go_to_pytest_as_they_are():
@@ -55,7 +56,7 @@ def test_serve_prints_its_url_and_ends_cleanly(dist, end):
         assert b'"jird"' in urllib.request.urlopen(match.group() + "version.json").read()
     finally:
         process.send_signal(end)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, err) == (0, ""), out
 
 
@@ -63,7 +64,7 @@ def test_serve_on_a_taken_port_says_which_is_free(dist):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        _, err = serve_process(taken.getsockname()[1]).communicate(timeout=60)
+        _, err = serve_process(taken.getsockname()[1]).communicate(timeout=WAIT_S)
     assert "cannot be used" in err and "serve --port" in err
 
 

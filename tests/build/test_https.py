@@ -25,6 +25,7 @@ x509 = pytest.importorskip("cryptography.x509", reason="cryptography is not inst
 pytest.importorskip("segno", reason="segno is not installed")
 
 from app.build import certificates, https  # what these need is known to be there
+from tests.support import WAIT_S
 
 NAMES = lan.Names(
     ("localhost", "den", "den.local"), ("127.0.0.1", "::1", "192.168.7.83"), ("192.168.7.83",)
@@ -66,7 +67,7 @@ def ask(port, context, path="/", host="localhost", method="GET"):
     """(status, headers, body) over TLS or, without a context, in the clear; sent to loopback."""
     kind = http.client.HTTPSConnection if context else http.client.HTTPConnection
     options = {"context": context} if context else {}
-    connection = kind(host, port, timeout=10, **options)
+    connection = kind(host, port, timeout=WAIT_S, **options)
     connection._create_connection = lambda address, *rest: socket.create_connection(
         ("127.0.0.1", port), 10
     )
@@ -392,5 +393,5 @@ def test_serve_https_prints_what_a_person_needs_and_ends_cleanly(dist, tmp_path)
             assert re.search(rf"http://\S+:{port + 1}/ explains how", text)
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=WAIT_S)
     assert (process.returncode, err) == (0, ""), out

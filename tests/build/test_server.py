@@ -8,6 +8,7 @@ import pytest
 
 from app.build import server
 from app.build.console import BuildError
+from tests.support import WAIT_S
 
 BODY = bytes(range(256)) * 3 + b"!"                  # 769 bytes
 
@@ -29,7 +30,7 @@ def root(tmp_path):
 def ask(url, path="", method="GET", **headers):
     """(status, headers, body) of one request, its path sent as it is."""
     parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=WAIT_S)
     sent = {k.replace("_", "-"): v for k, v in headers.items()}
     connection.request(method, parts.path + path, headers=sent)
     reply = connection.getresponse()

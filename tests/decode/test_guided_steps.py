@@ -41,7 +41,7 @@ def play(ids=(70000, 6, 7, 9), count=3, stops=(9,), fails=0, ends=-1, late=0):
     given = json.dumps({"ids": ids, "count": count, "stops": stops, "fails": fails, "ends": ends,
                         "late": late})
     command = [node, "--input-type=module", "-e", PLAY, MODULE.as_uri(), given]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

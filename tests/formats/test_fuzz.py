@@ -3,7 +3,6 @@
 import asyncio
 import json
 import struct
-import time
 import tracemalloc
 
 from hypothesis import given, seed, settings
@@ -14,6 +13,7 @@ from pyengine.formats.checkpoint import Checkpoint, open_checkpoint
 from pyengine.formats.source import BytesSource
 from tests.formats.gguf_writer import small_llama
 from tests.formats.safetensors_writer import LLAMA_CONFIG, file_bytes, safetensors, tensor_entries
+from tests.support import own_seconds
 
 GGUF = small_llama().build()
 TENSORS = {"a": ("F32", (7,), bytes(28)), "b": ("BF16", (2, 3), bytes(12))}
@@ -29,7 +29,7 @@ def outcome(name, data):
     if name.endswith(".safetensors"):
         files["config.json"] = BytesSource("config.json", json.dumps(LLAMA_CONFIG).encode())
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = own_seconds()
     try:
         got = asyncio.run(open_checkpoint(files))
         assert isinstance(got, Checkpoint)
@@ -42,7 +42,7 @@ def outcome(name, data):
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert time.perf_counter() - begun < 5 and peak < MEMORY
+    assert own_seconds() - begun < 5 and peak < MEMORY
     return got
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from app.build import settings
 from tests.storage.hub_server import Hub
+from tests.support import WAIT_MS, WAIT_S
 
 HERE = Path(__file__).parent
 
@@ -28,7 +29,7 @@ class Lab:
     def __init__(self, page, url, hub):
         self.page, self.url, self.hub = page, url, hub
         self.errors = []
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self):
@@ -69,11 +70,11 @@ class Lab:
         options = {"backoff_ms": 5, "tries": 4} | options
         self.run("([spec, options]) => lab.begin(spec, {options})", [spec, options])
 
-    def settled(self, seconds=60):
+    def settled(self, seconds=WAIT_S):
         """The answer of what `begin` began."""
         return self.until("() => lab.running.settled", seconds)
 
-    def until(self, js, seconds=30):
+    def until(self, js, seconds=WAIT_S):
         end = time.monotonic() + seconds
         while not (value := self.run(js)):
             assert time.monotonic() < end, f"never true: {js}"

@@ -29,7 +29,7 @@ def verdicts(folder, files):
     for name, data in files.items():
         (folder / name).write_bytes(data)
     command = [node, str(HERE / "gguf_verdicts.mjs"), str(STORAGE), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

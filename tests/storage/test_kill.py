@@ -11,6 +11,7 @@ import pytest
 from app.build import browsers
 from tests.storage.conftest import Lab, data
 from tests.storage.hub_server import CHUNK
+from tests.support import WAIT_S
 
 FILE = "m/model.gguf"
 PARALLEL = 4
@@ -40,7 +41,7 @@ class Browser:
         self.process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        end = time.monotonic() + 30
+        end = time.monotonic() + WAIT_S
         while not port_file.exists() or "\n" not in port_file.read_text():
             assert time.monotonic() < end and self.process.poll() is None, "Chromium does not start"
             time.sleep(0.05)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 from tests.formats.gguf_writer import small_llama
 from tests.storage.hub_server import Fault, other_origin
 from tests.storage.test_hub import publish
-from tests.support import link_site
+from tests.support import WAIT_MS, link_site
 
 TINY = "models-tiny/llama"
 OPTIONS = {"quant": "keep", "kv": "f32", "context": 128}
@@ -43,7 +43,7 @@ class Loader:
     def __init__(self, page, url, base, plain, golden):
         self.page, self.url, self.base, self.plain = page, url, base, plain
         self.ids, self.wanted = golden["ids"].tolist(), golden["greedy32"][:5].tolist()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(WAIT_MS)
         self.open()
 
     def open(self):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support import WAIT_S
 from tests.text import backends
 
 
@@ -10,7 +11,7 @@ def node():
     process, folder = backends.start_node()
     yield process
     process.stdin.close()
-    process.wait(timeout=20)
+    process.wait(timeout=WAIT_S)
     process.stdout.close()
     folder.cleanup()
 

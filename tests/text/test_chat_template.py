@@ -8,6 +8,7 @@ import pytest
 
 from pyengine.errors import EngineError
 from pyengine.text.chat_template import ChatTemplate
+from tests.support import own_seconds
 from tests.text.backends import GOLDENS, native
 
 GOLDEN = json.loads((GOLDENS / "smollm2_chat.golden.json").read_text())
@@ -278,10 +279,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_template_is_contained(name):
-    begin = time.perf_counter()
+    begin = own_seconds()
     error = failure("E_BAD_TEMPLATE", render, HOSTILE[name])
     assert len(error.facts["detail"]) <= 300
-    assert time.perf_counter() - begin < 20
+    assert own_seconds() - begin < 20
 
 
 def test_an_unsafe_attribute_prints_nothing():

@@ -10,6 +10,7 @@ import pytest
 from selenium.common.exceptions import JavascriptException
 
 from tests.browser.pwa_kit import AppSite, copy_site, make_worker
+from tests.support import WAIT_S
 from tests.webkit import minibrowser
 
 # WebKit's WebDriver has no console log, so the page keeps its own, from before its first script.
@@ -75,7 +76,7 @@ class WebKitTab:
             raise RuntimeError(error)
         return value
 
-    def until(self, expression, seconds=30):
+    def until(self, expression, seconds=2 * WAIT_S):
         end = time.monotonic() + seconds
         while not (value := self._now(expression)):
             assert time.monotonic() < end, f"never true: {expression}"
