@@ -11,7 +11,11 @@ def test_drafts_are_kept_per_chat(chat):
     chat.get("new-chat").click()
     expect(chat.get("composer")).to_have_value("")
     chat.get("composer").fill("draft of a new chat")
-    chat.page.wait_for_timeout(600)  # a draft is written when typing rests
+    chat.until("""(async () => {
+      const { openChatStore } = await import("./js/ui/chat_store.js");
+      globalThis.secondStore ??= await openChatStore();
+      return (await secondStore.getDraft("new")).text === "draft of a new chat";
+    })()""")  # written when typing rests
     chat.reload()
     expect(chat.get("composer")).to_have_value("draft of a new chat")
     chat.get("chat-list").get_by_role("link").click()

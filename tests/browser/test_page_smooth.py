@@ -129,7 +129,6 @@ COUNT_TIMERS = """{ const live = new Set(); globalThis.liveTimers = live;
   } }"""
 
 
-@pytest.mark.timeout(120)
 def test_twenty_chats_leak_no_listeners_timers_or_nodes(chat):
     chat.page.add_init_script(COUNT_TIMERS)
     chat.open(pieces=recording()[:120], perSecond=2000, firstMs=1)
