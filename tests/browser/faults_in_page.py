@@ -25,10 +25,12 @@ def plain(value):
     return to_js(value, dict_converter=js.Object.fromEntries)
 
 
-async def faulty_gpu(options):
+async def faulty_gpu(options, kept=False):
+    """The browser's GPU with faults; `kept`: over kept_gpu.js, which compiles each text once."""
     import js
     module = await js.eval("import('../js/gpu_faults.js')")
-    return module.withFaults(js.navigator.gpu, plain(options))
+    real = js.engineTest.gpuOf("kept") if kept else js.navigator.gpu
+    return module.withFaults(real, plain(options))
 
 
 def opener(gpu, silent_ms=0):
@@ -81,6 +83,21 @@ async def survived(folder, ids, count, options, plants=(), load_plants=()):
     return found | {"left": gpu.faults.left, "numpy": "numpy" in sys.modules}
 
 
+async def written(folder, ids, count, options, runs=1):
+    """A text on such a GPU over kept pipelines, `runs` times: {texts, the best tokens a second,
+    device}."""
+    from app.steady import load_steadily
+    engine = await load_steadily(await checkpoint_of(folder), opener(await faulty_gpu(options, True)),
+                                 kv="f32", quant="keep", context=256, burst=16)
+    texts, speeds = [], []
+    for _ in range(runs):
+        texts.append(await text_of(engine, ids, count))
+        speeds.append(engine.stats()["decode_tps"])
+    device = engine.stats()["device"]
+    await engine.close()
+    return {"texts": texts, "tps": max(speeds), "device": device}
+
+
 async def tested(options, full=False):
     """The self-test's report on such a GPU, and what the device offers then."""
     from dataclasses import asdict
@@ -92,3 +109,20 @@ async def tested(options, full=False):
     caps = device.caps
     return report | {"f16": caps.f16, "max_binding": caps.max_binding,
                      "storage": caps.max_storage_buffers, "vendor": caps.vendor}
+
+
+async def built_plans():
+    """Dispatches of the tiny model's plan that the site brings, with and without subgroups; raises
+    where it would have to be planned."""
+    from dataclasses import replace
+
+    from pyengine import selftest_kernels as sk
+    device = await opener(await faulty_gpu({}))()
+    sk.compile_model, planner, found = None, sk.compile_model, []
+    for features in ((), ("subgroups",)):
+        caps = replace(device.caps, software=False, subgroups=True, variants=features)
+        plan, files = await sk._plan("llama", sk.plain(caps), "f16", (sk.SHORT,))
+        found.append(plan.dispatches("prefill128", "decode", "greedy") * len(files))
+    sk.compile_model = planner
+    device.close()
+    return found
