@@ -1,7 +1,10 @@
 """Known answers of the kernels as models use them: two tiny models of random 4-bit weights, one
 with attention only, one hybrid, whose logits and ids the numpy references have given
 (`known/known.json`). The first way of planning that is right is used: all that the device offers,
-then without f16, without subgroups, without both, and last with unfused kernels."""
+then without f16, without subgroups, without both, and last with unfused kernels.
+
+They fit in WebGPU's guaranteed limits and are planned for those, so that few devices differ: the
+build plans the short test for these (`plans`), which takes that work from a browser's start."""
 import base64
 import json
 import struct
@@ -9,6 +12,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from pyengine.caps import Caps
 from pyengine.compile import compile_model
 from pyengine.decode import state as st
 from pyengine.decode.sampling import SamplingParams
@@ -17,14 +21,17 @@ from pyengine.formats.checkpoint import open_checkpoint
 from pyengine.formats.source import BytesSource
 from pyengine.kernels import source
 from pyengine.models import families
+from pyengine.plan import stored
 
 FOLDER = Path(__file__).resolve().parent / "known"
+PLANS = "plans.json"  # in FOLDER, of a built wheel
 MODELS = ("llama", "hybrid")
 CONTEXT = 128
 # of logits that range over 5: f16 moves them by 0.02, and each id is 0.15 ahead of the next
 LIMIT = 0.1
 # (rows of the prompt and their program; tail; sampling): one id of the largest is what greedy takes
 SHORT = (((20, "prefill128"),), "greedy", None)
+SUBGROUPS = (4, 8, 16, 32, 64)  # sizes that the build plans for
 CUT = (((7, "prefill16"), (20, "prefill128")), "sample", SamplingParams(top_k=1, seed=769))
 
 
@@ -54,9 +61,69 @@ def at_hand():
     source.version()
 
 
+def _source(name, file):
+    return BytesSource(file, (FOLDER / name / file).read_bytes())
+
+
 async def _checkpoint(name):
-    files = [path for path in sorted((FOLDER / name).iterdir()) if path.is_file()]
-    return await open_checkpoint({p.name: BytesSource(p.name, p.read_bytes()) for p in files})
+    files = [path.name for path in sorted((FOLDER / name).iterdir()) if path.is_file()]
+    return await open_checkpoint({file: _source(name, file) for file in files})
+
+
+def plain(caps):
+    """What the tiny models' plans depend on, all else as WebGPU guarantees it."""
+    used = {name: caps.uses(name) for name in ("f16", "subgroups")}
+    least = Caps()
+    limits = {name: min(getattr(caps, name), getattr(least, name))
+              for name in ("max_binding", "max_buffer", "max_storage_buffers", "max_grid",
+                           "workgroup_memory")}
+    subgroup = caps.subgroup if used["subgroups"] else least.subgroup
+    return Caps(**used, **limits, subgroup=subgroup, software=caps.software, fused=caps.fused,
+                variants=tuple(name for name in used if used[name]), tuning=caps.tuning)
+
+
+async def _planned(name, caps, kv, runs):
+    """(Plan, files)"""
+    checkpoint = await _checkpoint(name)
+    programs = {"decode", *(tail for _, tail, _ in runs),
+                *(program for chunks, _, _ in runs for _, program in chunks)}
+    model = compile_model(checkpoint.config, checkpoint.tensors, kv=kv, context=CONTEXT,
+                          caps=caps, programs=programs)
+    return model.plan, checkpoint.files
+
+
+def _key(name, caps, kv):
+    return f"{name} {kv} {caps}"
+
+
+async def plans(rendered):
+    """{key: JSON text of [names of the files, a stored plan]} of the short test where kernels use
+    f16, subgroups, both or none; `rendered`: every template. A build puts it into the wheel as
+    PLANS."""
+    found, name = {}, MODELS[0]
+    for f16 in (False, True):
+        for size in (0, *SUBGROUPS):
+            caps = plain(Caps(f16=f16, subgroups=size > 0, subgroup=size or Caps.subgroup,
+                              variants=("f16", "subgroups")))
+            plan, files = await _planned(name, caps, "f16", (SHORT,))
+            kept = [file.name for file in files], stored.dump(plan, rendered)
+            found[_key(name, caps, "f16")] = json.dumps(kept, separators=(",", ":"))
+    return found
+
+
+@cache
+def _plans():
+    file = FOLDER / PLANS
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+async def _plan(name, caps, kv, runs):
+    """(Plan, files): the build's, where it made this one."""
+    kept = _plans().get(_key(name, caps, kv)) if runs == (SHORT,) else None
+    if kept is None:
+        return await _planned(name, caps, kv, runs)
+    files, plan = json.loads(kept)
+    return (stored.restore(plan, source.every_rendered()), [_source(name, file) for file in files])
 
 
 def _near(got, want):
@@ -74,13 +141,9 @@ class Trial:
     async def begin(cls, device, name, off=(), *, kv="f16", runs=(SHORT,)):
         """Plans it; its pipelines are being compiled when this returns. Raises what the device
         raises."""
-        checkpoint = await _checkpoint(name)
-        programs = {"decode", *(tail for _, tail, _ in runs),
-                    *(program for chunks, _, _ in runs for _, program in chunks)}
-        caps = replace(device.caps, **dict.fromkeys(off, False))
-        model = compile_model(checkpoint.config, checkpoint.tensors, kv=kv, context=CONTEXT,
-                              caps=caps, programs=programs)
-        return cls(name, await device.prepare(model.plan), checkpoint.files, runs)
+        caps = plain(replace(device.caps, **dict.fromkeys(off, False)))
+        plan, files = await _plan(name, caps, kv, runs)
+        return cls(name, await device.prepare(plan), files, runs)
 
     async def right(self):
         """Whether every run gives the known answers. Raises what the device raises."""

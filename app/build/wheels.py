@@ -14,6 +14,7 @@ from app.build.console import BuildError
 EXCLUDED = ("app/build/",)
 PACKAGES = ("app", "pyengine")
 RENDERED = "pyengine/kernels/rendered.json"
+PLANS = "pyengine/known/plans.json"
 
 
 def write_wheel(target, name, version, files, requires=(), license_file=None,
@@ -85,7 +86,9 @@ def license_of(distribution):
 
 
 def jird_files(root=None):
-    """{archive path: bytes} of the packages that run in the browser, with the rendered kernels."""
+    """{archive path: bytes} of the packages that run in the browser, with the rendered kernels and
+    the self-test's plans."""
+    from pyengine import selftest_kernels
     from pyengine.kernels.source import render_all
     root = Path(root or settings.ROOT)
     files = {}
@@ -94,9 +97,24 @@ def jird_files(root=None):
             name = path.relative_to(root).as_posix()
             if path.is_file() and "__pycache__" not in name and not name.startswith(EXCLUDED):
                 files[name] = path.read_bytes()
-    rendered = json.dumps(render_all(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    files[RENDERED] = rendered.encode()
+    rendered = render_all()
+    files[RENDERED] = packed(rendered)
+    files[PLANS] = packed(finished(selftest_kernels.plans(rendered)))
     return files
+
+
+def packed(data):
+    """JSON that is the same for the same data."""
+    return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def finished(coroutine):
+    """What a coroutine gives that waits for nothing: a running event loop does not matter to it."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("it waits")
 
 
 def jird_wheel(folder):

@@ -17,8 +17,8 @@ def variant_key(stem, variant):
 
 
 @cache
-def _rendered():
-    """The build's rendered variants, or None in a source checkout."""
+def every_rendered():
+    """The build's rendered variants {key: text}, or None in a source checkout."""
     file = resources.files("pyengine.kernels") / "rendered.json"
     return json.loads(file.read_text()) if file.is_file() else None
 
@@ -44,7 +44,7 @@ def render(stem, variant):
 
 @cache
 def _template_text(key, stem, variant_items):
-    rendered = _rendered()
+    rendered = every_rendered()
     return rendered[key] if rendered is not None else render(stem, dict(variant_items))
 
 
@@ -76,7 +76,7 @@ def wgsl(stem, launch):
 @cache
 def version():
     """12 hex digits that change with any kernel's text."""
-    rendered = _rendered()
+    rendered = every_rendered()
     if rendered is None:
         texts = [path.read_text() for path in sorted(TEMPLATES.rglob("*.wgsl"))]
     else:

@@ -96,6 +96,10 @@ def test_the_self_test_of_a_sound_gpu_uses_the_whole_command_buffer(engine):
     assert all(row["right"] for row in everything["rows"]) and len(everything["rows"]) > 20
 
 
+def test_a_start_of_the_built_site_need_not_plan_the_tiny_model(engine):
+    assert engine.run(in_page.built_plans) == [29, 29]
+
+
 def test_a_wrong_f16_kernel_turns_f16_off(engine):
     found = engine.run(in_page.tested, options={"wrong": ["f16(1.0)", "f16(2.0)"]})
     sound = engine.run(in_page.tested, options={})
