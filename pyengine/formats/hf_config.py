@@ -7,16 +7,20 @@ from pyengine.errors import EngineError
 from pyengine.formats.layout import brief
 
 ROPE_ALPHAS = "rope_alpha_weights"  # {layer: number}: formats/alphas.py
+LARGEST = 2**31 - 1  # of whole numbers: a config that lies must not keep the planner busy
+LARGEST_FLOAT = 2.0**100  # sums and products of such numbers are finite in f32
 
-def require(config, field, kind=int):
-    """config[field] of type `kind` (int: positive; float: finite), else E_UNSUPPORTED_CONFIG."""
+
+def require(config, field, kind=int, most=LARGEST):
+    """config[field] of type `kind` (int: from 1 to `most`; float: LARGEST_FLOAT at most, either
+    way), else E_UNSUPPORTED_CONFIG."""
     value = config.get(field)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) <= LARGEST_FLOAT:
         value = float(value)
-    wrong = type(value) is not kind or kind is int and value <= 0
-    if wrong or kind is float and not abs(value) < float("inf"):
+    wrong = type(value) is not kind or kind is int and not 0 < value <= most
+    if wrong or kind is float and not abs(value) <= LARGEST_FLOAT:
         wanted = {
-            int: "a positive whole number",
+            int: f"a whole number from 1 to {most}",
             float: "a number",
             str: "a string",
             bool: "true or false",
@@ -28,6 +32,14 @@ def require(config, field, kind=int):
             got="missing" if value is None else brief(value),
             wanted=wanted,
         )
+    return value
+
+
+def over_zero(config, field):
+    """config[field], a number over 0, as float. Raises E_UNSUPPORTED_CONFIG."""
+    value = require(config, field, float)
+    if not value > 0:
+        _refuse(field, value, "a number over 0")
     return value
 
 

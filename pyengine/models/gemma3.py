@@ -2,13 +2,12 @@
 GELU gates, and sliding windows with a RoPE of their own in most layers. Gemma team 2025."""
 from dataclasses import dataclass
 
-from pyengine.formats.hf_config import require, rope_parameters
+from pyengine.formats.hf_config import over_zero, require, rope_parameters
 from pyengine.models.blocks.config import (
     FULL,
     SLIDING,
     Shape,
     expect,
-    refuse,
     rope,
     shape,
     windows,
@@ -46,9 +45,7 @@ class Config(Shape):
                use_bidirectional_attention=False)
         require(config, "head_dim")  # it is not hidden / heads in any published size
         found = shape(config, tied=True)
-        d, scalar = found["head_dim"], require(config, "query_pre_attn_scalar", float)
-        if not scalar > 0:
-            refuse("query_pre_attn_scalar", scalar, "a number over 0")
+        d, scalar = found["head_dim"], over_zero(config, "query_pre_attn_scalar")
         return cls(**found, rope=rope(config, d, FULL),
                    local_rope=RopeTables(d, _local_rope(config)),
                    windows=windows(config, found["layers"], _kind(config)), scale=scalar ** -0.5)

@@ -2,9 +2,10 @@
 layer as in transformers' lfm2; what Kani-TTS 2 changes is in `blocks/voice.py`."""
 from dataclasses import dataclass
 
-from pyengine.formats.hf_config import require, rope_parameters
+from pyengine.formats.hf_config import over_zero, require, rope_parameters
 from pyengine.models.blocks.config import (
     Shape,
+    epsilon,
     expect,
     layer_types,
     optional,
@@ -37,7 +38,7 @@ class Config(Shape):
     def from_hf(cls, config):
         """Raises `E_UNSUPPORTED_CONFIG` for a missing field or a variant whose maths differs."""
         expect(config, conv_bias=False)
-        eps = require(config, "norm_eps", float)
+        eps = epsilon(config, "norm_eps")
         width = optional(config, "block_ff_dim", 0) or require(config, "intermediate_size")
         tied = config.get("tie_word_embeddings", config.get("tie_embedding", True))
         found = shape({**config, "rms_norm_eps": eps, "intermediate_size": width,
@@ -59,7 +60,7 @@ def _adjusted(config, width):
     width = int(2 * width / 3)
     factor = config.get("block_ffn_dim_multiplier")
     if factor is not None:
-        width = int(require(config, "block_ffn_dim_multiplier", float) * width)
+        width = int(over_zero(config, "block_ffn_dim_multiplier") * width)
         to = require(config, "block_multiple_of")
         width = -(-width // to) * to
     return width

@@ -2,13 +2,14 @@
 from dataclasses import dataclass
 
 from pyengine.errors import EngineError
-from pyengine.formats.hf_config import require, rope_parameters
+from pyengine.formats.hf_config import over_zero, require, rope_parameters
 from pyengine.models.blocks.rope import RopeTables
 
 # far beyond published models: a config that lies must not keep the planner busy for hours
 MAX_LAYERS = 1024
 MAX_HEAD_DIM = 1024
 MAX_TAPS = 8
+MOST_CONTEXT = 1 << 53  # what a model says of itself costs nothing
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
@@ -62,9 +63,18 @@ def shape(config, tied=None):
     return {
         "hidden": hidden, "width": require(config, "intermediate_size"), "layers": layers,
         "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim,
-        "vocab": require(config, "vocab_size"), "eps": require(config, "rms_norm_eps", float),
-        "tied": tied, "max_context": require(config, "max_position_embeddings"),
+        "vocab": require(config, "vocab_size"), "eps": epsilon(config, "rms_norm_eps"),
+        "tied": tied, "max_context": require(config, "max_position_embeddings", most=MOST_CONTEXT),
     }
+
+
+def epsilon(config, field):
+    """What a norm adds to a mean of squares. Raises `E_UNSUPPORTED_CONFIG` for what would leave
+    nothing of the values, or the root of a negative number."""
+    found = over_zero(config, field)
+    if found >= 1:
+        refuse(field, found, "a number over 0, below 1")
+    return found
 
 
 def rope(config, head_dim, layer_type=None):

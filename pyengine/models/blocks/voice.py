@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pyengine.formats.hf_config import ROPE_ALPHAS
+from pyengine.formats.hf_config import ROPE_ALPHAS, require
 from pyengine.ir.graph import Value
 from pyengine.models.blocks.config import optional, refuse
 
@@ -18,6 +18,8 @@ AUDIO_START = 64410
 PADDING = 3         # the padding id, never part of a text, lies so far before the audio tokens
 MOST_SPEAKER = 4096
 MOST_STEPS = 64     # parts of a position
+MOST_ALPHA = 1000   # times a RoPE frequency
+LEAST_WEIGHT = 700  # less than its negative is 0 behind a sigmoid, and overflows inside
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Voice:
         if self.alphas is not None:
             b.known(ALPHA_TENSOR.format(layer), (), (1,))
             least, most, found = self.alphas
-            factor = least + (most - least) / (1 + math.exp(-found.get(str(layer), 0.0)))
+            weight = max(found.get(str(layer), 0.0), -LEAST_WEIGHT)
+            factor = least + (most - least) / (1 + math.exp(-weight))
         token, frame, group = self.frames
         scaled = tables.scaled(factor / token)
         return f"model.layers.{layer}.rope", scaled, b.context * max(token, -(-frame // group))
@@ -82,6 +85,9 @@ def _step(config):
 def _alphas(config):
     least, most = (optional(config, f"alpha_{end}", value, float)
                    for end, value in (("min", 0.1), ("max", 2.0)))
-    if not 0 <= least <= most:
-        refuse("alpha_min", least, f"from 0 to alpha_max, {most}")
-    return least, most, config.get(ROPE_ALPHAS, {})
+    if not 0 <= least <= most <= MOST_ALPHA:
+        refuse("alpha_min", least, f"from 0 to alpha_max, {most}, which is {MOST_ALPHA} at most")
+    found = config.get(ROPE_ALPHAS, {})
+    if not isinstance(found, dict):
+        refuse(ROPE_ALPHAS, str(found)[:80], "numbers by layer")
+    return least, most, {layer: require(found, layer, float) for layer in found}
