@@ -17,6 +17,15 @@ BROWSER_OWN = ("accounts.google.com", "content-autofill.googleapis.com", "update
                "android.clients.google.com", "safebrowsingohttpgateway.googleapis.com")
 
 
+def wait_until(true, seconds=WAIT_S):
+    """-> what `true()` answers once it is true."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, "never true"
+        time.sleep(0.02)
+    return found
+
+
 def own_seconds():
     """A clock that stands while other programs have this thread's CPU (Linux says for how long;
     elsewhere it is the plain clock): what the thread computes and what it sleeps count."""

@@ -30,7 +30,7 @@ def test_axe_finds_nothing_serious_on_any_view(browser, models_url, model_site, 
 
 
 def test_axe_finds_nothing_serious_while_loading_answering_or_failed(chat, axe):
-    chat.open(start=False, waitLoad="upload:5", pieces=["word "] * 400, perSecond=60)
+    chat.open(start=False, waitLoad="upload:5", pieces=["word "] * 4000, perSecond=60)
     chat.get("start").click()
     chat.page.locator("[data-stage=upload][data-state=active]").wait_for()
     assert serious(chat.page, axe) == []

@@ -34,7 +34,7 @@ def ready(chat):
 
 def test_the_screen_stays_on_while_it_loads_and_answers(chat):
     chat.page.add_init_script(WAKE)
-    chat.open(start=False, waitLoad="upload:5", pieces=["word "] * 300, perSecond=60)
+    chat.open(start=False, waitLoad="upload:5", pieces=["word "] * 4000, perSecond=60)
     ready(chat)
     assert chat.page.evaluate("wake.taken") == 0
     chat.get("start").click()
@@ -102,7 +102,7 @@ def other(chat):
 
 
 def test_another_tab_sees_the_stream_and_takes_it_over(chat, other):
-    chat.open(pieces=[f"w{i} " for i in range(400)], perSecond=40)
+    chat.open(pieces=[f"w{i} " for i in range(4000)], perSecond=40)
     chat.ask("Shared question", wait=False)
     chat.page.locator(".streaming .block").wait_for()
     other.open(start=False, pieces=["and on."], perSecond=60)  # as the first tab, it loads by itself

@@ -5,6 +5,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.page_kit import pieces
+from tests.browser.test_page import STORED_TEXT
 
 pytest_plugins = ["tests.browser.page_kit"]
 
@@ -76,7 +77,7 @@ def test_regenerate_keeps_both_answers(chat):
 
 
 def test_a_stopped_answer_goes_on_where_it_was(chat):
-    chat.open(pieces=[f"w{i} " for i in range(400)], perSecond=60)
+    chat.open(pieces=[f"w{i} " for i in range(4000)], perSecond=60)
     chat.ask("go", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('w9')")
     chat.get("stop").click()
@@ -96,9 +97,9 @@ def test_a_stopped_answer_goes_on_where_it_was(chat):
 
 
 def test_a_reload_in_mid_answer_offers_to_continue(chat):
-    chat.open(pieces=[f"w{i} " for i in range(600)], perSecond=60)
+    chat.open(pieces=[f"w{i} " for i in range(4000)], perSecond=60)
     chat.ask("long", wait=False)
-    chat.until("document.querySelector('.md')?.innerText.includes('w90')")
+    chat.until(STORED_TEXT % "w29 ")  # while it is written
     chat.reload()
     expect(chat.get("resume")).to_be_visible()
     chat.wait_state("ready")

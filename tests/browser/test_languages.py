@@ -213,7 +213,7 @@ def test_a_chosen_language_goes_before_the_browsers(open_in):
 
 
 def test_an_answer_under_way_is_not_lost_to_another_language(open_in):
-    chat = open_in("en-US", pieces=[f"word{i} " for i in range(200)], perSecond=40)
+    chat = open_in("en-US", pieces=[f"word{i} " for i in range(4000)], perSecond=40)
     chat.ask(wait=False)
     chat.page.keyboard.press("Control+,")
     chat.get("scope-all").click()

@@ -247,12 +247,14 @@ def test_delete_while_answering_stops_it_for_good(chat):
 
 
 def test_an_answer_goes_on_while_another_chat_is_open(chat):
-    chat.open(pieces=[f"w{i} " for i in range(120)], perSecond=60)
+    chat.open(pieces=[f"w{i} " for i in range(120)], perSecond=60, pauseAt=60)
     chat.ask("slow one", wait=False)
     chat.until("document.querySelector('.md')?.innerText.includes('w5')")
     chat.get("new-chat").click()
     expect(chat.get("message-assistant")).to_have_count(0)
     expect(chat.get("status")).to_contain_text("another chat")
+    chat.until("Boolean(globalThis.goOn)")
+    chat.page.evaluate("goOn()")
     chat.page.wait_for_timeout(300)
     chat.get("chat-list").get_by_role("link").click()
     chat.wait_end()

@@ -157,10 +157,10 @@ LOOK = "navigator.serviceWorker.ready.then((registration) => registration.update
 WAITING = "navigator.serviceWorker.ready.then((registration) => Boolean(registration.waiting))"
 
 
-def answers(context, url, words=400):
-    """A tab with a loaded (recorded) model whose answers take words / 60 seconds."""
+def answers(context, url):
+    """A tab with a loaded (recorded) model whose answers stop in their middle for `go_on(tab)`."""
     tab = Tab(context)
-    options = {"pieces": [f"w{i} " for i in range(words)], "perSecond": 60}
+    options = {"pieces": [f"w{i} " for i in range(150)], "perSecond": 60, "pauseAt": 75}
     tab.page.add_init_script(f"globalThis.fakeJird = {json.dumps(options)}")
     tab.page.goto(url)
     tab.controlled()
@@ -177,9 +177,16 @@ def ask(tab):
     tab.until("document.querySelector('.md')?.innerText.includes('w3')")
 
 
+def go_on(tab):
+    """Lets the answer go on, and waits for its end."""
+    tab.until("Boolean(globalThis.goOn)")
+    tab.page.evaluate("goOn()")
+    tab.page.locator("html:not([data-busy])").wait_for(state="attached")
+
+
 def test_a_new_version_waits_for_the_answer_and_for_consent(shell_app, tabs):
     app = shell_app
-    tab = answers(tabs, app.url, words=150)
+    tab = answers(tabs, app.url)
     others = ["other-app", "jird-shell-v0-http://127.0.0.1:1/", "jird-elsewhere"]
     tab.page.evaluate("(names) => Promise.all(names.map((name) => caches.open(name)))",
                       [*others, f"jird-shell-v0-{app.url}"])
@@ -193,7 +200,7 @@ def test_a_new_version_waits_for_the_answer_and_for_consent(shell_app, tabs):
     expect(offer).to_have_count(0)
     fetched = {path for path in app.paths() if path}
     assert fetched == {"sw.js", "css/chat.css"}             # all else was kept
-    tab.page.locator("html:not([data-busy])").wait_for(state="attached")
+    go_on(tab)
     expect(offer).to_be_visible()
     assert not tab.page.evaluate(NEW_VERSION)
     tab.get("composer").fill("a draft")
@@ -218,7 +225,7 @@ def test_an_update_put_away_is_offered_again_at_the_next_visit(shell_app, tabs):
 
 
 def test_an_update_does_not_interrupt_another_tabs_answer(shell_app, tabs):
-    first, second = answers(tabs, shell_app.url), answers(tabs, shell_app.url, words=240)
+    first, second = answers(tabs, shell_app.url), answers(tabs, shell_app.url)
     change(shell_app)
     first.page.evaluate(LOOK)
     reload = first.page.get_by_role("button", name="Reload")
@@ -227,8 +234,8 @@ def test_an_update_does_not_interrupt_another_tabs_answer(shell_app, tabs):
     reload.click()
     expect(first.page.get_by_text("when the answer in another tab is done")).to_be_visible()
     assert second.page.locator("html[data-busy]").count() == 1 and first.page.evaluate(WAITING)
-    second.page.locator("html:not([data-busy])").wait_for(state="attached")
-    assert "w239" in second.get("message-assistant").inner_text()
+    go_on(second)
+    assert "w149" in second.get("message-assistant").inner_text()
     first.until(NEW_VERSION)
     again = second.page.get_by_text("Another tab has updated Jird")
     expect(again).to_be_visible()

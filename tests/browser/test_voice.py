@@ -115,11 +115,13 @@ def test_a_message_is_read_aloud_with_captions_and_stops_at_once(talking):
 
 
 def test_an_answer_is_read_while_it_is_written(talking):
-    kit = talking(text=ANSWER, perSecond=4, speechMs=5)
+    kit = talking(text=ANSWER, perSecond=20, speechMs=5, pauseAt=12)
     kit.page.evaluate("localStorage.setItem('jird.voice', JSON.stringify({ auto: true, speaker: 'nova' }))")
     kit.ask(wait=False)
     kit.until("globalThis.spoken?.length > 0")
     assert kit.page.locator("html[data-busy]").count() == 1, "it waited for the end"
+    kit.until("Boolean(globalThis.goOn)")
+    kit.page.evaluate("goOn()")
     expect(kit.get("reading")).to_have_count(0)  # read to its end
     spoken = kit.page.evaluate("spoken")
     assert " ".join(body["input"] for body in spoken) == ANSWER

@@ -63,6 +63,7 @@ class Hub:
         self.rate = rate
         self.json = {}
         self.run = 0
+        self.released = threading.Event()  # ends what a fault waits for
         self._lock = threading.Lock()
 
     def again(self):
@@ -97,7 +98,7 @@ class Hub:
         path = name.removeprefix("/hub/")
         asked = self._note(path, handler)
         fault = self.fault(asked) or Fault()
-        time.sleep(fault.wait)
+        self.released.wait(fault.wait)
         try:
             self._send(handler, asked, fault)
         except (ConnectionError, TimeoutError):

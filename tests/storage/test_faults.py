@@ -193,8 +193,11 @@ def test_a_source_with_wrong_bytes(lab, hub, model):
 
 
 def test_stalled_connection(lab, hub, model):
-    hub.fault = lambda asked: Fault(wait=3) if asked.n == 2 else None
-    complete(lab, lab.download(model, stall_ms=400))
+    hub.fault = lambda asked: Fault(wait=600) if asked.n == 2 else None
+    try:
+        complete(lab, lab.download(model, stall_ms=2500))  # no other answer takes so long
+    finally:
+        hub.released.set()
 
 
 def test_redirect_keeps_the_range_and_drops_the_token(lab, hub, model, tmp_path):
