@@ -37,7 +37,7 @@ async def turn(engine, rng, ids):
 async def chat(engine, samples, until, rng):
     """Chats one after the other until the time is over; -> (messages, tokens)."""
     ids, messages, tokens = [], 0, 0
-    while samples.seconds < until:
+    while samples.seconds < until or len(samples.rows) <= 20:
         if len(ids) > CONTEXT - 110:
             ids = []
         ids, count = await turn(engine, rng, ids)

@@ -233,7 +233,9 @@ async def late(folder, ids, count):
         found["decoding"].append(len(decoding & set(json.loads(hold.asked()))))
         submits = hold.submits()
         waiting = asyncio.ensure_future(ids_of(engine, [83, *ids], sampling(**drawn), count))
-        await asyncio.sleep(0.3)
+        while hold.submits() == submits:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # in which no second one may follow
         found |= {"begun": hold.submits() - submits, "done": waiting.done(),
                   "asked": json.loads(hold.held())}
         hold.release()

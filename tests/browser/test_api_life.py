@@ -2,6 +2,7 @@
 import pytest
 
 from tests.browser.api_kit import open_client, open_engine
+from tests.browser.pace import slowness
 from tests.browser.pwa_kit import Tab
 from tests.support import WAIT_S
 
@@ -40,7 +41,7 @@ def live(tabs):
 
 
 def until_none(tabs, engine, seconds=WAIT_S):
-    for _ in range(seconds * 10):
+    for _ in range(int(seconds * 10)):
         if engine.page.evaluate(REQUESTS) == 0 and live(tabs) == 0:
             return
         engine.page.wait_for_timeout(100)
@@ -103,7 +104,7 @@ def test_a_reader_that_leaves_ends_the_generation(tabs, both):
     client.page.evaluate(LONG)
     assert engine.page.evaluate(REQUESTS) == 1
     client.page.evaluate("reader.cancel()")
-    until_none(tabs, engine, 3)
+    until_none(tabs, engine, 3 * slowness(engine.page))
     client.page.evaluate(LONG)
     client.page.close()
     until_none(tabs, engine)
