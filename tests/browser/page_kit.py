@@ -17,6 +17,14 @@ from tests.support import WAIT_MS, WAIT_S
 
 FAKE = Path(__file__).with_name("fake_jird.js").read_text()
 PREFIX = "/some/where/"
+# Drops files [name, bytes] on the page.
+DROP = """([files]) => {
+  const transfer = new DataTransfer();
+  for (const [name, bytes] of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
+  for (const type of ["dragenter", "dragover", "drop"])
+    document.body.dispatchEvent(new DragEvent(type,
+      { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
 
 
 def pieces(text):

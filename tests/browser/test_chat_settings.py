@@ -5,6 +5,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app import settings
+from tests.browser.page_kit import DROP
 
 pytest_plugins = ["tests.browser.page_kit"]
 
@@ -157,6 +158,16 @@ def test_text_files_go_along_as_named_blocks(chat):
         "File: notes.md\n````\n# Zoë\n```x```\n````\n\nFile: wide.txt\n```\nhé\n```\n\nWhat is it?")
     chat.get("message-user").get_by_role("button", name="notes.md").click()
     expect(chat.get("file-panel")).to_contain_text("# Zoë")
+
+
+def test_text_files_that_are_dropped_go_beside_the_message(chat):
+    chat.open(pieces=["Read."])
+    chat.page.evaluate(DROP, [[["notes.md", list(b"# One")], ["two.txt", list(b"two")]]])
+    expect(chat.get("chip")).to_have_count(2)
+    expect(chat.get("composer")).to_be_visible()
+    assert "#models" not in chat.page.url
+    chat.ask("What is it?")
+    assert last_request(chat)["messages"][0]["content"].startswith("File: notes.md\n```\n# One")
 
 
 @pytest.mark.parametrize("name, kind, data, why", [

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.models_kit import FILE, NAME, REPO, SITE_MODEL, tiny_gguf
+from tests.browser.page_kit import DROP
 from tests.formats.safetensors_writer import safetensors
 from tests.storage.hub_server import CHUNK, Fault, other_origin
 
@@ -15,14 +16,6 @@ pytest_plugins = ["tests.browser.page_kit", "tests.browser.models_kit"]
 TENSORS = {"model.norm.weight": ("F32", (83,), bytes(4 * 83))}
 FOLDER = {"config.json": b'{"model_type": "llama"}', "tokenizer.json": b"{}",
           "model.safetensors": safetensors(TENSORS), "README.md": b"# not needed"}
-
-DROP = """([files]) => {
-  const transfer = new DataTransfer();
-  for (const [name, bytes] of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
-  for (const type of ["dragenter", "dragover", "drop"])
-    document.body.dispatchEvent(new DragEvent(type,
-      { dataTransfer: transfer, bubbles: true, cancelable: true }));
-}"""
 
 
 def look_up(models, text):
@@ -138,14 +131,14 @@ def test_files_are_dropped_anywhere(models):
 
 
 BAD = [
-    ({"photo.jpg": b"\xff\xd8"}, "E_BAD_REQUEST", "a .gguf file, or the files of a folder"),
+    ({"photo.jpg": b"\xff\xd8"}, "E_BAD_FILE", "a .gguf file, or the files of a folder"),
     ({"page.gguf": b"<!doctype html><title>404</title>"}, "E_BAD_FILE", "does not begin with GGUF"),
     ({"cut.gguf": b"GGUF\3\0\0\0"}, "E_TRUNCATED", "cut.gguf ends too early"),
     ({"half.gguf": tiny_gguf(769)[:-7]}, "E_TRUNCATED", "half.gguf ends too early"),
     ({"damaged.gguf": tiny_gguf().replace(b"w\1", b"w\x83")}, "E_BAD_FILE", "131 dimensions"),
     ({"old.gguf": b"GGUF\1\0\0\0" + bytes(16)}, "E_BAD_FILE", "version 1"),
     ({"a.gguf": tiny_gguf(), "b.gguf": tiny_gguf()}, "E_BAD_REQUEST", "one .gguf at a time"),
-    ({"config.json": b"{}"}, "E_BAD_REQUEST", "a folder without model.safetensors"),
+    ({"config.json": b"{}"}, "E_BAD_FILE", "model.safetensors is not a valid safetensors file"),
     (FOLDER | {"config.json": b"{"}, "E_BAD_FILE", "cannot be parsed"),
     (FOLDER | {"model.safetensors": FOLDER["model.safetensors"][:-7]}, "E_BAD_FILE",
      "bytes long and is"),
@@ -155,6 +148,14 @@ BAD = [
      "E_BAD_FILE", "lacks absent"),
     (FOLDER | {"model.safetensors": b"\xff" * 83}, "E_BAD_FILE", "its header would be"),
     (FOLDER | {"model.safetensors": b"\1"}, "E_BAD_FILE", "shorter than its header"),
+    (FOLDER | {"config.json": b"[7]"}, "E_BAD_FILE", "config.json is not a valid JSON file"),
+    (FOLDER | {"tokenizer.json": b""}, "E_BAD_FILE", "tokenizer.json is not a valid JSON file"),
+    (FOLDER | {"model.safetensors": b"\4" + bytes(7) + b"null"}, "E_BAD_FILE", "not an object"),
+    (FOLDER | {"model.safetensors": b"\x1a" + bytes(7) + b'{"w": {"data_offsets": 7}}'},
+     "E_BAD_FILE", "w lies at"),
+    (FOLDER | {"model.safetensors.index.json": b'{"weight_map": {"w": "2-of-2.safetensors"}}'},
+     "E_BAD_FILE", "2-of-2.safetensors is not a"),
+    ({"empty.gguf": b""}, "E_BAD_FILE", "does not begin with GGUF"),
 ]
 
 

@@ -1,6 +1,6 @@
 /**
  * Files that a person chose or dropped -> what `import` takes, after a look at their headers: a .gguf, or a folder with config.json
- * and safetensors. Nothing is read but headers, so the size does not matter.
+ * and safetensors. Nothing is read but headers and JSON files, so the size does not matter.
  */
 import { jirdError } from "../errors.js";
 import { bytesAt, checkGguf } from "./gguf_header.js";
@@ -10,8 +10,8 @@ const MAX_HEADER = 100e6; // the safetensors library's own limit
 const WANTED = "a .gguf file, or the files of a folder with config.json and safetensors";
 
 /**
- * `found` [{path, file: File}], paths as in the chosen folder. {id, name, files: [{name, file}]}; fails with E_BAD_REQUEST (no model
- * among them), E_BAD_FILE or E_CORRUPT_SHARD (a part is missing or cut).
+ * `found` [{path, file: File}], paths as in the chosen folder. {id, name, files: [{name, file}]}; fails with E_BAD_REQUEST (none, or
+ * several models), E_BAD_FILE or E_TRUNCATED (no model, or a part of it is missing, wrong or cut).
  */
 export async function chooseImport(found) {
   const rows = found.map(({ path, file }) => ({ folder: path.split("/").slice(0, -1).join("/"), name: path.split("/").at(-1), file }));
@@ -19,9 +19,10 @@ export async function chooseImport(found) {
   const config = rows.filter(({ name }) => name === "config.json").sort((a, b) => a.folder.length - b.folder.length)[0];
   if (config) return fromFolder(rows.filter(({ folder }) => folder === config.folder), config.folder);
   if (ggufs.length === 1) return fromGguf(ggufs[0]);
-  const names = ggufs.length ? ggufs : rows;
-  const got = names.slice(0, 3).map(({ name }) => name).join(", ") || "nothing";
-  throw jirdError("E_BAD_REQUEST", { param: "files", got, wanted: ggufs.length ? "one .gguf at a time" : WANTED });
+  const got = (ggufs.length ? ggufs : rows).slice(0, 3).map(({ name }) => name).join(", ");
+  if (ggufs.length || !got)
+    throw jirdError("E_BAD_REQUEST", { param: "files", got: got || "nothing", wanted: got ? "one .gguf at a time" : WANTED });
+  throw jirdError("E_BAD_FILE", { file: got, format: "model", detail: `wanted is ${WANTED}` });
 }
 
 async function fromGguf({ name, file }) {
@@ -32,12 +33,12 @@ async function fromGguf({ name, file }) {
 
 async function fromFolder(rows, folder) {
   const there = new Map(rows.map((row) => [row.name, row]));
-  const index = there.has(INDEX) ? await json(there.get(INDEX)) : null;
+  const index = there.has(INDEX) ? await jsonFile(there.get(INDEX)) : null;
   const weights = index ? [INDEX, ...shardsOf(index)] : [WEIGHTS];
   const names = [...TEXT_FILES.filter((name) => there.has(name)), ...weights];
   const absent = names.find((name) => !there.has(name));
-  if (absent) throw jirdError("E_BAD_REQUEST", { param: "files", got: `a folder without ${absent}`, wanted: WANTED });
-  await json(there.get("config.json"));
+  if (absent) throw badFile(absent, "it is not in the folder");
+  for (const name of names.filter((name) => name.endsWith(".json"))) await jsonFile(there.get(name));
   for (const shard of weights.filter((name) => name !== INDEX)) {
     const tensors = await checkSafetensors(there.get(shard));
     const lost = Object.entries(index?.weight_map ?? {}).find(([name, file]) => file === shard && !tensors.has(name));
@@ -54,15 +55,9 @@ async function checkSafetensors({ name, file }) {
   if (head.byteLength < 8) throw bad("it is shorter than its header");
   const length = Number(new DataView(head).getBigUint64(0, true));
   if (length > MAX_HEADER || 8 + length > file.size) throw bad(`its header would be ${length} bytes long`);
-  let header;
-  try {
-    header = JSON.parse(new TextDecoder().decode(await bytesAt(file, 8, 8 + length)));
-  } catch (error) {
-    if (error instanceof SyntaxError) throw bad("its header is not JSON");
-    throw error;
-  }
+  const header = parsed(await bytesAt(file, 8, 8 + length), (why) => bad(`its header ${why}`));
   const rows = Object.entries(header).filter(([key]) => key !== "__metadata__");
-  const placed = rows.map(([key, row]) => [key, row, ...(row?.data_offsets ?? [])]).sort((a, b) => a[2] - b[2] || a[3] - b[3]);
+  const placed = rows.map(([key, row]) => [key, row, ...(Array.isArray(row?.data_offsets) ? row.data_offsets : [])]).sort((a, b) => a[2] - b[2] || a[3] - b[3]);
   let end = 0;
   for (const [key, row, from, to] of placed) {
     const wanted = bytesOf(row);
@@ -83,11 +78,19 @@ function bytesOf({ dtype, shape } = {}) {
 
 const badFile = (file, detail) => jirdError("E_BAD_FILE", { file, format: "safetensors", detail });
 
-async function json({ name, file }) {
-  const text = new TextDecoder().decode(await bytesAt(file, 0, file.size));
+async function jsonFile({ name, file }) {
+  const bytes = await bytesAt(file, 0, file.size);
+  return parsed(bytes, (why) => jirdError("E_BAD_FILE", { file: name, format: "JSON", detail: `it ${why}` }));
+}
+
+/** The object that JSON bytes hold; `bad` makes an error of what is wrong. */
+function parsed(bytes, bad) {
+  let value;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
-    throw jirdError("E_BAD_FILE", { file: name, format: "JSON", detail: "it cannot be parsed" });
+    throw bad("cannot be parsed");
   }
+  if (value === null || typeof value !== "object" || Array.isArray(value)) throw bad("is not an object");
+  return value;
 }

@@ -59,6 +59,7 @@ export class App {
       deleted: (id) => this.#modelDeleted(id),
       used: () => this.model.id,
       back: () => this.leaveModels(),
+      attach: (files) => this.composer.addFiles(files),
     });
     this.extras = new Extras(this);
     this.#connect();

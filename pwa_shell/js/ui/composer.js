@@ -34,22 +34,11 @@ export class Composer extends Emitter {
   }
 
   #takeFiles() {
-    const main = byId("main");
     this.picker.addEventListener("change", () => {
       this.addFiles([...this.picker.files]);
       this.picker.value = "";
     });
     this.area.addEventListener("paste", (event) => this.#paste(event));
-    main.addEventListener("dragover", (event) => {
-      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
-    });
-    main.addEventListener("drop", (event) => {
-      const files = [...(event.dataTransfer?.files ?? [])];
-      const elsewhere = /** @type {Element} */ (event.target).closest?.("#models");
-      if (!files.length || elsewhere || event.defaultPrevented) return;
-      event.preventDefault();
-      this.addFiles(files);
-    });
   }
 
   /** @param {string} text @param {import("./chat_store.js").TextFile[]} [files] */

@@ -9,14 +9,20 @@ export function filesOfInput(input) {
   return [...input.files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 }
 
-/** Listen for files that are dropped anywhere. @param {(found: Promise<any[]>) => void} onFiles */
-export function listenForDrops(onFiles) {
-  const overlay = h("div", { class: "drop", hidden: true, "aria-hidden": true },
-    h("p", { text: t("dropHere") }));
+/**
+ * Listen for files that are dropped anywhere: those of a model go to the Models page, as all do
+ * that are dropped there; others beside the message.
+ * @param {{shown: () => boolean, model: (found: Promise<any[]>) => void,
+ *   text: (files: File[]) => void}} to `shown`: whether the Models page is
+ */
+export function listenForDrops(to) {
+  const told = h("p");
+  const overlay = h("div", { class: "drop", hidden: true, "aria-hidden": true }, told);
   document.body.append(overlay);
   let depth = 0;
   const show = (shown) => {
     if (!shown) depth = 0;
+    told.textContent = t(to.shown() ? "dropHere" : "dropChat");
     overlay.hidden = !shown;
   };
   const withFiles = (work) => (event) => {
@@ -29,8 +35,16 @@ export function listenForDrops(onFiles) {
   addEventListener("dragleave", withFiles(() => --depth <= 0 && show(false)));
   addEventListener("drop", withFiles((event) => {
     show(false);
-    onFiles(filesOfDrop(event.dataTransfer));
+    const { items, files } = event.dataTransfer;
+    if (to.shown() || ofModel([...items], [...files])) to.model(filesOfDrop({ items, files }));
+    else to.text([...files]);
   }));
+}
+
+/** Whether a folder, or a file of weights, is among what was dropped. */
+function ofModel(items, files) {
+  const folder = items.some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  return folder || files.some(({ name }) => /\.(gguf|safetensors)$/i.test(name));
 }
 
 /** The entries must be taken before the first await: the list is emptied after the event. */

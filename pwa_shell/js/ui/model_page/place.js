@@ -12,15 +12,16 @@ export class ModelsPlace {
 
   /**
    * @param {{use: (model: any) => void, deleted: (id: string) => void, used: () => string,
-   *   back: () => void}} chat what the page tells the chat, and asks it
+   *   back: () => void, attach: (files: File[]) => void}} chat what the page tells the chat, and asks it
    */
   constructor(chat) {
     this.chat = chat;
-    listenForDrops(async (found) => {
+    const model = async (found) => {
       found.catch(() => {}); // reported where it is awaited
       location.hash = "#models";
       (await this.#made()).import(found);
-    });
+    };
+    listenForDrops({ shown: () => this.#shown, model, text: (files) => chat.attach(files) });
   }
 
   get shown() {

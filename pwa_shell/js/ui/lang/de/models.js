@@ -129,6 +129,7 @@ export default {
   chooseFiles: "Dateien wählen",
   chooseFolder: "Ordner wählen",
   dropHere: "Hier eine .gguf-Datei oder den Ordner eines Modells ablegen",
+  dropChat: "Eine Textdatei hier ablegen, um sie anzuhängen, oder die .gguf-Datei oder den Ordner eines Modells",
   chosenNote: "Auf diesem Gerät gespeichert; du hast es auf der Seite „Modelle“ gewählt.",
   confirmCancel: "Abbrechen",
 };

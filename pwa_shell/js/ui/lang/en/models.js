@@ -120,6 +120,7 @@ export default {
   chooseFiles: "Choose files",
   chooseFolder: "Choose a folder",
   dropHere: "Drop a .gguf file or a model’s folder",
+  dropChat: "Drop a text file to add it, or a model’s .gguf file or folder",
   chosenNote: "Stored on this device; you chose it on the Models page.",
   confirmCancel: "Cancel",
 };

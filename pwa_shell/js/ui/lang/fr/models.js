@@ -129,6 +129,7 @@ export default {
   chooseFiles: "Choisir des fichiers",
   chooseFolder: "Choisir un dossier",
   dropHere: "Déposez un fichier .gguf ou le dossier d’un modèle",
+  dropChat: "Déposez un fichier texte pour le joindre, ou le fichier .gguf ou le dossier d’un modèle",
   chosenNote: "Enregistré sur cet appareil ; vous l’avez choisi sur la page « Modèles ».",
   confirmCancel: "Annuler",
 };
