@@ -88,7 +88,10 @@ export class App {
     const { composer, sidebar, talk } = this;
     this.session.on("state", () => this.render());
     this.session.on("progress", (progress) => this.start.note(progress));
-    this.start.on("start", () => this.load());
+    this.start.on("start", () => {
+      this.load();
+      composer.focus(); // the button that had it is gone
+    });
     this.start.on("example", (text) => this.#send(text));
     composer.on("send", ({ text, files }) => this.#send(text, files));
     composer.on("stop", () => this.stop());
@@ -124,7 +127,9 @@ export class App {
   /** Send to the chat that was asked for, be it still on its way out of the store. */
   async #send(text, files = []) {
     while (!this.#opened) await this.#shown;
-    this.talk.send(text, files);
+    if (!this.running) return this.talk.send(text, files);
+    this.composer.putBefore({ text, files }); // one answer at a time
+    toast(t("oneAnswer"));
   }
 
   async #keepDraft() {
@@ -278,9 +283,17 @@ export class App {
     else if (action === "resume") talk.resume(id);
     else if (action === "select") this.#select(id, button);
     else if (action === "takeover") this.#takeOver(id);
-    else if (action === "edit") this.view.view(id)?.edit((text) => talk.edit(id, text));
+    else if (action === "edit") this.view.view(id)?.edit((text) => this.#edit(id, text));
     else if (action === "speak") this.voice.reading.toggle(id);
     else if (action === "more") this.extras.messageMenu(id, button);
+  }
+
+  /** @param {string} id @param {string} text @returns {boolean} whether it was sent */
+  #edit(id, text) {
+    const free = !this.running;
+    if (free) this.talk.edit(id, text);
+    else toast(t("oneAnswer"));
+    return free;
   }
 
   async #takeOver(id) {

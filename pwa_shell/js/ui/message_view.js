@@ -199,16 +199,19 @@ export class MessageView {
     this.foot.append(footRow(message, this.context.place(message)));
   }
 
-  /** Turn the question into a box to write in. @param {(text: string) => void} send */
+  /**
+   * Turn the question into a box to write in.
+   * @param {(text: string) => boolean} send false: it cannot be sent now, and stays in the box
+   */
   edit(send) {
     if (this.editor) return;
     this.editor = editBox(this.message.text, (text) => {
+      if (text !== null && !send(text)) return;
       this.editor.remove();
       this.editor = null;
       this.body.hidden = !this.message.text;
       this.foot.hidden = false;
       if (text === null) this.foot.querySelector("[data-action=edit]")?.focus();
-      else send(text);
     });
     this.body.hidden = this.foot.hidden = true;
     this.body.after(this.editor);

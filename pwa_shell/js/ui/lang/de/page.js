@@ -28,6 +28,7 @@ export default {
   notKept: "Dieser Browser speichert hier nichts: Die Chats sind weg, wenn der Tab geschlossen wird.",
   saveFailed: "Ein Chat ließ sich nicht speichern: Der Speicher dieses Browsers hat abgelehnt.",
   answering: "Antwortet in einem anderen Chat",
+  oneAnswer: "Es wird gerade geantwortet. Warte das Ende ab oder halte die Antwort an.",
   placeholder: "Frag, was du willst",
   placeholderLoading: "Frag schon, während es startet",
   firstToken: "{time} bis zum ersten Token",

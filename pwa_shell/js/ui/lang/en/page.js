@@ -28,6 +28,7 @@ export default {
   notKept: "This browser keeps no data here, so chats will be gone when the tab closes.",
   saveFailed: "A chat could not be saved: this browser's storage refused it.",
   answering: "Answering in another chat",
+  oneAnswer: "An answer is being written. Wait for it, or stop it first.",
   placeholder: "Ask anything",
   placeholderLoading: "Ask while it gets ready",
   firstToken: "{time} to first token",

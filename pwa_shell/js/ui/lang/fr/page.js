@@ -30,6 +30,7 @@ export default {
   saveFailed:
     "Une discussion n’a pas pu être enregistrée : le stockage de ce navigateur l’a refusée.",
   answering: "Répond dans une autre discussion",
+  oneAnswer: "Une réponse est en cours. Attendez sa fin, ou arrêtez-la.",
   placeholder: "Posez votre question",
   placeholderLoading: "Posez votre question pendant la préparation",
   firstToken: "{time} avant le premier token",
