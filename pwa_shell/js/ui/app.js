@@ -164,6 +164,10 @@ export class App {
     const shown = this.models.show(models);
     const id = new URLSearchParams(location.hash.slice(1)).get("chat");
     const wanted = this.chats.find((chat) => chat.id === id) ?? null;
+    if (id && !wanted) {
+      history.replaceState(null, "", location.pathname + location.search);
+      toast(t("chatNotHere"));
+    }
     if (!models || !this.#opened) await (this.#shown = this.#open(models ? null : wanted));
     else this.render();
     await shown;

@@ -86,10 +86,15 @@ export class ChatView {
     }
     const gentle = smooth && !calm && !this.window.windowed;
     this.scroller.scrollTo({
-      top: this.scroller.scrollHeight,
+      top: this.#empty ? 0 : this.scroller.scrollHeight,
       behavior: gentle ? "smooth" : "instant",
     });
     this.#lastTop = this.scroller.scrollTop;
+  }
+
+  /** Then the welcome is in the scroller, which is read from its top. */
+  get #empty() {
+    return !this.list.childElementCount;
   }
 
   #make(message) {
@@ -102,7 +107,7 @@ export class ChatView {
 
   /** Reading a height forces layout, so at most once a frame. @param {boolean} [inFrame] */
   #followEnd(inFrame = false) {
-    if (!this.#sticks || (this.#frame && !inFrame)) return;
+    if (this.#empty || !this.#sticks || (this.#frame && !inFrame)) return;
     if (!inFrame) {
       this.#frame = requestAnimationFrame(() => {
         this.#frame = 0;
@@ -116,6 +121,7 @@ export class ChatView {
 
   /** Only a move upwards lets go of the end; growth of the text does not. */
   #noteScroll() {
+    if (this.#empty) return;
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     const atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
     if (atEnd) this.#sticks = true;

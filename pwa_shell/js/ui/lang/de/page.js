@@ -29,6 +29,7 @@ export default {
   saveFailed: "Ein Chat ließ sich nicht speichern: Der Speicher dieses Browsers hat abgelehnt.",
   answering: "Antwortet in einem anderen Chat",
   oneAnswer: "Es wird gerade geantwortet. Warte das Ende ab oder halte die Antwort an.",
+  chatNotHere: "Dieser Chat ist nicht in diesem Browser: Er wurde gelöscht oder ist in einem anderen.",
   placeholder: "Frag, was du willst",
   placeholderLoading: "Frag schon, während es startet",
   firstToken: "{time} bis zum ersten Token",

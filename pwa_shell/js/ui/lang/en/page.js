@@ -29,6 +29,7 @@ export default {
   saveFailed: "A chat could not be saved: this browser's storage refused it.",
   answering: "Answering in another chat",
   oneAnswer: "An answer is being written. Wait for it, or stop it first.",
+  chatNotHere: "That chat is not in this browser: it was deleted, or is in another one.",
   placeholder: "Ask anything",
   placeholderLoading: "Ask while it gets ready",
   firstToken: "{time} to first token",

@@ -31,6 +31,7 @@ export default {
     "Une discussion n’a pas pu être enregistrée : le stockage de ce navigateur l’a refusée.",
   answering: "Répond dans une autre discussion",
   oneAnswer: "Une réponse est en cours. Attendez sa fin, ou arrêtez-la.",
+  chatNotHere: "Cette discussion n’est pas dans ce navigateur : elle a été supprimée, ou se trouve dans un autre.",
   placeholder: "Posez votre question",
   placeholderLoading: "Posez votre question pendant la préparation",
   firstToken: "{time} avant le premier token",
