@@ -261,66 +261,6 @@ def test_an_answer_goes_on_while_another_chat_is_open(chat):
     assert chat.answer().startswith("w0 w1 ") and chat.answer().endswith("w119")
 
 
-def test_a_link_to_a_chat_that_is_not_here_says_so(chat):
-    chat.open(text="One.")
-    chat.ask("First")
-    chat.page.evaluate("location.hash = '#chat=unknown'")
-    expect(chat.page.locator("#toast")).to_contain_text("not in this browser")
-    expect(chat.get("message-user")).to_have_count(0)
-    chat.until("location.hash === ''")
-    chat.page.go_back()
-    expect(chat.get("message-user")).to_have_count(1)
-
-
-def test_the_welcome_begins_at_its_top_on_a_small_screen(chat):
-    """As at a zoom of 200 %; and there is nothing later than it to jump to."""
-    chat.page.set_viewport_size({"width": 640, "height": 400})
-    chat.open(start=False)
-    expect(chat.get("start")).to_be_enabled()
-    top = "document.getElementById('scroller').scrollTop"
-    assert chat.page.evaluate("scroller.scrollHeight > scroller.clientHeight + 99")
-    chat.page.set_viewport_size({"width": 640, "height": 390})  # what followed the end would move
-    chat.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
-    assert chat.page.evaluate(top) == 0
-    chat.page.mouse.move(320, 200)
-    for by in (9999, -50):
-        chat.page.mouse.wheel(0, by)
-        chat.until(f"{top} > 0")
-    expect(chat.page.locator("#jump")).to_be_hidden()
-
-
-def test_what_cannot_be_sent_during_an_answer_stays(chat):
-    """A question that was opened to be edited, and an example pressed in another chat."""
-    chat.open(pieces=["One", " two."])
-    chat.ask("First")
-    chat.get("message-user").hover()
-    chat.get("message-user").get_by_role("button", name="Edit").click()
-    box = chat.get("edit-box").locator("textarea")
-    box.fill("First, but better")
-    chat.page.evaluate("fakeJird.hangAt = 1")
-    chat.ask("Second", wait=False)
-    expect(chat.get("stop")).to_be_visible()
-    box.press("Enter")
-    expect(chat.page.locator("#toast")).to_contain_text("An answer is being written")
-    expect(box).to_have_value("First, but better")
-    chat.get("new-chat").click()
-    chat.page.locator(".example").first.click()
-    expect(chat.get("composer")).to_have_value(re.compile("sky is blue"))
-    chat.get("stop").click()
-    chat.wait_end()
-    chat.get("send").click()
-    expect(chat.get("message-user")).to_contain_text("sky is blue")
-
-
-def test_the_keyboard_is_in_the_message_box_after_start(chat):
-    chat.open(waitLoad="read:5", start=False)
-    chat.get("start").focus()
-    chat.page.keyboard.press("Enter")
-    chat.wait_state("loading")
-    chat.page.keyboard.type("Typed at once")
-    expect(chat.get("composer")).to_have_value("Typed at once")
-
-
 def test_question_asked_while_loading_is_answered_when_ready(chat):
     chat.open(start=False, waitLoad="compile:3", pieces=["Late answer."])
     chat.ask("Early", wait=False)  # sending is also a way to start
