@@ -3,7 +3,7 @@
 import time
 from contextlib import aclosing
 
-from app import audio
+from app import audio, openai_api
 from app.cli_files import read_bytes
 from app.ears import transcriber_of
 
@@ -27,13 +27,15 @@ async def transcribe(args, open_session):
     from pyengine.audio.wav import read_wav
     from pyengine.models.moonshine import RATE
 
+    if args.repeat < 1:
+        raise openai_api.bad("--repeat", args.repeat, "a whole number from 1 up")
     times = ("word", "segment") if args.words else ("segment",)
     request = audio.parse({"response_format": args.format, "timestamp_granularities": list(times)})
     samples, rate = read_wav(read_bytes(args.file))
     session = await open_session(args)
     try:
         hears, segments = transcriber_of(session), []
-        for _ in range(max(1, args.repeat)):
+        for _ in range(args.repeat):
             began = time.perf_counter()
             segments = await heard(hears.transcribe(resample(samples, rate, RATE)))
             took = time.perf_counter() - began

@@ -1,6 +1,7 @@
 """Files that the command line's arguments name."""
 
 import json
+import os
 
 from pyengine.errors import EngineError
 
@@ -39,6 +40,18 @@ def read_bytes(path):
             return file.read()
     except OSError as error:
         raise EngineError("E_NO_FILE", path=path, detail=error.strerror or str(error)) from None
+
+
+def check_writable(path):
+    """Raises E_NO_FILE where no file of this name can be written: before what would be lost is
+    computed. Leaves what is there as it is."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path) or not path:
+        raise EngineError("E_NO_FILE", path=path, detail="it is no name of a file")
+    if not os.path.isdir(folder):
+        raise EngineError("E_NO_FILE", path=path, detail=f"there is no folder {folder}")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise EngineError("E_NO_FILE", path=path, detail="it may not be written")
 
 
 def response_format(args):

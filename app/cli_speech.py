@@ -1,7 +1,7 @@
 """The command line's voice: `speak`."""
 
 from app import settings, speech
-from app.cli_files import read_json
+from app.cli_files import check_writable, read_json
 from app.session import tokenizer_of
 from pyengine.errors import EngineError
 
@@ -48,6 +48,7 @@ async def speak(args, make_device):
     from pyengine.audio.wav import write_wav
     from pyengine.lazy import np
 
+    check_writable(args.out)
     voice = {"id": args.voice, "embedding": args.speaker and read_json(args.speaker, list)}
     body = {"input": args.text, "voice": voice, "seed": args.seed}
     body |= {name: getattr(args, name) for name in speech.SAMPLING}

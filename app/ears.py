@@ -16,7 +16,7 @@ LOADING = ("device", "quant", "kv", "hub")   # what shapes the model that is loa
 
 def check_hears(session):
     """Raises E_BAD_REQUEST for a session of a model that does not hear, E_NO_TOKENIZER."""
-    if session.checkpoint.config.get("model_type") != "moonshine":
+    if not session.hears:
         raise EngineError("E_BAD_REQUEST", param="model", got=repr(session.model),
                           wanted=f"a model that hears, such as {DEFAULT_MODEL}")
     if session.tokenizer is None:

@@ -9,6 +9,7 @@ from app import openai_api, structured, tool_calls
 from pyengine.errors import EngineError
 
 SEED_BITS = 32
+HEARING = "moonshine"  # the model_type of checkpoints that turn speech, not text, into text
 
 
 @dataclass
@@ -112,6 +113,11 @@ class Session:
             self._device.close()
 
     @property
+    def hears(self):
+        """Whether the model transcribes speech; then it answers no prompt."""
+        return self.checkpoint.config.get("model_type") == HEARING
+
+    @property
     def can_chat(self):
         """Whether the checkpoint has what a chat needs."""
         return self.tokenizer is not None and bool(self.checkpoint.chat_template)
@@ -124,6 +130,8 @@ class Session:
     async def prompt_ids(self, request):
         """The request's prompt as token ids. Raises E_NO_TOKENIZER, E_BAD_TEMPLATE, E_CONTEXT_FULL,
         E_BAD_REQUEST."""
+        if self.hears:
+            raise openai_api.bad("model", self.model, "a model that writes; this one transcribes")
         if isinstance(request.prompt, list):
             ids = self._checked_ids(request.prompt)
         elif request.kind == "complete":

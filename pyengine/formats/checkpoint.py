@@ -64,8 +64,9 @@ class Checkpoint:
             getattr(source, "close", lambda: None)()
 
 
-async def open_checkpoint(files):
+async def open_checkpoint(files, path="the model"):
     """Checkpoint of {name: ByteSource}: one *.gguf, or a folder's *.safetensors, config and texts.
+    `path` is what an error calls them.
 
     Reads headers only. Raises E_NO_FILE, E_BAD_FILE, E_TRUNCATED, E_UNSUPPORTED_*,
     E_MISSING_TENSOR.
@@ -77,7 +78,7 @@ async def open_checkpoint(files):
         found = ", ".join(sorted(files)[:8]) or "nothing"
         raise EngineError(
             "E_NO_FILE",
-            path="the model",
+            path=path,
             detail=f"wanted one .gguf file, or config.json with .safetensors; found {found}",
         )
     return await _open_gguf(files[ggufs[0]])
@@ -93,7 +94,7 @@ async def open_path(path):
     try:
         for name in names:
             files[name] = FileSource(os.path.join(folder, name))
-        checkpoint = await open_checkpoint(files)
+        checkpoint = await open_checkpoint(files, os.fspath(path))
     except BaseException:
         _close(files.values())
         raise

@@ -106,3 +106,4 @@ def test_the_command_line_refuses_what_it_cannot_hear(tmp_path):
     refused("E_BAD_AUDIO", run)
     file.write_bytes(write_wav(np.zeros(16000), 16000))
     assert "hears" in refused("E_BAD_REQUEST", run).message
+    assert "repeat" in refused("E_BAD_REQUEST", lambda: run(repeat=0)).message

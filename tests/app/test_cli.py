@@ -197,6 +197,11 @@ def test_errors_are_one_json_object_or_two_lines(capsys, argv, code):
     assert status == 2 and out == "" and len(err.strip().splitlines()) == 2 and err.startswith(code)
 
 
+def test_a_folder_without_a_model_is_named(capsys, tmp_path):
+    status, answer = run_json(capsys, "inspect", "--model", str(tmp_path))
+    assert status == 2 and answer["error"]["facts"]["path"] == str(tmp_path)
+
+
 def test_no_adapter_names_the_numpy_device(capsys, tiny, monkeypatch):
     from pyengine.device.native import NativeDevice
     from pyengine.errors import EngineError

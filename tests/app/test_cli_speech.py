@@ -53,6 +53,14 @@ def test_what_cannot_be_is_told(capsys, folders, tmp_path, more, code):
     assert status == 2 and json.loads(said.out)["error"]["code"] == code
 
 
+@pytest.mark.parametrize("name", ["no/such/folder/x.wav", "", "."])
+def test_where_it_cannot_be_written_is_told_before_a_voice_is_loaded(capsys, tmp_path, name):
+    out = tmp_path / name if name != "" else ""
+    status, said = speak(capsys, ("no/voice", "no/codec"), out, "--json")
+    error = json.loads(said.out)["error"]
+    assert status == 2 and (error["code"], error["facts"]["path"]) == ("E_NO_FILE", str(out))
+
+
 def test_a_text_without_words_is_told(capsys, folders, tmp_path):
     status, said = speak(capsys, folders, tmp_path / "x.wav", text="\U0001f600")
     assert status == 2 and "E_BAD_REQUEST" in said.err and not (tmp_path / "x.wav").exists()

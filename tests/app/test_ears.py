@@ -4,6 +4,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from app import openai_api
 from app.ears import Ears, transcriber_of
 from app.session import Session
 from app.worker import Worker
@@ -39,6 +40,14 @@ def session_of(engine, **config):
     checkpoint = fake_checkpoint(config={"model_type": "moonshine", **config})
     engine.tokenizer.eos_ids = lambda generation_config: [2]
     return Session(engine, "moonshine-tiny", checkpoint, engine.tokenizer, None)
+
+
+def test_a_model_that_hears_answers_no_prompt():
+    """Its decoder would go on from a recording that is not there."""
+    engine = HearingEngine([3, 4, 2])
+    request = openai_api.parse_completion({"prompt": [1, 2]})
+    error = refused("E_BAD_REQUEST", lambda: asyncio.run(session_of(engine).prompt_ids(request)))
+    assert error.facts["param"] == "model" and "transcribes" in error.message
 
 
 class HearingLoader(FakeLoader):
