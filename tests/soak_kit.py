@@ -12,6 +12,13 @@ def resident(pid="self"):
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
+def own(pid):
+    """Bytes that a process has in RAM for itself: no pages of files, nothing that it shares."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+               if line.startswith("RssAnon:")]
+    return int(line.split()[1]) * 1024
+
+
 def minutes(request, default):
     """How long to run: `--soak-minutes`, else the default."""
     return request.config.getoption("--soak-minutes") or default
@@ -57,5 +64,5 @@ class Samples:
                 continue
             first, last = self.settled()[0][name], self.rows[-1][name]
             unit, scale = (" MB", MB) if name.endswith("memory") else ("", 1)
-            print(f"  {name:18} {first / scale:10.2f} -> {last / scale:10.2f}{unit}, "
+            print(f"  {name:20} {first / scale:10.2f} -> {last / scale:10.2f}{unit}, "
                   f"{self.slope(name) / scale:+.4f}{unit} a minute")

@@ -43,9 +43,10 @@ class HeapWatch:
     def __init__(self, page):
         self._page = page
         self._session = page.context.new_cdp_session(page)
-        self._workers, self._answers, self._next = set(), {}, 0
-        self._session.on("Target.attachedToTarget", lambda e: self._workers.add(e["sessionId"]))
-        self._session.on("Target.detachedFromTarget", lambda e: self._workers.discard(e["sessionId"]))
+        self._workers, self._answers, self._next = {}, {}, 0  # session -> address of its script
+        self._session.on("Target.attachedToTarget",
+                         lambda e: self._workers.update({e["sessionId"]: e["targetInfo"]["url"]}))
+        self._session.on("Target.detachedFromTarget", lambda e: self._workers.pop(e["sessionId"], None))
         self._session.on("Target.receivedMessageFromTarget", self._received)
         self._session.send("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False})
 
@@ -53,28 +54,35 @@ class HeapWatch:
         answer = json.loads(event["message"])
         self._answers[answer.get("id")] = answer.get("result")
 
-    def _worker_heap(self, session_id):
+    def _ask(self, worker, method):
+        """Its result, or None once the worker is gone."""
         self._next += 1
         number = self._next
-        message = json.dumps({"id": number, "method": "Runtime.getHeapUsage"})
-        self._session.send("Target.sendMessageToTarget", {"sessionId": session_id, "message": message})
-        for _ in range(100):
-            if number in self._answers:
-                return self._answers.pop(number)
+        message = json.dumps({"id": number, "method": method})
+        self._session.send("Target.sendMessageToTarget", {"sessionId": worker, "message": message})
+        while number not in self._answers:
+            if worker not in self._workers:
+                return None
             self._page.wait_for_timeout(5)
-        return None
+        return self._answers.pop(number)
 
     def sample(self):
-        heaps = [self._session.send("Runtime.getHeapUsage")] + [self._worker_heap(w) for w in list(self._workers)]
+        heaps = [self._session.send("Runtime.getHeapUsage")]
+        heaps += [self._ask(worker, "Runtime.getHeapUsage") for worker in list(self._workers)]
         assert len(heaps) > 1 and None not in heaps, "a worker did not answer"
         return sum(h["usedSize"] + h.get("backingStorageSize", 0) for h in heaps)
 
+    def of_worker(self, script):
+        """Bytes of the one worker of that script: V8's heap, Blink's objects and what buffers hold."""
+        (worker,) = [worker for worker, url in self._workers.items() if script in url]
+        heap = self._ask(worker, "Runtime.getHeapUsage")
+        return heap["usedSize"] + heap["embedderHeapUsedSize"] + heap["backingStorageSize"]
+
     def collect_garbage(self):
+        """In the page and in every worker; done when this returns."""
         self._session.send("HeapProfiler.collectGarbage")
-        for worker in self._workers:
-            self._next += 1
-            message = json.dumps({"id": self._next, "method": "HeapProfiler.collectGarbage"})
-            self._session.send("Target.sendMessageToTarget", {"sessionId": worker, "message": message})
+        for worker in list(self._workers):
+            self._ask(worker, "HeapProfiler.collectGarbage")
 
     def peak(self, done):
         highest = self.sample()
