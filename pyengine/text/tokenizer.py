@@ -6,9 +6,22 @@ differ by platform.
 """
 
 import json
+from contextlib import contextmanager
 
 from pyengine.errors import EngineError
 from pyengine.text.detokenize import Detokenizer, token_bytes
+
+
+@contextmanager
+def _library(model="The checkpoint"):
+    """Makes `E_NO_TOKENIZER` of what a library raises: bare errors whose text is all there is, and
+    Rust's panics, which are no `Exception`. Some files are found wrong only by the first text."""
+    try:
+        yield
+    except (EngineError, ImportError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise EngineError("E_NO_TOKENIZER", model=model, detail=str(error)[:200]) from error
 
 
 class NativeBackend:
@@ -27,7 +40,8 @@ class NativeBackend:
         self.vocab_size = max([self._rust.get_vocab_size(True), *(i + 1 for i in added)])
 
     def encode(self, text, add_special_tokens):
-        return self._rust.encode(text, add_special_tokens=add_special_tokens).ids
+        with _library():
+            return self._rust.encode(text, add_special_tokens=add_special_tokens).ids
 
     def token_to_id(self, token):
         return self._rust.token_to_id(token)
@@ -54,7 +68,8 @@ class JsBackend:
         self.vocab_size = int(js_object.vocabSize)
 
     def encode(self, text, add_special_tokens):
-        return _ints(self._js.encode(text, add_special_tokens))
+        with _library():
+            return _ints(self._js.encode(text, add_special_tokens))
 
     def token_to_id(self, token):
         return self._js.tokenToId(token)
@@ -219,10 +234,6 @@ def open_tokenizer(
     """
     if tokenizer_json is None:
         raise EngineError("E_NO_TOKENIZER", model=model, detail="there is no tokenizer.json")
-    try:
+    with _library(model):
         backend = make_backend(tokenizer_json)
-    except (EngineError, ImportError):
-        raise
-    except Exception as error:  # both libraries raise bare errors whose text is all there is
-        raise EngineError("E_NO_TOKENIZER", model=model, detail=str(error)[:200]) from error
     return Tokenizer(backend, tokenizer_config)

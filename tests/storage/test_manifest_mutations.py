@@ -21,5 +21,6 @@ def test_a_mutated_manifest_is_read_or_counts_as_none(count):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
+    print(f"\n| manifest | {count} | {found['taken']} | {found['refused']} | {found['slowest'] / 1e3:.2f} | |")
     assert found["slowest"] < 2000
     assert found["refused"] > count // 4 and found["taken"] > count // 20
