@@ -3,6 +3,8 @@ import pytest
 from playwright.sync_api import expect
 
 from app.build import browsers, server
+from tests.browser.pace import attempts
+from tests.support import WAIT_MS
 
 ANSWER = """async () => {
     const { createEngine } = await import("./jird.js");
@@ -48,10 +50,16 @@ def test_with_the_server_stopped_it_starts_and_answers(profile, dist):
     offline = page.evaluate(ANSWER)
     assert offline["text"] == first["text"] and "download" not in offline["stages"]
     page.close()
-    attempts = [first_interaction(profile, url) for _ in range(2)]
-    print(f"first interaction, model ready, in ms: {attempts}")
-    assert min(ms for ms, _ in attempts) < 1000
-    assert all(ms < ready for ms, ready in attempts), "the page waited for the model"
+    times, blank = [], profile.new_page()
+
+    def first():
+        times.append(first_interaction(profile, url))
+        return times[-1][0]
+
+    quick, seen = attempts(blank, 1000, first)
+    print(f"first interaction, model ready, in ms: {times}; with the machine's slowness: {seen}")
+    assert quick, seen
+    assert all(ms < ready for ms, ready in times), "the page waited for the model"
 
 
 # A letter counts when the page has answered it: Send is no longer disabled.
@@ -77,7 +85,7 @@ def first_interaction(profile, url):
     page = profile.new_page()
     page.add_init_script("localStorage.setItem('jird.started', '1');" + FIRST)
     page.goto(url)
-    page.locator("[data-testid=status][data-state=ready]").wait_for(timeout=120_000)
+    page.locator("[data-testid=status][data-state=ready]").wait_for(timeout=3 * WAIT_MS)
     times = page.evaluate("[firstMs, performance.now()]")
     page.close()
     return [round(ms) for ms in times]
