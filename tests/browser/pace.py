@@ -31,7 +31,7 @@ def attempts(page, limit, measure, most=5):
     seen, before = [], slowness(page)
     for _ in range(most):
         ms, after = measure(), slowness(page)
-        seen.append((round(ms, 1), round(max(before, after), 2)))
+        seen.append((round(ms, 2), round(max(before, after), 2)))
         if ms < limit * seen[-1][1]:
             return True, seen
         before = after

@@ -1,5 +1,6 @@
 """What hashing and marking cost, and how much memory the worker takes."""
 
+from tests.browser.pace import attempts
 from tests.storage.conftest import data
 from tests.storage.hub_server import CHUNK
 
@@ -12,19 +13,22 @@ LIMIT = 64 << 20
 
 
 def test_writing_with_hashes_keeps_60_percent(lab, record_property):
-    """The best of interleaved rounds: other programs only ever slow one down."""
+    """The best of interleaved rounds: other programs only ever slow one down, and hashing, which
+    is computed, more than writing."""
     lab.open()
-    rates = {"plain": [], "kept": []}
-    for _ in range(4):
-        for name, more in lab.run(RUN).items():
-            rates[name] += more
-        plain, kept = max(rates["plain"]), max(rates["kept"])
-        if kept >= 0.6 * plain:
-            break
-    record_property("MB/s plain", plain)
-    record_property("MB/s with hashes", kept)
-    print(f"plain {plain:.0f} MB/s, with hashes {kept:.0f} MB/s: {kept / plain:.0%}")
-    assert kept >= 0.6 * plain
+    rates = []
+
+    def times_as_long():
+        found = lab.run(RUN)
+        rates.append((max(found["plain"]), max(found["kept"])))
+        return rates[-1][0] / rates[-1][1]
+
+    quick, seen = attempts(lab.page, 1 / 0.6, times_as_long, 8)
+    record_property("MB/s plain", rates[-1][0])
+    record_property("MB/s with hashes", rates[-1][1])
+    print("MB/s plain and with hashes:", [[round(rate) for rate in both] for both in rates],
+          "; times as long and the machine's slowness:", seen)
+    assert quick, seen
 
 
 def test_worker_memory_stays_under_64_mb(lab, hub, browser_name):
