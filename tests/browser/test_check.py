@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from app.build import settings
 from tests.browser.axe_kit import serious
 from tests.browser.pwa_kit import Tab
+from tests.support import WAIT_MS
 
 pytest_plugins = ["tests.browser.pwa_kit", "tests.browser.axe_kit"]
 KNOWN = settings.ROOT / "pyengine" / "known"
@@ -22,7 +23,7 @@ def checked(tabs, app, query=""):
     tab = Tab(tabs)
     tab.page.goto(f"{app.url}check.html{query}")
     tab.get("check-start").click()
-    expect(tab.get("check-report")).to_be_visible(timeout=120_000)
+    expect(tab.get("check-report")).to_be_visible(timeout=4 * WAIT_MS)
     states = {row: tab.get(f"check-{row}").get_attribute("data-state") for row in ROWS}
     lines = tab.get("check-report").inner_text().strip().split("\n")
     assert tab.errors == []
@@ -82,7 +83,7 @@ def test_axe_finds_nothing_serious_on_it(page, site, axe):
     expect(start).to_be_enabled()
     assert serious(page, axe) == []
     start.click()
-    expect(page.get_by_test_id("check-report")).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("check-report")).to_be_visible(timeout=4 * WAIT_MS)
     assert page.locator("[data-testid^=check-][data-state=failed]").count() > 0
     assert serious(page, axe) == []
     page.emulate_media(color_scheme="dark")

@@ -61,6 +61,7 @@ class WebKitTab:
         return self.eval(f"{node}?.innerText.trim() ?? null")
 
     def click(self, selector):
+        self.until(f"document.querySelector({selector!r})")
         self.eval(f"document.querySelector({selector!r}).click()")
 
     def eval(self, expression):
@@ -76,7 +77,7 @@ class WebKitTab:
             raise RuntimeError(error)
         return value
 
-    def until(self, expression, seconds=2 * WAIT_S):
+    def until(self, expression, seconds=4 * WAIT_S):
         end = time.monotonic() + seconds
         while not (value := self._now(expression)):
             assert time.monotonic() < end, f"never true: {expression}"

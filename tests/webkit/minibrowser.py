@@ -13,7 +13,7 @@ from app.build import browsers
 PLACES = ("/usr/lib/*/webkit2gtk-4.1/MiniBrowser", "/usr/libexec/webkit2gtk-4.1/MiniBrowser",
           "/usr/lib/webkit2gtk-4.1/MiniBrowser")
 FEATURES = "+StorageAPI,+FileSystem,+AccessHandle,+StorageAPIEstimate"
-PAGE_SECONDS = 120
+PAGE_SECONDS = 240
 
 
 def minibrowser():

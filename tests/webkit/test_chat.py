@@ -39,15 +39,14 @@ def ask(tab, text):
 
 def done(tab):
     tab.until("document.querySelector('article.assistant')")
-    tab.until(IDLE, seconds=120)
+    tab.until(IDLE)
 
 
 def test_a_chat_with_the_reference_device(tab):
     tab.open()
     kept(tab, **{key: json.dumps(value) for key, value in CHOICE.items()})
     tab.click("#start")
-    tab.until("document.querySelector('[data-testid=status]').dataset.state === 'ready'",
-              seconds=150)
+    tab.until("document.querySelector('[data-testid=status]').dataset.state === 'ready'")
     ask(tab, "Hello?")
     tab.until(f"{STATS}?.includes('12')")
     assert "length\u00a0limit" in tab.eval(STATS)

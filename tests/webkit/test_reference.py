@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.browser.pwa_kit import AppSite, Tab, copy_site, make_worker
+from tests.support import WAIT_MS
 from tests.webkit.conftest import WebKitTab
 
 pytest_plugins = ["tests.browser.pwa_kit"]
@@ -69,7 +70,6 @@ class WebKit:
     def __init__(self, driver, site):
         self.tab = WebKitTab(driver, site)
         self.run = self.tab.run
-        driver.set_script_timeout(150)
 
     def open(self):
         self.tab.open()
@@ -84,7 +84,7 @@ class Playwright:
     backends = ("opfs-sync", "opfs-async", "indexeddb")
 
     def __init__(self, context, site):
-        context.set_default_timeout(150_000)
+        context.set_default_timeout(4 * WAIT_MS)
         self.site, self.tab = site, Tab(context)
 
     def open(self):

@@ -91,6 +91,7 @@ def test_the_models_page_lists_what_its_fallback_keeps(tab):
     tab.open("#models")
     tab.until("document.querySelector('[data-testid=stored] .model')")
     assert "5.0 MB · your own file" in tab.get("stored").replace("\xa0", " ")
+    tab.until("document.querySelector('[data-testid=backend]')?.innerText")
     backend = tab.get("backend")
     assert "Stored in" in backend and "Not used here: opfs-sync" in backend
     assert "gone when this tab closes" not in backend
@@ -108,7 +109,7 @@ def test_the_device_check_says_what_works_without_a_gpu(tab):
     tab.driver.get(tab.app.url + "check.html?device=reference")
     tab.until("document.querySelector('#check-start')?.disabled === false")
     tab.click("#check-start")
-    tab.until("document.querySelector('#check-result').hidden === false", 150)
+    tab.until("document.querySelector('#check-result').hidden === false")
     states = tab.eval("Object.fromEntries([...document.querySelectorAll('#check-rows li')].map("
                       "(row) => [row.dataset.testid.slice(6), row.dataset.state]))")
     fine = {"secure", "python", "store", "chats", "llama", "hybrid"}
