@@ -194,6 +194,11 @@ def test_the_gauge_counts_the_chat_and_warns(chat):
     chat.get("composer").fill("long " * 200)
     expect(chat.get("gauge")).to_have_class("gauge near")
     assert "begin a new chat" in chat.get("gauge").get_attribute("title")
+    chat.get("composer").fill("")
+    expect(chat.get("gauge")).to_have_text("55% of context")
+    chat.get("file-picker").set_input_files({"name": "long.txt", "mimeType": "text/plain",
+                                             "buffer": b"long " * 200})
+    expect(chat.get("gauge")).to_have_class("gauge near")
 
 
 def test_question_mark_lists_the_keys_and_they_work(chat):

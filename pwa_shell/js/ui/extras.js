@@ -20,6 +20,7 @@ export class Extras {
     byId("add").addEventListener("click", () => this.#addMenu());
     byId("settings").addEventListener("click", () => this.openSettings());
     app.composer.area.addEventListener("input", () => this.renderGauge());
+    app.composer.on("draft", () => this.renderGauge()); // files came or went
     app.settings.on("change", () => this.#settingsChanged());
     this.picker = /** @type {HTMLInputElement} */ (byId("import-picker"));
     this.picker.addEventListener("change", () => {
