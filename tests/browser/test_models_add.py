@@ -105,6 +105,17 @@ def test_a_gguf_is_chosen(models, tmp_path):
     expect(models.get("confirm")).to_contain_text("which stays where it is")
 
 
+def test_another_file_of_the_same_name_is_another_model(models):
+    models.open_models()
+    for size in (83, 769, 83):  # the third is the first once more
+        models.get("pick-files").set_input_files(
+            {"name": "model.gguf", "mimeType": "", "buffer": tiny_gguf(size)})
+        models.state("complete", id="local:model" if size == 83 else "local:model (2)")
+    expect(models.get("stored").locator("li")).to_have_count(2)
+    expect(models.row("local:model")).to_contain_text("147 B")
+    expect(models.row("local:model (2)")).to_contain_text("833 B")
+
+
 @pytest.mark.long
 def test_a_folder_is_chosen(models, tmp_path):
     folder = tmp_path / "tiny-llama"

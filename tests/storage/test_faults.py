@@ -261,7 +261,7 @@ def test_a_file_that_stays_busy(lab, hub):
 def test_disk_that_takes_part_of_a_write(lab, hub):
     hub.files = {FILE: data(SIZE, 2)}
     lab.open().run("(script) => lab.start(script)", "/_test/patches.js?fault=short-write:2")
-    error = fails(lab.download(lab.spec(FILE), parallel=1), "E_QUOTA")
+    error = fails(lab.download(lab.spec(FILE), parallel=1), "E_QUOTA", available=0)
     assert error["facts"]["needed"] == SIZE - 2 * CHUNK
     hub.again()
     lab.start()

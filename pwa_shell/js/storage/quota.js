@@ -21,7 +21,7 @@ export async function ensureRoom(backend, needed, { except } = {}) {
   throw await quotaError(backend, needed, { except });
 }
 
-/** E_QUOTA with what could be freed, largest first: [{kind: "model" | "cache" | "database" | "folder", name, bytes}]. */
+/** E_QUOTA, after a refusal (a full disk holds less than the browser promises: nothing more), with what could be freed, largest first: [{kind: "model" | "cache" | "database" | "folder", name, bytes}]. */
 export async function quotaError(backend, needed, { except } = {}) {
   const { usage, quota } = await estimate();
   const models = [];
@@ -29,7 +29,8 @@ export async function quotaError(backend, needed, { except } = {}) {
     if (id !== except) models.push({ kind: "model", name: id, bytes: (await Manifest.load(backend, id))?.bytesWritten ?? null });
   }
   const freeable = [...models, ...(await foreign())].sort((a, b) => (b.bytes ?? 0) - (a.bytes ?? 0));
-  const available = Math.max(0, (quota ?? 0) - (usage ?? 0));
+  const promised = Math.max(0, (quota ?? 0) - (usage ?? 0));
+  const available = promised < needed + SLACK ? promised : 0;
   return jirdError("E_QUOTA", { needed, available, used: usage, quota, freeable });
 }
 

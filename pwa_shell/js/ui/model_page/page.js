@@ -63,10 +63,22 @@ export class ModelsPage extends Emitter {
     try {
       const chosen = await chooseImport(await found);
       await this.models.open();
-      this.models.import(chosen);
+      this.models.import(this.#apart(chosen));
     } catch (error) {
       this.add.refuse(error);
     }
+  }
+
+  /** Own files of the same name, but of other sizes, are another model. */
+  #apart(chosen) {
+    const bytes = chosen.files.reduce((sum, { file }) => sum + file.size, 0);
+    const other = ({ id }) => this.models.rows?.some((row) => row.id === id && row.bytes !== bytes);
+    let apart = chosen;
+    for (let count = 2; other(apart); count++) {
+      const name = `${chosen.name} (${count})`;
+      apart = { ...chosen, id: `local:${name}`, name };
+    }
+    return apart;
   }
 
   render() {

@@ -1,6 +1,6 @@
 /**
  * Where the Models page stands in the app: behind `#models`, made when it is first asked for. It
- * also takes files that are dropped anywhere.
+ * also takes models that are dropped anywhere.
  */
 import { byId } from "../dom.js";
 import { listenForDrops } from "./drop.js";
