@@ -6,6 +6,7 @@ import { Emitter } from "./dom.js";
 import { noteError } from "./error_log.js";
 import { isAbort, toProblem } from "./problem.js";
 
+const SAVE_AT_MOST_MS = 2000;
 const SAVE_EVERY_MS = 500;
 
 /** Emits `text` while the answer grows and `end` once. */
@@ -152,8 +153,8 @@ export class Generation extends Emitter {
 
   async #end() {
     this.phase = "ended";
-    const saved = this.save();
+    // What is shown as finished survives the browser's end; a disk that hangs keeps nobody for long.
+    await Promise.race([this.save(), new Promise((resolve) => setTimeout(resolve, SAVE_AT_MOST_MS))]);
     this.emit("end");
-    await saved;
   }
 }
