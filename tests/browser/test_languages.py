@@ -40,13 +40,14 @@ def tables():
     return out
 
 
-@pytest.mark.parametrize("code", [code for code in codes() if code != "en"])
+@pytest.mark.parametrize("code", codes())
 def test_every_error_is_told_in_the_language(code):
     folder = LANG / code
     ran = subprocess.run(["node", "--input-type=module", "-e", READ, str(folder), "errors.js"],
                          capture_output=True, text=True, check=True)
     told = json.loads(ran.stdout)["errors.js"]
-    assert told.keys() == MESSAGES.keys()
+    # an English error brings its own text, which suits people too but for numbers of bytes
+    assert told.keys() == ({"E_OUT_OF_MEMORY", "E_QUOTA"} if code == "en" else MESSAGES.keys())
     for name, texts in told.items():
         facts = [set(re.findall(r"\{(\w+)\}", text)) for text in texts]
         assert facts == [set(re.findall(r"\{(\w+)\}", text)) for text in MESSAGES[name]], name

@@ -120,6 +120,7 @@ def test_a_full_storage_offers_what_to_free(models):
     models.press("download")
     failure = models.row().get_by_test_id("error")
     expect(failure).to_contain_text("E_QUOTA")
+    expect(failure).to_contain_text(re.compile(r"full: [\d.]+ [MG]B are needed, \d+ [kMG]?B are free"))
     free = models.row().get_by_test_id("freeable")
     expect(free).to_contain_text("folder old-library · 40 MB")
     free.get_by_role("button").click()

@@ -3,7 +3,8 @@
  * always there; another language is read before the page is drawn, so `t` must not be called while
  * modules load. Texts are in `lang/<language>/`; docs/architecture.md says how one is added.
  */
-import ENGLISH from "./lang/en/index.js";
+import { formatBytes } from "./format.js";
+import ENGLISH, { errors as ENGLISH_ERRORS } from "./lang/en/index.js";
 import { LANGUAGES } from "./lang/languages.js";
 
 /** @typedef {keyof typeof ENGLISH} Key */
@@ -13,8 +14,8 @@ const STORED = "jird.language";
 
 /** @type {Record<string, Text>} */
 let texts = ENGLISH;
-/** @type {Record<string, string[]>} by code; an English error brings its own texts */
-let errors = {};
+/** @type {Record<string, string[]>} by code; an English error brings most of its texts itself */
+let errors = ENGLISH_ERRORS;
 let plurals = new Intl.PluralRules("en");
 
 /** @returns {string} the code of the page's language, e.g. "de" */
@@ -92,9 +93,17 @@ function fill(text, facts) {
 export function told({ code, message, nextStep, facts = {} }) {
   const given = [message, nextStep];
   const row = Object.hasOwn(errors, code) ? errors[code] : [];
+  facts = { ...facts, ...sizes(facts) };
   const has = (text) => [...text.matchAll(/\{(\w+)\}/g)].every(([, name]) => name in facts);
   const [what, next] = given.map((text, i) => (row[i] && has(row[i]) ? fill(row[i], facts) : text));
   return { what, nextStep: next };
+}
+
+/** What errors give in bytes, as people read it. @param {Record<string, any>} facts */
+function sizes({ needed, available }) {
+  const given = Object.entries({ needed, available });
+  return Object.fromEntries(given.filter(([, bytes]) => typeof bytes === "number")
+    .map(([name, bytes]) => [name, formatBytes(bytes)]));
 }
 
 /** @param {number} value @param {number} [digits] behind the point @returns {string} */

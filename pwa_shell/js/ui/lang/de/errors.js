@@ -17,10 +17,10 @@ export default {
   E_DEVICE_LOST: ["Die Verbindung zur GPU ging verloren ({reason}).",
     "Lade das Modell neu; schließe andere schwere Tabs, wenn es wieder geschieht."],
   E_OUT_OF_MEMORY: [
-    "Zu wenig Speicher für {what}: gebraucht werden {needed} Bytes, zu haben sind {available}.",
+    "Zu wenig Speicher für {what}: gebraucht werden {needed}, zu haben sind {available}.",
     "Wähle ein kleineres Modell oder einen kürzeren Kontext, oder schließe andere Tabs."],
   E_QUOTA: [
-    "Der Speicher dieses Browsers ist voll: gebraucht werden {needed} Bytes, frei sind {available}.",
+    "Der Speicher dieses Browsers ist voll: gebraucht werden {needed}, frei sind {available}.",
     "Lösche ein Modell oder schaffe Platz und versuche es dann erneut."],
   E_CORRUPT_SHARD: ["{file} ist beschädigt: {detail}.",
     "Lösche diese Datei und lade sie noch einmal herunter."],

@@ -11,3 +11,4 @@ import voice from "./voice.js";
 
 export default { ...page, ...chat, ...settings, ...models, ...tools, ...diagnostics, ...playground, ...check,
   ...voice };
+export { default as errors } from "./errors.js";

@@ -15,10 +15,10 @@ export default {
   E_DEVICE_LOST: ["La connexion au GPU a été perdue ({reason}).",
     "Rechargez le modèle ; fermez d’autres onglets lourds si cela se répète."],
   E_OUT_OF_MEMORY: [
-    "Pas assez de mémoire pour {what} : il faut {needed} octets, {available} sont disponibles.",
+    "Pas assez de mémoire pour {what} : il faut {needed}, {available} sont disponibles.",
     "Choisissez un modèle plus petit ou un contexte plus court, ou fermez d’autres onglets."],
   E_QUOTA: [
-    "Le stockage de ce navigateur est plein : il faut {needed} octets, {available} sont libres.",
+    "Le stockage de ce navigateur est plein : il faut {needed}, {available} sont libres.",
     "Supprimez un modèle ou libérez de la place, puis réessayez."],
   E_CORRUPT_SHARD: ["{file} est endommagé : {detail}.",
     "Supprimez ce fichier et téléchargez-le à nouveau."],
