@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import json
 
@@ -9,6 +10,7 @@ from app.catalog_data import OFFERS
 from pyengine import models
 from pyengine.errors import EngineError
 from pyengine.kernels.spec import Caps
+from tests.app.test_worker import make, message
 
 INDEX = {
     "models": [
@@ -167,3 +169,24 @@ def test_rows_follow_the_device():
         and small["bytes"]["kv"] < roomy[catalog.DEFAULT_MODEL]["bytes"]["kv"]
     )
     assert catalog.rows(context=10**6)[0]["fit"]["context"] == 8192
+
+
+def test_the_catalogue_with_verdicts_needs_no_model():
+    async def go():
+        worker, parts = make()
+        await worker.handle(message("a", "catalog", {"context": 512, "platform": "desktop",
+                                                     "memory_gib": 8}))
+        (answer,) = parts.of("a", "result")
+        assert answer["budget"] == 4 * 10**9
+        assert {row["fit"]["verdict"] for row in answer["rows"]} == {"fits"}
+        assert {row["fit"]["context"] for row in answer["rows"]} == {512}
+        parts.gpu = '{"maxBinding": 134217728, "maxBuffer": 268435456, "maxStorageBuffers": 8}'
+        await worker.handle(message("b", "catalog", {"platform": "desktop"}))
+        (answer,) = parts.of("b", "result")
+        assert answer["budget"] == 10**9, "so small a GPU has no more"
+        for params in ({"context": 0}, {"memory_gib": "much"}, {"budget_mb": "all"},
+                       {"budget_mb": 0}, {"speed": 1}):
+            await worker.handle(message("bad", "catalog", params))
+            assert parts.of("bad", "error").pop()["code"] == "E_BAD_REQUEST"
+
+    asyncio.run(go())

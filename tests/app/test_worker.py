@@ -383,27 +383,6 @@ def test_receive_keeps_no_task():
     asyncio.run(run())
 
 
-def test_the_catalogue_with_verdicts_needs_no_model():
-    async def go():
-        worker, parts = make()
-        await worker.handle(message("a", "catalog", {"context": 512, "platform": "desktop",
-                                                     "memory_gib": 8}))
-        (answer,) = parts.of("a", "result")
-        assert answer["budget"] == 4 * 10**9
-        assert {row["fit"]["verdict"] for row in answer["rows"]} == {"fits"}
-        assert {row["fit"]["context"] for row in answer["rows"]} == {512}
-        parts.gpu = '{"maxBinding": 134217728, "maxBuffer": 268435456, "maxStorageBuffers": 8}'
-        await worker.handle(message("b", "catalog", {"platform": "desktop"}))
-        (answer,) = parts.of("b", "result")
-        assert answer["budget"] == 10**9, "so small a GPU has no more"
-        for params in ({"context": 0}, {"memory_gib": "much"}, {"budget_mb": "all"},
-                       {"budget_mb": 0}, {"speed": 1}):
-            await worker.handle(message("bad", "catalog", params))
-            assert parts.of("bad", "error").pop()["code"] == "E_BAD_REQUEST"
-
-    asyncio.run(go())
-
-
 def test_a_token_makes_no_other_load():
     async def go():
         worker, parts = await loaded()
