@@ -39,8 +39,20 @@ TURNS = """async (ms) => {
     const { objects, live } = await engine.stats();
     return { ...objects, requests: live.requests, tasks: live.tasks, modules: live.modules };
 }"""
+# wasm memory comes in large steps, so what its allocator has given out is counted too.
+PYTHON = """() => pyodide.runPython(`
+import ctypes, gc
+class Mallinfo(ctypes.Structure):
+    _fields_ = [(f"number{i}", ctypes.c_size_t) for i in range(10)]
+libc = ctypes.CDLL(None)
+libc.mallinfo.restype = Mallinfo
+def bytes_in_use():
+    gc.collect()
+    return libc.mallinfo().number7
+`)"""
 WORKER = """() => new Promise((resolve) => setTimeout(() => resolve({
     proxies: pyodide._module.pyproxy_alloc_map.size, js_refs: pyodide._module._hiwire_num_refs(),
+    python_memory: pyodide.runPython("bytes_in_use()"),
     wasm_memory: pyodide._module.HEAP8.length }), 50))"""
 
 
@@ -62,6 +74,7 @@ def test_nothing_grows_in_a_browser(blank, browser, length, request):  # noqa: F
     blank.evaluate(SETUP)
     worker = engine_worker(blank)
     worker.evaluate("pyodide._module.enable_pyproxy_allocation_tracing()")
+    worker.evaluate(PYTHON)
     page_cdp = blank.context.new_cdp_session(blank)
     browser_cdp = browser.new_browser_cdp_session()
     page_cdp.send("Performance.enable")
@@ -87,6 +100,7 @@ def test_nothing_grows_in_a_browser(blank, browser, length, request):  # noqa: F
     assert samples.grown("js_refs") <= 8  # the runner keeps each sequence of programs that it meets
     assert samples.grown("page_heap_memory") < MB
     assert samples.grown("worker_heap_memory") < MB / 4
+    assert samples.grown("python_memory") < MB / 20
     assert samples.grown("kept_page_memory") < 8 * MB
     assert samples.grown("renderer_memory") < 16 * MB and samples.grown("gpu_memory") < 16 * MB
     if until >= 600:
@@ -94,3 +108,4 @@ def test_nothing_grows_in_a_browser(blank, browser, length, request):  # noqa: F
         assert samples.slope("renderer_memory") < MB and samples.slope("gpu_memory") < MB
         assert samples.slope("kept_page_memory") < 0.25 * MB
         assert samples.slope("worker_heap_memory") < 0.05 * MB
+        assert samples.slope("python_memory") < 0.01 * MB
