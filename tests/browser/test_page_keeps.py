@@ -64,3 +64,37 @@ def test_the_keyboard_is_in_the_message_box_after_start(chat):
     chat.wait_state("loading")
     chat.page.keyboard.type("Typed at once")
     expect(chat.get("composer")).to_have_value("Typed at once")
+
+
+HOLD = """async () => {
+  const { openChatStore } = await import("./js/ui/chat_store.js");
+  const { db } = await openChatStore();
+  globalThis.held = true;
+  const messages = db.transaction("messages", "readwrite").objectStore("messages");
+  const again = () => { if (held) messages.get("none").onsuccess = again; };
+  again();
+}"""
+
+
+def test_an_answer_is_shown_as_finished_once_it_is_stored_and_a_stop_at_once(chat):
+    """With a store that another write keeps busy, and a page that never loses its patience."""
+    chat.page.add_init_script("""{ const timer = globalThis.setTimeout;
+      globalThis.setTimeout = (run, ms, ...more) => ms === 2000 ? 0 : timer(run, ms, ...more); }""")
+    chat.open(pieces=["One", " two", " three."], pauseAt=2)
+    busy = "document.documentElement.hasAttribute('data-busy')"
+    for stop in (False, True):
+        chat.ask("Go", wait=False)
+        chat.until("[...document.querySelectorAll('.md')].at(-1)?.innerText.trim() === 'One two'")
+        chat.page.evaluate(HOLD)
+        if stop:
+            chat.get("stop").click()
+            chat.wait_end()
+            assert chat.page.evaluate("held")
+            chat.page.evaluate("held = false")
+        else:
+            chat.page.evaluate("goOn()")
+            chat.until("document.querySelector('.md').innerText.includes('three.')")
+            chat.page.wait_for_timeout(300)
+            assert chat.page.evaluate(busy)
+            chat.page.evaluate("held = false")
+            chat.wait_end()

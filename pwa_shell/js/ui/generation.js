@@ -9,6 +9,8 @@ import { isAbort, toProblem } from "./problem.js";
 const SAVE_AT_MOST_MS = 2000;
 const SAVE_EVERY_MS = 500;
 
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** Emits `text` while the answer grows and `end` once. */
 export class Generation extends Emitter {
   #abort = new AbortController();
@@ -153,8 +155,11 @@ export class Generation extends Emitter {
 
   async #end() {
     this.phase = "ended";
-    // What is shown as finished survives the browser's end; a disk that hangs keeps nobody for long.
-    await Promise.race([this.save(), new Promise((resolve) => setTimeout(resolve, SAVE_AT_MOST_MS))]);
+    const saved = this.save();
+    // What is shown as finished survives the browser's end. A stop is shown at once, and a disk that
+    // hangs keeps nobody for long.
+    if (this.message.state !== "stopped") await Promise.race([saved, wait(SAVE_AT_MOST_MS)]);
     this.emit("end");
+    await saved;
   }
 }
