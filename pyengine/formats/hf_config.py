@@ -11,6 +11,11 @@ LARGEST = 2**31 - 1  # of whole numbers: a config that lies must not keep the pl
 LARGEST_FLOAT = 2.0**100  # sums and products of such numbers are finite in f32
 
 
+def refuse(field, got, wanted):
+    """Raises E_UNSUPPORTED_CONFIG for a field of a config."""
+    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=got, wanted=wanted)
+
+
 def require(config, field, kind=int, most=LARGEST):
     """config[field] of type `kind` (int: from 1 to `most`; float: LARGEST_FLOAT at most, either
     way), else E_UNSUPPORTED_CONFIG."""
@@ -26,12 +31,7 @@ def require(config, field, kind=int, most=LARGEST):
             bool: "true or false",
             list: "a list",
         }[kind]
-        raise EngineError(
-            "E_UNSUPPORTED_CONFIG",
-            field=field,
-            got="missing" if value is None else brief(value),
-            wanted=wanted,
-        )
+        refuse(field, "missing" if value is None else brief(value), wanted)
     return value
 
 
@@ -39,7 +39,7 @@ def over_zero(config, field):
     """config[field], a number over 0, as float. Raises E_UNSUPPORTED_CONFIG."""
     value = require(config, field, float)
     if not value > 0:
-        _refuse(field, value, "a number over 0")
+        refuse(field, brief(value), "a number over 0")
     return value
 
 
@@ -86,7 +86,7 @@ def rope_parameters(config, layer_type=None):
     if not isinstance(parameters, dict):
         parameters = config.get("rope_scaling") or {}
         if not isinstance(parameters, dict):
-            _refuse("rope_scaling", parameters, "an object or null")
+            refuse("rope_scaling", brief(parameters), "an object or null")
     merged = {key: value for key, value in parameters.items() if key != "type"}
     merged["rope_type"] = parameters.get("rope_type", parameters.get("type", "default"))
     for field in ("rope_theta", "partial_rotary_factor"):
@@ -96,7 +96,3 @@ def rope_parameters(config, layer_type=None):
     if "partial_rotary_factor" in merged:
         merged["partial_rotary_factor"] = require(merged, "partial_rotary_factor", float)
     return merged
-
-
-def _refuse(field, got, wanted):
-    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=brief(got), wanted=wanted)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pyengine.errors import EngineError
 from pyengine.formats import hf_config
+from pyengine.formats.hf_config import refuse
 from pyengine.formats.layout import brief
 from pyengine.quant.kinds import GROUPS, WeightKind
 
@@ -39,7 +40,7 @@ class Quantization:
         if found is None:
             return None
         if not isinstance(found, dict):
-            _refuse(field, brief(found), "an object")
+            refuse(field, brief(found), "an object")
         default = _bits_and_group(field, found)  # first: it tells whose quantisation this is
         exceptions = {
             plain(path): _exception(f"{field}.{path[:120]}", value, found)
@@ -73,15 +74,15 @@ def _bits_and_group(field, options):
     """(bits, group) of one object of the config, checked."""
     method = options.get("quant_method")
     if method not in (None, "mlx"):
-        _refuse(f"{field}.quant_method", brief(method), "MLX's affine quantisation, or none")
+        refuse(f"{field}.quant_method", brief(method), "MLX's affine quantisation, or none")
     mode = options.get("mode", "affine")
     if mode != "affine":
-        _refuse(f"{field}.mode", brief(mode), "affine")
+        refuse(f"{field}.mode", brief(mode), "affine")
     for name, known in (("bits", BITS), ("group_size", GROUPS)):
         value = options.get(name)
         if type(value) is not int or value not in known:
             got = "missing" if value is None else brief(value)
-            _refuse(f"{field}.{name}", got, " or ".join(map(str, known)))
+            refuse(f"{field}.{name}", got, " or ".join(map(str, known)))
     return options["bits"], options["group_size"]
 
 
@@ -91,12 +92,8 @@ def _exception(field, value, defaults):
     if value is True:
         value = {}
     if not isinstance(value, dict):
-        _refuse(field, brief(value), "an object, true or false")
+        refuse(field, brief(value), "an object, true or false")
     return _bits_and_group(field, {**defaults, **value})
-
-
-def _refuse(field, got, wanted):
-    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=got, wanted=wanted)
 
 
 def join(config, tensors):
@@ -108,7 +105,7 @@ def join(config, tensors):
     if quantization is None:
         stray = next((n for n in tensors if n.endswith(".scales")), None)
         if stray is not None:
-            _refuse("quantization", f"missing, but there is {stray[:80]}", "its bits and group")
+            refuse("quantization", f"missing, but there is {stray[:80]}", "its bits and group")
         return tensors
     named = {plain(name): replace(ref, name=plain(name)) for name, ref in tensors.items()}
     if len(named) != len(tensors):
@@ -122,7 +119,7 @@ def join(config, tensors):
             joined[name] = _quantised(ref, named, quantization)
     absent = [path for path in quantization.exceptions if path + ".weight" not in joined]
     if absent:
-        _refuse(f"quantization.{absent[0][:120]}", "an exception for a module that is not there",
+        refuse(f"quantization.{absent[0][:120]}", "an exception for a module that is not there",
                 "modules of this checkpoint")
     return joined
 

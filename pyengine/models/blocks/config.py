@@ -1,8 +1,7 @@
 """What the configs of decoder families share: shapes, their limits, and which layers slide."""
 from dataclasses import dataclass
 
-from pyengine.errors import EngineError
-from pyengine.formats.hf_config import over_zero, require, rope_parameters
+from pyengine.formats.hf_config import over_zero, refuse, require, rope_parameters
 from pyengine.models.blocks.rope import RopeTables
 
 # far beyond published models: a config that lies must not keep the planner busy for hours
@@ -26,10 +25,6 @@ class Shape:
     eps: float
     tied: bool
     max_context: int
-
-
-def refuse(field, got, wanted):
-    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=got, wanted=wanted)
 
 
 def expect(config, **wanted):

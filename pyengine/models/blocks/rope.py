@@ -5,7 +5,7 @@ from array import array
 from copy import copy
 
 from pyengine.errors import EngineError
-from pyengine.formats.hf_config import over_zero
+from pyengine.formats.hf_config import over_zero, refuse
 
 FINE = 64  # position = FINE * coarse + fine; cos and sin of a sum come from the two tables
 
@@ -24,7 +24,7 @@ def _llama3(frequencies, p):
     factor, low, high, original = (_number(p, name) for name in (
         "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"))
     if not low < high:
-        _refuse("rope high_freq_factor", high, f"a number over low_freq_factor, {low}")
+        refuse("rope high_freq_factor", high, f"a number over low_freq_factor, {low}")
     out = []
     for f in frequencies:
         turns = original * f / (2 * math.pi)
@@ -75,7 +75,7 @@ def _factors(frequencies, p):
     factors = p.get("factors")
     if not isinstance(factors, list) or len(factors) != len(frequencies) or not all(
             type(by) is float and 0 < by < math.inf for by in factors):
-        _refuse("rope factors", str(factors)[:80], f"{len(frequencies)} numbers over 0")
+        refuse("rope factors", str(factors)[:80], f"{len(frequencies)} numbers over 0")
     return [f / by for f, by in zip(frequencies, factors, strict=True)]
 
 
@@ -92,12 +92,8 @@ def _scaled(frequencies, p, theta):
         factor = _number(p, "factor")
         return [f / factor for f in frequencies], 1.0
     if kind != "default":
-        _refuse("rope_type", str(kind)[:80], "default, linear, llama3 or yarn")
+        refuse("rope_type", str(kind)[:80], "default, linear, llama3 or yarn")
     return frequencies, 1.0
-
-
-def _refuse(field, got, wanted):
-    raise EngineError("E_UNSUPPORTED_CONFIG", field=field, got=got, wanted=wanted)
 
 
 class RopeTables:
@@ -108,7 +104,7 @@ class RopeTables:
     def __init__(self, rotated, parameters):
         theta = over_zero(parameters, "rope_theta")
         if theta <= 1:
-            _refuse("rope_theta", theta, "a number over 1")
+            refuse("rope_theta", theta, "a number over 1")
         plain = [theta ** (-2 * i / rotated) for i in range(rotated // 2)]
         frequencies, self.size = _scaled(plain, parameters, theta)  # size: of what was rotated
         self.frequencies = frequencies
