@@ -38,7 +38,7 @@ async function fromFolder(rows, folder) {
   const names = [...TEXT_FILES.filter((name) => there.has(name)), ...weights];
   const absent = names.find((name) => !there.has(name));
   if (absent) throw badFile(absent, "it is not in the folder");
-  for (const name of names.filter((name) => name.endsWith(".json"))) await jsonFile(there.get(name));
+  for (const name of names.filter((name) => name.endsWith(".json") && name !== INDEX)) await jsonFile(there.get(name));
   for (const shard of weights.filter((name) => name !== INDEX)) {
     const tensors = await checkSafetensors(there.get(shard));
     const lost = Object.entries(index?.weight_map ?? {}).find(([name, file]) => file === shard && !tensors.has(name));
