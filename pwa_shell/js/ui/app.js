@@ -127,8 +127,8 @@ export class App {
   /** Send to the chat that was asked for, be it still on its way out of the store. */
   async #send(text, files = []) {
     while (!this.#opened) await this.#shown;
-    if (!this.running) return this.talk.send(text, files);
-    this.composer.putBefore({ text, files }); // one answer at a time
+    if (this.talk.send(text, files)) return;
+    this.composer.putBefore({ text, files });
     toast(t("oneAnswer"));
   }
 

@@ -77,9 +77,13 @@ export class Conversation extends Emitter {
     this.messages = messages;
   }
 
-  /** @param {string} typed @param {import("./chat_store.js").TextFile[]} [files] */
+  /**
+   * @param {string} typed
+   * @param {import("./chat_store.js").TextFile[]} [files]
+   * @returns {boolean} false: an answer is being written
+   */
   send(typed, files = []) {
-    if (this.running) return;
+    if (this.running) return false;
     const text = typed.toWellFormed?.() ?? typed; // half a pasted emoji would spoil the whole chat
     const now = Date.now();
     const title = titleOf(text || (files[0]?.name ?? ""));
@@ -87,6 +91,7 @@ export class Conversation extends Emitter {
     const question = this.#add("user", text, this.chat.leaf, "done");
     if (files.length) question.files = files;
     this.#answer(question);
+    return true;
   }
 
   /** Ask anew in another branch. @param {string} id a question @param {string} text */
