@@ -30,6 +30,18 @@ def tasks_of(page):
                          and threads.get((e["pid"], e["tid"])) == "CrRendererMain"), reverse=True)
 
 
+def longest_tasks(page, act):
+    """The five longest of each attempt at `act()`, up to one of which none is over the limit."""
+    longest = []
+    for _ in range(ATTEMPTS):
+        with tasks_of(page) as tasks:
+            act()
+        longest.append([round(ms, 1) for ms in tasks[:5]])
+        if tasks[0] <= LIMIT_MS:
+            break
+    return longest
+
+
 def recording():
     """About 600 tokens: prose, lists, a table and code blocks of several sizes."""
     code = "\n".join(f"    if value_{i} in seen: total += weigh('item {i}', {i})  # note {i}"
@@ -63,16 +75,13 @@ def test_no_task_over_50_ms_on_a_stream_of_60_tokens_a_second(chat, record_prope
     assert len(pieces) == TOKENS
     chat.open(pieces=pieces, perSecond=60)
     assert sees(chat)
-    longest = []
-    for _ in range(ATTEMPTS):
-        with tasks_of(chat.page) as tasks:
-            chat.ask("go", wait=False)
-            chat.page.locator("html:not([data-busy])").wait_for(state="attached", timeout=60_000)
-            chat.until("document.querySelectorAll('[data-lit]').length >= 6")
-        longest.append([round(ms, 1) for ms in tasks[:5]])
-        if tasks[0] <= LIMIT_MS:
-            break
+
+    def answered():
         chat.get("new-chat").click()
+        chat.ask("go")
+        chat.until("document.querySelectorAll('[data-lit]').length >= 6")
+
+    longest = longest_tasks(chat.page, answered)
     print("longest tasks of the main thread, ms:", longest)
     record_property("longest_tasks_ms", longest)
     assert longest[-1][0] <= LIMIT_MS
@@ -104,15 +113,13 @@ def test_opening_a_long_chat_blocks_nothing(chat, copies, whole):
     chat.page.evaluate(COPIES, copies)
     lit = "document.querySelectorAll('[data-lit]').length"
     ready = f"{lit} === {6 * (copies + 1)}" if whole else f"{lit} >= 6"
-    longest = []
-    for _ in range(ATTEMPTS):
-        with tasks_of(chat.page) as tasks:
-            chat.reload()
-            chat.wait_state("ready")
-            chat.until(ready, 60)
-        longest.append([round(ms, 1) for ms in tasks[:5]])
-        if tasks[0] <= LIMIT_MS:
-            break
+
+    def opened():
+        chat.reload()
+        chat.wait_state("ready")
+        chat.until(ready)
+
+    longest = longest_tasks(chat.page, opened)
     print(f"opening a chat of {2 * copies + 2} messages, longest tasks, ms:", longest)
     assert chat.page.locator(".windowed").count() == (0 if whole else 1)
     assert longest[-1][0] <= LIMIT_MS
