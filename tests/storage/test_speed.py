@@ -1,8 +1,13 @@
 """What hashing and marking cost, and how much memory the worker takes."""
 
+import json
+
+import pytest
+
 from tests.browser.pace import attempts
 from tests.storage.conftest import data
 from tests.storage.hub_server import CHUNK
+from tests.support import wait_until
 
 RUN = """() => new Promise((resolve, reject) => {
   const worker = new Worker("/_test/speed_worker.js", { type: "module" });
@@ -32,9 +37,8 @@ def test_writing_with_hashes_keeps_60_percent(lab, record_property):
 
 
 def test_worker_memory_stays_under_64_mb(lab, hub, browser_name):
-    """The worker's heap with its buffers, looked at all through a download, a check and a load."""
-    import pytest
-
+    """The worker's heap with its buffers, looked at all through a download, a check and loads, and
+    once idle, when it keeps no chunk."""
     if browser_name != "chromium":
         pytest.skip("heap figures come over Chromium's protocol")
     hub.files = {"m/model.gguf": data(20 * CHUNK + 83, 4)}
@@ -43,14 +47,18 @@ def test_worker_memory_stays_under_64_mb(lab, hub, browser_name):
     worker = attach(client)
     lab.begin(lab.spec("m/model.gguf"))
     most = watch(lab, client, worker, "() => lab.running.settled")
-    lab.run("() => { globalThis.ms = 0; lab.load('a/model').then((ms) => (globalThis.ms = ms)); }")
-    reading = watch(lab, client, worker, "() => globalThis.ms")
+    load = "() => { globalThis.ms = 0; lab.load('a/model').then((ms) => (globalThis.ms = ms)); }"
+    reading = 0
+    for _ in range(3):
+        lab.run(load)
+        reading = max(reading, watch(lab, client, worker, "() => globalThis.ms"))
     print(
         f"most: {most / 1e6:.0f} MB downloading, {reading / 1e6:.0f} MB reading, "
         f"{len(hub.files['m/model.gguf']) / 1e3 / lab.run('() => globalThis.ms'):.0f} MB/s read"
     )
     most = max(most, reading)
     assert 1 << 20 < most < LIMIT
+    wait_until(lambda: bytes_of(lab, client, worker) < 4 * CHUNK)
 
 
 def attach(client):
@@ -70,15 +78,18 @@ def attach(client):
 
 def watch(lab, client, worker, done):
     """The most bytes the worker had, looked at until `done` is true."""
-    import json
-
-    session, answers = worker
     most = 0
     while not lab.run(done):
-        message = json.dumps({"id": 1, "method": "Runtime.getHeapUsage"})
-        client.send("Target.sendMessageToTarget", {"sessionId": session, "message": message})
-        lab.page.wait_for_timeout(20)
-        usage = json.loads(answers.get("last", "{}")).get("result", {})
-        parts = ("usedSize", "embedderHeapUsedSize", "backingStorageSize")
-        most = max(most, sum(usage.get(name, 0) for name in parts))
+        most = max(most, bytes_of(lab, client, worker))
     return most
+
+
+def bytes_of(lab, client, worker):
+    """Bytes of the worker's heap and of its buffers, of which a reply a moment ago told."""
+    session, answers = worker
+    message = json.dumps({"id": 1, "method": "Runtime.getHeapUsage"})
+    client.send("Target.sendMessageToTarget", {"sessionId": session, "message": message})
+    lab.page.wait_for_timeout(20)
+    usage = json.loads(answers.get("last", "{}")).get("result", {})
+    parts = ("usedSize", "embedderHeapUsedSize", "backingStorageSize")
+    return sum(usage.get(name, 0) for name in parts)

@@ -1,5 +1,6 @@
 /** Writing, checking and reading a file's chunks. A chunk is 4 MB; nothing here holds more than one. */
 import { again, storageError } from "./errors.js";
+import { giveBuffer, takeBuffer } from "./buffers.js";
 import { hashAside } from "./hasher.js";
 import { filePath } from "./manifest.js";
 import { sha256Hex, Sha256 } from "./sha256.js";
@@ -181,8 +182,7 @@ export async function isChunk(entry, index, bytes) {
  */
 export async function checkFile(backend, id, entry, { signal, onBytes } = {}) {
   const file = await backend.open(filePath(id, entry.name), { readonly: true });
-  const bad = [], whole = entry.expected ? new Sha256() : null;
-  const buffer = new Uint8Array(Math.min(entry.chunk, entry.size));
+  const bad = [], whole = entry.expected ? new Sha256() : null, buffer = takeBuffer(entry.chunk);
   try {
     for (let index = 0; index < entry.chunks; index++) {
       signal?.throwIfAborted();
@@ -194,6 +194,7 @@ export async function checkFile(backend, id, entry, { signal, onBytes } = {}) {
     if (file && (await file.size()) !== entry.size && bad.length === 0) bad.push(Math.max(0, entry.chunks - 1));
     if (!file && entry.size === 0) bad.push(0);
   } finally {
+    giveBuffer(buffer);
     await file?.close();
   }
   return { bad, whole: whole && bad.length === 0 ? whole.hex() === entry.expected : null };

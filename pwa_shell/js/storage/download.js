@@ -6,6 +6,7 @@
  *
  * Resolves when the manifest says "complete". Fails with E_NETWORK, E_CORRUPT_SHARD, E_QUOTA, E_BUSY, or the signal's reason.
  */
+import { giveBuffer, takeBuffer } from "./buffers.js";
 import { ChunkWriter, checkFile } from "./chunks.js";
 import { corrupt, networkError } from "./errors.js";
 import { ensureRoom, quotaError } from "./quota.js";
@@ -67,8 +68,9 @@ export class Download {
   async #fetchAll() {
     this.#tell("download");
     const chunk = Math.max(...this.#manifest.files.map((file) => file.chunk));
-    const runners = Array.from({ length: this.#options.parallel }, () => this.#runner(new Uint8Array(chunk)));
-    await Promise.all(runners.map((runner) => runner.catch((error) => this.#ending.abort(error))));
+    const buffers = Array.from({ length: this.#options.parallel }, () => takeBuffer(chunk));
+    await Promise.all(buffers.map((buffer) => this.#runner(buffer).catch((error) => this.#ending.abort(error))));
+    buffers.forEach(giveBuffer); // when no runner writes any more: a lost handle's chunks are written again from them
     this.#signal.throwIfAborted();
   }
 

@@ -1,8 +1,10 @@
 /** Stores files of this device, in slices of a chunk, hashed as they are written and read back at the end. */
 import { jirdError } from "../errors.js";
+import { withBuffer } from "./buffers.js";
 import { checkFile, ChunkWriter } from "./chunks.js";
 import { corrupt } from "./errors.js";
 import { ensureRoom, quotaError } from "./quota.js";
+import { readBlob } from "./streams.js";
 
 /** `files` [{name, file: File}] into `manifest`, which knows their sizes. Fails with E_QUOTA, E_CORRUPT_SHARD, E_BAD_REQUEST. */
 export async function importFiles({ backend, manifest, files, progress, signal }) {
@@ -23,21 +25,23 @@ export async function importFiles({ backend, manifest, files, progress, signal }
 }
 
 async function copy(writer, manifest, entry, file, progress, signal) {
-  for (const index of entry.missing()) {
-    signal.throwIfAborted();
-    const start = index * entry.chunk;
-    const bytes = await slice(file, start, start + entry.length(index));
-    progress.fetched(bytes.length);
-    await writer.put(entry, index, bytes);
-    progress.at("import", manifest.bytesWritten, manifest.size);
-  }
+  await withBuffer(entry.chunk, async (buffer) => {
+    for (const index of entry.missing()) {
+      signal.throwIfAborted();
+      const start = index * entry.chunk;
+      const bytes = buffer.subarray(0, await read(file, start, start + entry.length(index), buffer));
+      progress.fetched(bytes.length);
+      await writer.put(entry, index, bytes);
+      progress.at("import", manifest.bytesWritten, manifest.size);
+    }
+  });
   await writer.settle(entry);
 }
 
 /** A file that was moved or changed since it was chosen cannot be read any more. */
-async function slice(file, start, end) {
+async function read(file, start, end, buffer) {
   try {
-    return new Uint8Array(await file.slice(start, end).arrayBuffer());
+    return await readBlob(file.slice(start, end), buffer);
   } catch (error) {
     const got = `${file.name} (${error.name})`;
     throw jirdError("E_BAD_REQUEST", { param: "file", got, wanted: "a file that stays as it is" });

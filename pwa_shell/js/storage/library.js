@@ -6,6 +6,7 @@
  */
 import { jirdError } from "../errors.js";
 import { chooseBackend } from "./backends.js";
+import { withBuffer } from "./buffers.js";
 import { checkFile, ChunkWriter, isChunk, readChunk } from "./chunks.js";
 import { Download } from "./download.js";
 import { corrupt, storageError } from "./errors.js";
@@ -222,20 +223,23 @@ export class Library {
   /** Fetches one chunk again, as the bytes that its digest names and no others. */
   async #repair(id, row, index) {
     if (!row.url) throw importAgain(row.name, `chunk ${index} is bad on disk`);
-    await this.#turns.alone(id, async () => {
-      const manifest = await this.#stored(id), entry = manifest.file(row.name);
-      const buffer = new Uint8Array(row.length(index));
-      if (entry?.sha256[index] !== row.sha256[index]) throw corrupt(row.name, "it was replaced while it was read");
-      if (await this.#isGood(id, entry, index, buffer)) return; // another tab repaired it
-      await this.#fetchChunk(entry, index, buffer);
-      const writer = new ChunkWriter(this.#backend, manifest);
-      try {
-        await writer.put(entry, index, buffer);
-        if (index === entry.chunks - 1) await writer.settle(entry);
-      } finally {
-        await writer.close();
-      }
-    });
+    const length = row.length(index);
+    const anew = (buffer) => this.#fetchAgain(id, row, index, buffer.subarray(0, length));
+    await this.#turns.alone(id, () => withBuffer(length, anew));
+  }
+
+  async #fetchAgain(id, row, index, buffer) {
+    const manifest = await this.#stored(id), entry = manifest.file(row.name);
+    if (entry?.sha256[index] !== row.sha256[index]) throw corrupt(row.name, "it was replaced while it was read");
+    if (await this.#isGood(id, entry, index, buffer)) return; // another tab repaired it
+    await this.#fetchChunk(entry, index, buffer);
+    const writer = new ChunkWriter(this.#backend, manifest);
+    try {
+      await writer.put(entry, index, buffer);
+      if (index === entry.chunks - 1) await writer.settle(entry);
+    } finally {
+      await writer.close();
+    }
   }
 
   async #isGood(id, entry, index, buffer) {

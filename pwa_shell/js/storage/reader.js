@@ -5,36 +5,15 @@
  * `repair(entry, index)`, or the read fails with E_CORRUPT_SHARD. Later reads take just their bytes.
  */
 import { jirdError } from "../errors.js";
+import { giveBuffer, Places, takeBuffer } from "./buffers.js";
 import { isChunk, readChunk } from "./chunks.js";
 import { corrupt, storageError } from "./errors.js";
-import { CHUNK, filePath } from "./manifest.js";
+import { filePath } from "./manifest.js";
 
 const KEPT = 2;      // checked chunks kept for the next read, which often begins in the same chunk
 const AT_ONCE = 4;   // chunks in memory while they are checked
 
-/** At most `limit` of something at once; `take()` resolves to what gives the place back. */
-class Places {
-  #free; #waiting = [];
-
-  constructor(limit) {
-    this.#free = limit;
-  }
-
-  async take() {
-    if (this.#free > 0) this.#free--;
-    else await new Promise((resolve) => this.#waiting.push(resolve));
-    return () => (this.#waiting.length ? this.#waiting.shift()() : this.#free++);
-  }
-}
-
 const places = new Places(AT_ONCE); // of this worker, whatever the number of readers
-const spare = [];                   // buffers of a chunk's size to use again: as garbage they would pile up
-
-const takeBuffer = (length) => (length === CHUNK && spare.pop()) || new Uint8Array(length);
-
-function giveBuffer(buffer) {
-  if (buffer.length === CHUNK && spare.length < AT_ONCE) spare.push(buffer);
-}
 
 export class StoredFile {
   #backend; #id; #entry; #checked; #repair; #file = null; #kept = new Map(); #closed = false;
@@ -111,9 +90,8 @@ export class StoredFile {
 
   /** The whole chunk, checked, and repaired at most once. */
   async #check(index) {
-    const release = await places.take();
+    const release = await places.take(), buffer = takeBuffer(this.#entry.length(index));
     try {
-      const buffer = takeBuffer(this.#entry.length(index));
       if (!(await this.#good(index, buffer))) {
         await this.#repair(this.#entry, index);
         await this.#reopen();
@@ -121,6 +99,9 @@ export class StoredFile {
       }
       this.#checked.add(index);
       return buffer;
+    } catch (error) {
+      giveBuffer(buffer);
+      throw error;
     } finally {
       release();
     }

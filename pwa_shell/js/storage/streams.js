@@ -1,4 +1,6 @@
 /** Reading byte streams (responses, files) without leaving garbage. */
+import { freeMemory } from "./buffers.js";
+
 const PIECE = 256 << 10; // bytes read at once
 
 // What is being read. A stream that only its own pending read refers to may be collected, and the read then never ends:
@@ -9,16 +11,18 @@ const reading = new Set();
 export async function* pieces(stream, watch = null, owner = null) {
   const [reader, own] = openReader(stream);
   const held = [stream, reader, owner];
+  let memory = own ? new ArrayBuffer(PIECE) : null;
   reading.add(held);
   try {
-    for (let memory = own ? new ArrayBuffer(PIECE) : null; ;) {
+    for (;;) {
       const { done, value } = await (own ? reader.read(new Uint8Array(memory)) : reader.read());
+      if (own && value) memory = value.buffer;
       if (done) return;
       watch?.kick();
       yield value;
-      memory = value.buffer;
     }
   } finally {
+    if (memory) freeMemory(memory);
     reading.delete(held);
     reader.cancel().catch(() => {});
   }
