@@ -112,7 +112,9 @@ test_files.__test__ = False
 
 @pytest.fixture
 def hub():
-    return Hub()
+    hub = Hub()
+    yield hub
+    hub.release()
 
 
 @pytest.fixture

@@ -24,13 +24,15 @@ EXPOSED = "ETag, Content-Range, Content-Length, Retry-After, Last-Modified"
 
 @dataclass
 class Asked:
-    """One request: `n` counts those of a path from 1; start and end (exclusive) as asked for."""
+    """One request: `n` counts those of a path from 1; start and end (exclusive) as asked for; when
+    it came, in seconds."""
 
     path: str
     n: int
     start: int | None
     end: int | None
     headers: dict
+    at: float = field(default_factory=time.monotonic)
     status: int = 0
     sent: int = 0
 
@@ -74,6 +76,15 @@ class Hub:
         with self._lock:
             self.run += 1
             self.log = []
+
+    def hold(self, first):
+        """Answers no range from chunk `first` on before `release()`: a transfer stays under way."""
+        self.released.clear()
+        self.fault = lambda asked: Fault(wait=600) if (asked.start or 0) >= first * CHUNK else None
+
+    def release(self):
+        self.fault = lambda asked: None
+        self.released.set()
 
     def etag(self, path):
         return etag_of(self.files[path])
@@ -175,8 +186,8 @@ class Hub:
             if rate := self.rate:
                 with self._lock:
                     time.sleep(len(block) / rate)
+            asked.sent += len(block)  # before the browser can have it
             handler.wfile.write(block)
-            asked.sent += len(block)
 
 
 class _Elsewhere(server.Handler):

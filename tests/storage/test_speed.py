@@ -1,10 +1,9 @@
 """What hashing and marking cost, and how much memory the worker takes."""
 
-import json
-
 import pytest
 
 from tests.browser.pace import attempts
+from tests.e2e.heap import HeapWatch
 from tests.storage.conftest import data
 from tests.storage.hub_server import CHUNK
 from tests.support import wait_until
@@ -14,7 +13,7 @@ RUN = """() => new Promise((resolve, reject) => {
   worker.onmessage = ({ data }) => (worker.terminate(), resolve(data));
   worker.onerror = (error) => reject(new Error(error.message));
 })"""
-LIMIT = 64 << 20
+LIMIT, WORKER = 64 << 20, "storage_worker.js"
 
 
 def test_writing_with_hashes_keeps_60_percent(lab, record_property):
@@ -43,53 +42,33 @@ def test_worker_memory_stays_under_64_mb(lab, hub, browser_name):
         pytest.skip("heap figures come over Chromium's protocol")
     hub.files = {"m/model.gguf": data(20 * CHUNK + 83, 4)}
     lab.start()
-    client = lab.page.context.new_cdp_session(lab.page)
-    worker = attach(client)
+    heaps = HeapWatch(lab.page)
     lab.begin(lab.spec("m/model.gguf"))
-    most = watch(lab, client, worker, "() => lab.running.settled")
+    most = watch(lab, heaps, "() => lab.running.settled")
     load = "() => { globalThis.ms = 0; lab.load('a/model').then((ms) => (globalThis.ms = ms)); }"
     reading = 0
     for _ in range(3):
         lab.run(load)
-        reading = max(reading, watch(lab, client, worker, "() => globalThis.ms"))
+        reading = max(reading, watch(lab, heaps, "() => globalThis.ms"))
     print(
         f"most: {most / 1e6:.0f} MB downloading, {reading / 1e6:.0f} MB reading, "
         f"{len(hub.files['m/model.gguf']) / 1e3 / lab.run('() => globalThis.ms'):.0f} MB/s read"
     )
     most = max(most, reading)
     assert 1 << 20 < most < LIMIT
-    wait_until(lambda: bytes_of(lab, client, worker) < 4 * CHUNK)
+    wait_until(lambda: kept(heaps) < 4 * CHUNK)
 
 
-def attach(client):
-    """The session of the page's worker, over the page's own."""
-    sessions, answers = [], {}
-    client.on("Target.attachedToTarget", lambda event: sessions.append(event["sessionId"]))
-    client.send(
-        "Target.setAutoAttach",
-        {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False},
-    )
-    client.on(
-        "Target.receivedMessageFromTarget", lambda event: answers.update(last=event["message"])
-    )
-    assert len(sessions) == 1
-    return sessions[0], answers
-
-
-def watch(lab, client, worker, done):
+def watch(lab, heaps, done):
     """The most bytes the worker had, looked at until `done` is true."""
     most = 0
     while not lab.run(done):
-        most = max(most, bytes_of(lab, client, worker))
+        most = max(most, heaps.of_worker(WORKER))
+        lab.page.wait_for_timeout(10)
     return most
 
 
-def bytes_of(lab, client, worker):
-    """Bytes of the worker's heap and of its buffers, of which a reply a moment ago told."""
-    session, answers = worker
-    message = json.dumps({"id": 1, "method": "Runtime.getHeapUsage"})
-    client.send("Target.sendMessageToTarget", {"sessionId": session, "message": message})
-    lab.page.wait_for_timeout(20)
-    usage = json.loads(answers.get("last", "{}")).get("result", {})
-    parts = ("usedSize", "embedderHeapUsedSize", "backingStorageSize")
-    return sum(usage.get(name, 0) for name in parts)
+def kept(heaps):
+    """Bytes of the worker that are no garbage."""
+    heaps.collect_garbage()
+    return heaps.of_worker(WORKER)

@@ -86,7 +86,7 @@ export class Library {
       this.#forget(spec.id);
       const shared = { backend: this.#backend, manifest, progress: new Progress(spec.id, tell), signal: ending.signal };
       const download = new Download({ ...shared, token: this.#token, options });
-      return this.#finish(manifest, () => download.run(), ending.signal);
+      return this.#finish(shared, () => download.run());
     };
     return this.#turns.shared(spec.id, work, { onProgress, signal: ending.signal, stop }).catch((error) => {
       if (error instanceof Stop) return { id: spec.id, state: error.how === "cancel" ? "cancelled" : "paused" };
@@ -112,7 +112,7 @@ export class Library {
       const rows = files.map((row) => ({ name: row.name, size: row.file.size }));
       const manifest = new Manifest({ id, name, source: { kind: "local", url: null, revision: null }, files: rows });
       const shared = { backend: this.#backend, manifest, progress: new Progress(id, tell), signal: ending.signal };
-      return this.#finish(manifest, () => importFiles({ ...shared, files }), ending.signal);
+      return this.#finish(shared, () => importFiles({ ...shared, files }));
     };
     return this.#turns.shared(id, work, { onProgress, signal: ending.signal, stop });
   }
@@ -138,11 +138,15 @@ export class Library {
       const total = manifest.size, bad = [];
       let done = 0;
       const onBytes = (count) => progress.at("verify", (done += count), total);
-      for (const entry of manifest.files) {
-        const found = await checkFile(this.#backend, id, entry, { signal, onBytes });
-        if (found.whole === false) entry.reset({ size: entry.size });
-        found.bad.forEach((index) => entry.unmark(index));
-        bad.push(...(found.whole === false ? [null] : found.bad).map((chunk) => ({ file: entry.name, chunk })));
+      try {
+        for (const entry of manifest.files) {
+          const found = await checkFile(this.#backend, id, entry, { signal, onBytes });
+          if (found.whole === false) entry.reset({ size: entry.size });
+          found.bad.forEach((index) => entry.unmark(index));
+          bad.push(...(found.whole === false ? [null] : found.bad).map((chunk) => ({ file: entry.name, chunk })));
+        }
+      } finally {
+        progress.end();
       }
       if (bad.length) {
         this.#forget(id);
@@ -204,10 +208,10 @@ export class Library {
   }
 
   /** Runs a transfer and leaves the manifest telling how it ended. */
-  async #finish(manifest, run, signal) {
+  async #finish({ manifest, progress, signal }, run) {
     try {
       if (manifest.state !== "complete" || !manifest.complete) manifest.state = "partial";
-      await run();
+      await run().finally(() => progress.end());
     } catch (error) {
       if (!(signal.reason instanceof Stop)) throw error;
       if (signal.reason.how === "cancel") {

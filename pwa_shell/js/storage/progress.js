@@ -1,9 +1,9 @@
-/** Progress of one model's transfer: counted exactly, told at most every `EVERY_MS`. */
+/** Progress of one model's transfer: counted exactly, told at most every `EVERY_MS`, and told as it is when nothing more comes. */
 const EVERY_MS = 125;
 const SPAN_MS = 4000; // what the rate is an average of
 
 export class Progress {
-  #tell; #stage = null; #told = -Infinity; #marks = []; #fetched = 0; #state;
+  #tell; #stage = null; #told = -Infinity; #marks = []; #fetched = 0; #state; #later = null;
 
   /** `tell({id, stage, bytes_done, bytes_total, rate, eta_s, fetched})`; stage is one of "download", "verify", "import". */
   constructor(id, tell) {
@@ -33,8 +33,21 @@ export class Progress {
     const rate = this.#rate(now);
     const eta_s = rate > 0 && total ? Math.max(0, total - done) / rate : null;
     this.#state = { ...this.#state, stage, bytes_done: done, bytes_total: total ?? 0, rate, eta_s, fetched: this.#fetched };
-    if (!fresh && !(moved && done === total) && now - this.#told < EVERY_MS) return;
-    this.#told = now;
+    const rest = this.#told + EVERY_MS - now;
+    if (fresh || (moved && done === total) || rest <= 0) this.#say();
+    else this.#later ??= setTimeout(() => this.#say(), rest);
+  }
+
+  /** Nothing is told from now on. */
+  end() {
+    clearTimeout(this.#later);
+    this.#tell = () => {};
+  }
+
+  #say() {
+    clearTimeout(this.#later);
+    this.#later = null;
+    this.#told = performance.now();
     this.#tell(this.#state);
   }
 
