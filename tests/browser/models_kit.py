@@ -128,6 +128,7 @@ def models_url(page_root, serve, model_site):
 def models(page, models_url, model_site):
     kit = ModelsPage(page, models_url, model_site)
     yield kit
+    kit.hub.release()
     kit.check()
 
 

@@ -32,6 +32,7 @@ def downloaded(models):
 def test_download_pause_reload_resume_check_repair_delete(models):
     """The whole life of a model; no byte that was verified is fetched twice."""
     models.hub.rate = 6 << 20
+    models.hub.hold(4)
     models.open_models()
     expect(models.get("offered")).to_contain_text(NAME)
     expect(models.get("stored").locator("li")).to_have_count(0)
@@ -46,6 +47,7 @@ def test_download_pause_reload_resume_check_repair_delete(models):
     models.state("paused")
     expect(models.row()).to_contain_text(re.compile(r"Paused at \d\d%"))
     models.hub.rate = None
+    models.hub.release()
     models.press("resume")
     models.state("complete")
     ranges = models.hub.chunks(models.site.model)
@@ -79,7 +81,7 @@ def test_delete_can_be_refused_and_cancel_deletes_what_came(models):
     models.press("remove")
     models.confirm()
     models.state("offered")
-    models.hub.rate = 6 << 20
+    models.hub.hold(4)
     models.press("download")
     models.state("download")
     models.until("document.querySelector('.model progress').value > 0.1")

@@ -1,5 +1,7 @@
 """The Models page in two tabs, on other screens, and what it leaves behind when it is left."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -36,15 +38,16 @@ def test_two_tabs_one_download(both):
     """The second tab shows the same progress, pauses it for both, and may go on with it."""
     one, two = both
     one.hub.rate = 5 << 20
+    one.hub.hold(4)
     one.press("download")
     two.state("download")
     two.until("document.querySelector('.model progress').value > 0.1")
-    shown = two.row().get_by_test_id("model-progress").inner_text()
-    assert shown.endswith("left"), shown
+    expect(two.row().get_by_test_id("model-progress")).to_have_text(re.compile("left$"))
     two.press("pause")
     for tab in both:
         tab.state("paused")
     one.hub.rate = None
+    one.hub.release()
     two.press("resume")
     for tab in both:
         tab.state("complete")
@@ -137,11 +140,12 @@ def test_nothing_is_left_running_when_it_is_left(models):
         models.until("workers.filter((worker) => !worker.ended).length === 1")
         expect(models.row()).to_be_visible()
     assert models.page.evaluate("listening") == before
-    models.hub.rate = 6 << 20
+    models.hub.hold(4)
     models.press("download")
     models.state("download")
     models.get("models-back").click()
     assert models.page.evaluate("workers.filter((worker) => !worker.ended).length") == 1
+    models.hub.release()
     models.until("workers.every((worker) => worker.ended)")
     models.get("side-models").click()
     models.state("complete")
