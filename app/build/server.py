@@ -71,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "jird"
     sys_version = ""
+    disable_nagle_algorithm = True  # a body behind its head would wait 40 ms
     site: Site
 
     def do_GET(self):

@@ -147,6 +147,17 @@ def test_log_and_fault_hook(serve, root):
     assert len(served.log) == 2
 
 
+def test_a_body_goes_out_behind_its_head_at_once(serve, root):
+    """Connections that are kept would else wait 40 ms for each file (Nagle, delayed acknowledgement)."""
+    options = []
+
+    def note(handler):
+        options.append(handler.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    assert ask(serve(root, fault=note).url, "x.js")[0] == 200
+    assert len(options) == 1 and options[0] != 0
+
+
 def test_a_taken_port_is_told_with_a_free_one(root):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
