@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.support import link_site
+from tests.support import link_site, wait_until
 
 TINY = "models-tiny/llama"
 LOAD = "{ model: './tiny/', quant: 'keep', kv: 'f32', context: 256 }"
@@ -120,12 +120,11 @@ def test_requests_leave_no_proxies(blank):
     }}""")
     worker = engine_worker(blank)
     worker.evaluate("pyodide._module.enable_pyproxy_allocation_tracing()")
-    count = """() => new Promise((resolve) => setTimeout(() => resolve(
-        [pyodide._module.pyproxy_alloc_map.size, pyodide._module._hiwire_num_refs()]), 100))"""
+    count = "[pyodide._module.pyproxy_alloc_map.size, pyodide._module._hiwire_num_refs()]"
+    wait_until(lambda: worker.evaluate(count)[0] == 0)
     before = worker.evaluate(count)
     blank.evaluate("async () => { for (let i = 0; i < 5; i++) await ask(i % 2 === 1); }")
-    proxies, refs = worker.evaluate(count)
-    assert proxies == 0 and refs <= before[1], (before, proxies, refs)
+    wait_until(lambda: worker.evaluate(count) <= before)
 
 
 def test_bad_models_are_named_and_the_next_one_loads(blank):
@@ -217,9 +216,9 @@ def test_without_webgpu(plain_browser, served, host, code):
     page.goto(served.url.replace("127.0.0.1", host) + "blank.html")
     result = page.evaluate(CAUGHT, {"model": "./tiny/"})
     assert result["code"] == code and result["next_step"]
-    for _ in range(100):  # a failed load leaves no worker behind
-        if not page.workers:
-            break
-        page.wait_for_timeout(50)
-    assert not page.workers
+    def gone():
+        page.wait_for_timeout(50)  # in which the browser's messages come
+        return not page.workers
+
+    wait_until(gone)  # a failed load leaves no worker behind
     page.close()

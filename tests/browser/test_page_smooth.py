@@ -148,6 +148,9 @@ def test_twenty_chats_leak_no_listeners_timers_or_nodes(chat):
             chat.chat_action("Delete chat")
             chat.page.locator("#messages:empty").wait_for(state="attached")
         chat.page.wait_for_timeout(700)
+        return counts()
+
+    def counts():
         session.send("HeapProfiler.collectGarbage")
         metrics = session.send("Performance.getMetrics")["metrics"]
         metrics = {metric["name"]: metric["value"] for metric in metrics}
@@ -156,9 +159,15 @@ def test_twenty_chats_leak_no_listeners_timers_or_nodes(chat):
                 "elements": chat.page.evaluate("document.querySelectorAll('*').length")}
 
     before = rounds(4)
-    after = rounds(20)
-    print("leaks:", before, after)
-    assert after["elements"] == before["elements"]
-    assert after["listeners"] <= before["listeners"] + 2
-    assert after["timers"] <= before["timers"] + 1
-    assert after["nodes"] <= before["nodes"] + 200  # less than one chat's worth over 20 chats
+    more = {"listeners": 2, "timers": 1, "nodes": 200, "elements": 0}  # less than a chat's worth
+
+    def grown(after):
+        return {name: (before[name], after[name]) for name in more
+                if after[name] > before[name] + more[name]}
+
+    found = grown(rounds(20))
+    for _ in range(10):  # what a busy machine has not ended yet is no leak
+        if found:
+            chat.page.wait_for_timeout(3000)
+            found = grown(counts())
+    assert not found

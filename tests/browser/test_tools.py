@@ -9,6 +9,7 @@ import pytest
 
 from app.build import settings
 from tests.browser.page_kit import PREFIX, ChatPage
+from tests.support import wait_until
 
 pytest_plugins = ["tests.browser.page_kit"]
 FAKE = Path(__file__).with_name("fake_tools_jird.js").read_text()
@@ -31,10 +32,12 @@ def chat(page, tools_root, serve):
     page.route("**/jird.js", lambda route: route.fulfill(body=FAKE, content_type="text/javascript"))
     yield kit
     kit.check()
-    for _ in range(50):  # the browser tells of an ended worker a moment later
-        if page.workers:
-            page.wait_for_timeout(100)
-    assert page.workers == [], "a worker was left"
+
+    def gone():
+        page.wait_for_timeout(50)  # in which the browser tells of an ended worker
+        return page.workers == []
+
+    wait_until(gone)
 
 
 def begin(chat, rounds, on=ALL, **options):
