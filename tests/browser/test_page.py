@@ -181,14 +181,19 @@ STORED_TEXT = """(async () => {
 })()"""
 
 
-def test_reload_right_after_the_first_words_keeps_them(chat):
-    chat.open(pieces=["First ", *["later "] * 99], perSecond=2)
+def test_what_an_answer_that_hangs_has_written_is_kept(chat):
+    """The first words at once, and those behind them too though no more come."""
+    words = "First word and the last"
+    chat.open(text=words, perSecond=200, hangAt=1)
     chat.ask("slow", wait=False)
-    chat.until("document.querySelector('.md')?.innerText.includes('First')")
     chat.until(STORED_TEXT % "First")
-    assert chat.page.evaluate("document.querySelector('.md').innerText").count("later") < 20
+    chat.get("stop").click()
+    chat.wait_end()
+    chat.page.evaluate("fakeJird.hangAt = 5; fakeJird.pieces.push(' more')")
+    chat.ask("slow", wait=False)
+    chat.until(STORED_TEXT % words)
     chat.reload()
-    expect(chat.get("message-assistant")).to_contain_text("First")
+    expect(chat.get("message-assistant").last).to_contain_text(words)
 
 
 def test_half_a_pasted_emoji_does_not_spoil_the_chat(chat):

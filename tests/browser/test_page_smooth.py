@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.browser.pace import SLICE_MS
+
 pytest_plugins = ["tests.browser.page_kit"]
 
 TOKENS = 600
@@ -30,16 +32,30 @@ def tasks_of(page):
                          and threads.get((e["pid"], e["tid"])) == "CrRendererMain"), reverse=True)
 
 
-def longest_tasks(page, act):
-    """The five longest of each attempt at `act()`, up to one of which none is over the limit."""
-    longest = []
+# Five tasks of a known length each.
+WORK = """async () => {
+  let x = 1;
+  for (let i = 0; i < 5; i++) {
+    await new Promise((resolve) => setTimeout(resolve));
+    for (let n = 0; n < 6_400_000; n++) x = (Math.imul(x, 1664525) + 1013904223) | 0;
+  }
+  globalThis.paceKept = x; // what nobody reads would not be computed
+}"""
+
+
+def quick(page, act):
+    """Whether no task of `act()` is over the limit, in one of a few attempts: on this machine's
+    core, which takes as many times longer for a known task. -> (yes, the longest and that factor)."""
+    seen = []
     for _ in range(ATTEMPTS):
+        with tasks_of(page) as known:
+            page.evaluate(WORK)
         with tasks_of(page) as tasks:
             act()
-        longest.append([round(ms, 1) for ms in tasks[:5]])
-        if tasks[0] <= LIMIT_MS:
-            break
-    return longest
+        seen.append(([round(ms, 1) for ms in tasks[:5]], round(max(1, known[2] / SLICE_MS), 2)))
+        if tasks[0] <= LIMIT_MS * seen[-1][1]:
+            return True, seen
+    return False, seen
 
 
 def recording():
@@ -81,10 +97,10 @@ def test_no_task_over_50_ms_on_a_stream_of_60_tokens_a_second(chat, record_prope
         chat.ask("go")
         chat.until("document.querySelectorAll('[data-lit]').length >= 6")
 
-    longest = longest_tasks(chat.page, answered)
-    print("longest tasks of the main thread, ms:", longest)
-    record_property("longest_tasks_ms", longest)
-    assert longest[-1][0] <= LIMIT_MS
+    found, seen = quick(chat.page, answered)
+    print("longest tasks of the main thread, ms, and the core's slowness:", seen)
+    record_property("longest_tasks_ms", seen)
+    assert found, seen
 
 
 COPIES = """async (copies) => {
@@ -119,10 +135,10 @@ def test_opening_a_long_chat_blocks_nothing(chat, copies, whole):
         chat.wait_state("ready")
         chat.until(ready)
 
-    longest = longest_tasks(chat.page, opened)
-    print(f"opening a chat of {2 * copies + 2} messages, longest tasks, ms:", longest)
+    found, seen = quick(chat.page, opened)
+    print(f"opening a chat of {2 * copies + 2} messages, ms and the core's slowness:", seen)
     assert chat.page.locator(".windowed").count() == (0 if whole else 1)
-    assert longest[-1][0] <= LIMIT_MS
+    assert found, seen
 
 
 COUNT_TIMERS = """{ const live = new Set(); globalThis.liveTimers = live;

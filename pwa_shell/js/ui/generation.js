@@ -15,6 +15,7 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export class Generation extends Emitter {
   #abort = new AbortController();
   #saved = -Infinity; // the first text is saved at once: a reload must find it
+  #later = null;
   #firstAt = 0;
   #lastAt = 0;
   #tokens = null;
@@ -106,10 +107,16 @@ export class Generation extends Emitter {
     this.message.text += piece;
     this.#measure(begun);
     this.emit("text");
-    if (this.#lastAt - this.#saved >= SAVE_EVERY_MS) {
-      this.#saved = this.#lastAt;
-      this.save();
-    }
+    const rest = this.#saved + SAVE_EVERY_MS - this.#lastAt;
+    if (rest <= 0) this.#keep();
+    else this.#later ??= setTimeout(() => this.#keep(), rest); // maybe no more text comes
+  }
+
+  #keep() {
+    clearTimeout(this.#later);
+    this.#later = null;
+    this.#saved = performance.now();
+    this.save();
   }
 
   /**
@@ -155,6 +162,7 @@ export class Generation extends Emitter {
 
   async #end() {
     this.phase = "ended";
+    clearTimeout(this.#later);
     const saved = this.save();
     // What is shown as finished survives the browser's end. A stop is shown at once, and a disk that
     // hangs keeps nobody for long.
