@@ -10,6 +10,7 @@ import pytest
 from app.build import fetch, settings, site
 from app.build.console import BuildError
 from app.build.fetch import Asset, Cache, Source, SourceFailed
+from tests.support import WAIT_S
 
 BODY = bytes(range(251)) * 83
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -138,7 +139,7 @@ def test_a_killed_download_leaves_no_file(cache, cdn, tmp_path):
         handler.wfile.write(BODY[:769])
         handler.wfile.flush()
         started.set()
-        release.wait(20)
+        release.wait(WAIT_S)
         return True
 
     cdn.site.fault = stall
@@ -146,7 +147,7 @@ def test_a_killed_download_leaves_no_file(cache, cdn, tmp_path):
             "c.get(Asset(sys.argv[2], sys.argv[3], (c.url_source('cdn', sys.argv[4]),)))")
     child = subprocess.Popen(
         [sys.executable, "-c", code, cache.root, FILE, SHA, cdn.url + FILE], cwd=settings.ROOT)
-    assert started.wait(20)
+    assert started.wait(WAIT_S)
     child.kill()
     child.wait()
     release.set()

@@ -1,6 +1,7 @@
 """`serve --https`: certificates made, kept and renewed; TLS verified by Python's ssl; the page that
 explains trust; the QR code."""
 
+import contextlib
 import datetime
 import hashlib
 import http.client
@@ -69,7 +70,7 @@ def ask(port, context, path="/", host="localhost", method="GET"):
     options = {"context": context} if context else {}
     connection = kind(host, port, timeout=WAIT_S, **options)
     connection._create_connection = lambda address, *rest: socket.create_connection(
-        ("127.0.0.1", port), 10
+        ("127.0.0.1", port), WAIT_S
     )
     try:
         connection.request(method, path)
@@ -110,7 +111,7 @@ def test_a_silent_connection_holds_up_nobody(running):
 @pytest.mark.parametrize("junk", [b"", b"\x16\x03\x01\x00\x05junk!", b"\x00\x01", b"SSH-2.0-x\r\n"])
 def test_junk_ends_only_its_own_connection(running, junk, capsys):
     port, own = running()
-    with socket.create_connection(("127.0.0.1", port), 10) as raw:
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as raw:
         raw.sendall(junk)
         raw.shutdown(socket.SHUT_WR)
         while raw.recv(4096):
@@ -237,12 +238,7 @@ def test_the_help_page_and_the_certificate_for_devices(running):
     assert f'href="https://192.168.7.83:{port}/"' in text and own.fingerprint in text
     assert 'href="/jird-ca.crt"' in text and "$" not in text
     assert own.name.startswith("Jird on ") and f"<b>{own.name}</b>" in text
-    for words in (
-        "Profile Downloaded",
-        "Certificate Trust Settings",
-        "Always Trust",
-        "CA certificate",
-    ):
+    for words in ("Profile Downloaded", "Certificate Trust Settings", "Always Trust", "CA certificate"):
         assert words in text
     for path in ("/ca.pem", "/server.pem", "/../https/ca.pem", "/index.htm"):
         assert ask(port + 1, None, path)[0] == 404
@@ -252,7 +248,7 @@ def test_the_help_page_and_the_certificate_for_devices(running):
 @pytest.mark.parametrize("host", ["", "a b", '"><script>', "x" * 300, "evil.example/"])
 def test_a_host_header_that_cannot_be_meant_is_not_echoed(running, host):
     port, _ = running()
-    with socket.create_connection(("127.0.0.1", port + 1), 10) as raw:
+    with socket.create_connection(("127.0.0.1", port + 1), WAIT_S) as raw:
         raw.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         text = b"".join(iter(lambda: raw.recv(65536), b"")).decode()
     assert f'href="https://192.168.7.83:{port}/"' in text
@@ -264,12 +260,8 @@ def test_the_qr_code_holds_the_address():
 
     url = "http://192.168.7.83:8001/"
     lines = https.qr_text(url).splitlines()
-    halves = {
-        "█": (0, 0),
-        "▀": (0, 1),
-        "▄": (1, 0),
-        " ": (1, 1),
-    }  # light is drawn, for dark terminals
+    # light is drawn, for dark terminals
+    halves = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
     rows = [
         [halves[c][half] for c in re.sub(r"\x1b\[[0-9;]*m", "", line)]
         for line in lines
@@ -279,11 +271,21 @@ def test_the_qr_code_holds_the_address():
     assert [[int(bool(dark)) for dark in row] for row in wanted] == rows[: len(wanted)]
 
 
-def test_a_taken_help_port_is_told(tmp_path):
-    own = certificates.ensure(tmp_path, NAMES)
-    with socket.socket() as taken:
+def taken_above_a_free_one():
+    """A listening socket whose neighbour below nobody uses."""
+    while True:
+        taken = socket.socket()
         taken.bind(("127.0.0.1", 0))
         taken.listen()
+        with contextlib.suppress(OSError), socket.socket() as below:
+            below.bind(("127.0.0.1", taken.getsockname()[1] - 1))
+            return taken
+        taken.close()
+
+
+def test_a_taken_help_port_is_told(tmp_path):
+    own = certificates.ensure(tmp_path, NAMES)
+    with taken_above_a_free_one() as taken:
         port = taken.getsockname()[1] - 1
         with pytest.raises(BuildError) as caught:
             https.make_servers(server.Site(tmp_path), "127.0.0.1", port, own, NAMES)
