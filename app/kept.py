@@ -115,11 +115,13 @@ async def attached(load, started, checkpoint):
 async def record(wanted, load, engine, checkpoint, tokenizer_config):
     """What `plan_cache.js` keeps of a load whose `facts` are `wanted`: (texts, Uint32Array of
     programs, constants); None where it is not to be kept."""
+    from pyengine.selftest_kernels import like
     from pyengine.tune import recall
     from pyengine.warmup import steps
 
     device, cache = load.device, load.cache
-    tested = json.loads(await load.marks.get(cache_key(device)) or "{}")
+    test = cache_key(device, like(checkpoint.config))
+    tested = json.loads(await load.marks.get(test) or "{}")
     if wanted is None or not tested:
         return None
     plan = kept.compact(engine.model.plan)
@@ -132,7 +134,7 @@ async def record(wanted, load, engine, checkpoint, tokenizer_config):
     header, ints, consts = device.exported(plan)
     texts = {
         "key": json.dumps({**wanted, "choices": choices, "selftest": {
-            "key": cache_key(device), "layout": tested["layout"], "off": tested["off"]}},
+            "key": test, "layout": tested["layout"], "off": tested["off"]}},
             sort_keys=True),
         "header": header,
         "shards": json.dumps([source.name for source in checkpoint.files]),

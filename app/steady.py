@@ -145,11 +145,13 @@ def _most(checkpoint):
     return min(most, DEFAULT_CONTEXT) if isinstance(most, int) and most > 0 else DEFAULT_CONTEXT
 
 
-async def tested(device, options):
-    """Tests a device with the "selftest_cache" of `options`, if it is there; -> (Report, the other
-    options without what the device computes wrongly)."""
+async def tested(device, config, options):
+    """Tests a device for a model of this config, with the "selftest_cache" of `options`, if it is
+    there; -> (Report, the other options without what the device computes wrongly)."""
+    from pyengine.selftest_kernels import like  # late: a start by a kept plan needs no planner
+
     given = dict(options)
-    report = await selftest(device, given.pop("selftest_cache", None), kernels=True)
+    report = await selftest(device, given.pop("selftest_cache", None), kernels=like(config))
     if "kv_f16" in report.off:
         given["kv"] = "f32"
     return report, given
@@ -158,7 +160,9 @@ async def tested(device, options):
 async def build(checkpoint, device, changes, options):
     """One engine on one device that is tested first, with the changes of a `Policy`; -> (Engine,
     `selftest.Report`)."""
-    report, given = await tested(device, options)
+    if hasattr(checkpoint, "whole"):
+        checkpoint = await checkpoint.whole()  # it began with a kept plan: no header was read
+    report, given = await tested(device, checkpoint.config, options)
     if changes.get("context"):
         given["context"] = changes["context"]
     if not changes.get("fused", True):
@@ -166,8 +170,6 @@ async def build(checkpoint, device, changes, options):
     most = changes.get("submit", 0)
     if most and not 0 < device.layout.dispatches <= most:
         device.layout = Layout(device.layout.passes, most)
-    if hasattr(checkpoint, "whole"):
-        checkpoint = await checkpoint.whole()  # it began with a kept plan: no header was read
     return await load(checkpoint, device, **given), report
 
 
@@ -273,11 +275,14 @@ class SteadyEngine(Engine):
     async def selftest(self):
         """The whole self-test on this device, beside the loaded model; -> its report as a dict.
         What it finds holds from the next load on. Raises `E_BUSY`, and what the device raises."""
+        from pyengine.selftest_kernels import like
+
         await self._rise()
         self._claim()
         layout = self._device.layout
         try:
-            report = await selftest(self._device, self._options.get("selftest_cache"), True, True)
+            report = await selftest(self._device, self._options.get("selftest_cache"), full=True,
+                                    kernels=like(self._checkpoint.config))
             return asdict(report)
         finally:
             self._device.layout = layout

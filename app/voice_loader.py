@@ -30,7 +30,7 @@ async def open_speaker(loader, parts, request, params, progress, make_room):
                                                            loader.entries)]
         device = await open_device(parts, params.get("device"), parts.new_binding)
         closers.append(device.close)
-        _, options = await tested(device, options)
+        _, options = await tested(device, voice.config, options)
         await make_room(speech.needs(voice, codec, device.caps, **options))
         speaker = await speech.load_speaker(
             voice, codec, device, tokenizer=_tokenizer(parts, voice, request.model),

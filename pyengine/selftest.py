@@ -15,7 +15,7 @@ from pyengine.errors import EngineError
 from pyengine.laps import Laps
 from pyengine.plan.plan import READBACKS, SLOTS, Buffer, Dispatch, Operand, Pipeline, Plan
 
-VERSION = 4
+VERSION = 5
 LANES = 64
 WHOLE = 2048           # dispatches of the largest submit that is tried, and then used
 SIZES = (256, 128, 64, 32, 8, 1)
@@ -211,9 +211,9 @@ async def _chains(device, runner, report, full):
         device.layout = Layout()
 
 
-async def _kernels(device, report, full, first):
-    """The kernels' known answers, on what the chains and features left; fills the report. `first`:
-    a Trial on all that the device offers, or None."""
+async def _kernels(device, report, full, names, first):
+    """The kernels' known answers by the models `names`, on what the chains and features left; fills
+    the report. `first`: a Trial of the first on all that the device offers, or None."""
     from pyengine.selftest_kernels import choose
 
     caps, info = device.caps, device.info
@@ -227,7 +227,7 @@ async def _kernels(device, report, full, first):
     try:
         kv = "f32" if "kv_f16" in report.off else "f16"
         usable = None if report.off else first
-        report.off += await choose(device, note, full=full, kv=kv, first=usable)
+        report.off += await choose(device, note, names, full=full, kv=kv, first=usable)
     finally:
         device.caps, device.info = caps, info
         device.layout = Layout()
@@ -238,17 +238,19 @@ async def _measure(device, full, kernels):
     if kernels:
         from pyengine import selftest_kernels  # late: it plans models
         selftest_kernels.at_hand()
+        others = [name for name in selftest_kernels.MODELS if name != kernels]
+        names = [kernels, *others] if full and not device.caps.software else [kernels]
     report, laps, trial = Report(), Laps(), None
     runner = await device.prepare(probe_plan(_pipelines(device.caps)))
     try:
         laps.mark("chains")
         if kernels and not full:
-            trial = await selftest_kernels.begun(device)
+            trial = await selftest_kernels.begun(device, kernels)
         laps.mark("kernels")
         await _chains(device, runner, report, full)
         laps.mark("chains")
         if kernels:
-            await _kernels(device, report, full, trial)
+            await _kernels(device, report, full, names, trial)
         laps.mark("kernels")
     finally:
         if trial is not None:
@@ -257,41 +259,56 @@ async def _measure(device, full, kernels):
     return replace(report, ms=laps.ms["chains"], kernels_ms=laps.ms["kernels"] if kernels else 0.0)
 
 
-def cache_key(device):
-    """One browser, adapter, text of the kernels and list of what they are to use."""
+def cache_key(device, kernels=None):
+    """One browser, adapter, text of the kernels, list of what they are to use, and the model that
+    tests them; on a CPU that pretends to be a GPU none does."""
     from pyengine.kernels import source  # late: a start by a kept plan imports no kernels
 
     wanted = ",".join(device.caps.wanted)
-    return f"selftest{VERSION}|{source.version()}|{wanted}|{device.identity}"
+    model = "" if device.caps.software else kernels or ""
+    return f"selftest{VERSION}|{source.version()}|{wanted}|{model}|{device.identity}"
 
 
 async def _recall(cache, device, kernels):
-    """The Report that is kept, None where there is none or it lacks the kernels."""
+    """The Report that is kept, None where there is none."""
     try:
-        kept = Report(**json.loads(await cache.get(cache_key(device)) or ""))
+        kept = Report(**json.loads(await cache.get(cache_key(device, kernels)) or ""))
         Layout(*map(int, kept.layout))
     except (ValueError, TypeError, OSError):
         return None
-    return replace(kept, cached=True) if kept.kernels_ms or not kernels else None
+    return replace(kept, cached=True)
 
 
-async def selftest(device, cache=None, full=False, kernels=False):
+async def _keep(cache, device, kernels, full, report):
+    """Puts it where later tests look; the whole test speaks for every model."""
+    from pyengine.selftest_kernels import MODELS
+
+    text = json.dumps(asdict(report))
+    names = (None, *MODELS) if full and kernels else (kernels,)
+    keys = {cache_key(device, name) for name in names}
+    try:
+        for key in sorted(keys):
+            await cache.put(key, text)
+    except OSError:
+        pass  # measured again next time
+
+
+async def selftest(device, cache=None, full=False, kernels=None):
     """Tests the device, or recalls what `cache` (a `tune.TuningCache`) knows of it, and sets its
-    layout and caps; -> Report. `full` runs every size and recalls nothing; `kernels`: these too,
-    on a CPU that pretends to be a GPU only if `full`. Devices that are no GPU's are right by
+    layout and caps; -> Report. `full` runs every size and recalls nothing; `kernels`: those of this
+    one of `selftest_kernels.MODELS` too, and of all the others if `full`. A CPU that pretends to be
+    a GPU tests kernels only if `full`, and by that one. Devices that are no GPU's are right by
     definition. Raises what the device raises, `E_GPU` where nothing is right."""
     if device.caps.backend not in ("webgpu", "native"):
         return Report(layout=(1, 0))
     device.caps = replace(device.caps, **dict.fromkeys(getattr(device, "switched_off", ()), True))
-    kernels = kernels and (full or not device.caps.software)
+    if device.caps.software and not full:
+        kernels = None
     report = None if cache is None or full else await _recall(cache, device, kernels)
     if report is None:
         report = await _measure(device, full, kernels)
         if cache is not None:
-            try:
-                await cache.put(cache_key(device), json.dumps(asdict(report)))
-            except OSError:
-                pass  # measured again next time
+            await _keep(cache, device, kernels, full, report)
     apply(device, report)
     return report
 
@@ -300,7 +317,6 @@ def apply(device, report):
     """Makes the device what the report found; `switched_off`: what a later test tries again."""
     names = ("f16", "subgroups", "fused")
     device.switched_off = [n for n in names if n in report.off and getattr(device.caps, n)]
-    off = dict.fromkeys(device.switched_off, False)
-    device.caps = replace(device.caps, **off)
-    device.info = device.info | {name: False for name in off if name != "fused"}
+    device.caps = replace(device.caps, **dict.fromkeys(device.switched_off, False))
+    device.info = device.info | {name: getattr(device.caps, name) for name in ("f16", "subgroups")}
     device.layout = Layout(*report.layout)

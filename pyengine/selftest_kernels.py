@@ -1,13 +1,17 @@
-"""Known answers of the kernels as models use them: two tiny models of random 4-bit weights, one
-with attention only, one hybrid, whose logits and ids the numpy references have given
-(`known/known.json`). The first way of planning that is right is used: all that the device offers,
-then without f16, without subgroups, without both, and last with unfused kernels.
+"""Known answers of the kernels as models use them: tiny models, one of each family with weights of
+each kind, whose logits and ids the numpy references have given (`known/`, which
+`tests/known_answers.py` makes). A load is preceded by the one that is most like its model. The
+first way of planning that is right is used: all that the device offers, then without f16, without
+subgroups, without both, and last with unfused kernels.
 
 They fit in WebGPU's guaranteed limits and are planned for those, so that few devices differ: the
 build plans the short test for these (`plans`), which takes that work from a browser's start."""
 import base64
 import json
+import math
+import random
 import struct
+import zlib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +21,7 @@ from pyengine.compile import compile_model
 from pyengine.decode import state as st
 from pyengine.decode.sampling import SamplingParams
 from pyengine.errors import EngineError
+from pyengine.formats import hf_config
 from pyengine.formats.checkpoint import open_checkpoint
 from pyengine.formats.source import BytesSource
 from pyengine.kernels import source
@@ -24,8 +29,10 @@ from pyengine.models import families
 from pyengine.plan import stored
 
 FOLDER = Path(__file__).resolve().parent / "known"
-PLANS = "plans.json"  # in FOLDER, of a built wheel
-MODELS = ("llama", "hybrid")
+FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_5", "lfm2", "gemma3")  # modules of models/
+WEIGHTS = ("mixed", "mlx4")  # quantised while they are loaded, or before
+MODELS = tuple(f"{family}-{weights}" for family in FAMILIES for weights in WEIGHTS)
+FILE = "model.safetensors"
 CONTEXT = 128
 # of logits that range over 5: f16 moves them by 0.02, and each id is 0.15 ahead of the next
 LIMIT = 0.1
@@ -44,13 +51,44 @@ def ways(caps):
     return [*found, (*used, "fused")] if caps.fused else found
 
 
+def like(config):
+    """Which of MODELS has the kernels of a model with this config, as nearly as any."""
+    text = hf_config.text_config(config)
+    module = families().get(text.get("model_type"))
+    family = module.__name__.rpartition(".")[2] if module else ""
+    return f"{family if family in FAMILIES else FAMILIES[0]}-{WEIGHTS['quantization' in text]}"
+
+
 @cache
-def known():
-    """{model: {prompt, ids; f32 bytes: logits, which choose the first id, and last, behind the last
-    but one}}."""
-    rows = json.loads((FOLDER / "known.json").read_text())
-    return {name: {**row, **{key: base64.b64decode(row[key]) for key in ("logits", "last")}}
-            for name, row in rows.items()}
+def known(name):
+    """{config; tensors: [[name, dtype, shape, low, high]]; seed; prompt, ids; f32 bytes: logits,
+    which choose the first id, and last, behind the last but one}."""
+    row = json.loads((FOLDER / f"{name}.json").read_text())
+    return {**row, **{key: base64.b64decode(row[key]) for key in ("logits", "last")}}
+
+
+def _drawn(dice, dtype, count, low, high):
+    """Bytes of `count` numbers from low to high; of any, where they are codes. The lower half of
+    each is noise: quantising these, no number lies half-way between two codes, where devices
+    differ."""
+    out = bytearray(dice.randbytes(4 * count))
+    if dtype == "F32":
+        levels = struct.pack("<256f", *(low + (high - low) * i / 255 for i in range(256)))
+        numbers = dice.randbytes(count)
+        for byte in (2, 3):
+            out[byte::4] = numbers.translate(levels[byte::4])
+    return bytes(out)
+
+
+def weight_file(row):
+    """The safetensors file of a `known` row."""
+    dice, header, parts, at = random.Random(row["seed"]), {}, [], 0
+    for name, dtype, shape, low, high in row["tensors"]:
+        parts.append(_drawn(dice, dtype, math.prod(shape), low, high))
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(parts[-1])]}
+        at += len(parts[-1])
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + b"".join(parts)
 
 
 def at_hand():
@@ -61,13 +99,11 @@ def at_hand():
     source.version()
 
 
-def _source(name, file):
-    return BytesSource(file, (FOLDER / name / file).read_bytes())
-
-
-async def _checkpoint(name):
-    files = [path.name for path in sorted((FOLDER / name).iterdir()) if path.is_file()]
-    return await open_checkpoint({file: _source(name, file) for file in files})
+async def checkpoint(row):
+    """The Checkpoint of a `known` row."""
+    config = json.dumps(row["config"]).encode()
+    return await open_checkpoint({"config.json": BytesSource("config.json", config),
+                                  FILE: BytesSource(FILE, weight_file(row))})
 
 
 def plain(caps):
@@ -84,46 +120,45 @@ def plain(caps):
 
 async def _planned(name, caps, kv, runs):
     """(Plan, files)"""
-    checkpoint = await _checkpoint(name)
+    found = await checkpoint(known(name))
     programs = {"decode", *(tail for _, tail, _ in runs),
                 *(program for chunks, _, _ in runs for _, program in chunks)}
-    model = compile_model(checkpoint.config, checkpoint.tensors, kv=kv, context=CONTEXT,
-                          caps=caps, programs=programs)
-    return model.plan, checkpoint.files
+    model = compile_model(found.config, found.tensors, kv=kv, context=CONTEXT, caps=caps,
+                          programs=programs)
+    return model.plan, found.files
 
 
-def _key(name, caps, kv):
-    return f"{name} {kv} {caps}"
-
-
-async def plans(rendered):
-    """{key: JSON text of [names of the files, a stored plan]} of the short test where kernels use
-    f16, subgroups, both or none; `rendered`: every template. A build puts it into the wheel as
-    PLANS."""
-    found, name = {}, MODELS[0]
+async def plans(name, rendered):
+    """Bytes of what a build puts into the wheel as `<name>.plans`: for the caps of the short test
+    where kernels use f16, subgroups, both or none, a stored plan. `rendered`: every template."""
+    found, consts = {}, set()
     for f16 in (False, True):
         for size in (0, *SUBGROUPS):
             caps = plain(Caps(f16=f16, subgroups=size > 0, subgroup=size or Caps.subgroup,
                               variants=("f16", "subgroups")))
-            plan, files = await _planned(name, caps, "f16", (SHORT,))
-            kept = [file.name for file in files], stored.dump(plan, rendered)
-            found[_key(name, caps, "f16")] = json.dumps(kept, separators=(",", ":"))
-    return found
+            plan, _ = await _planned(name, caps, "f16", (SHORT,))
+            kept = stored.dump(plan, rendered)
+            consts.add(json.dumps(kept.pop("consts")))
+            found[str(caps)] = json.dumps(kept, separators=(",", ":"))
+    [same] = consts  # the tables of RoPE, larger than zlib sees back: once for all
+    return zlib.compress(json.dumps({"consts": same, "plans": found}).encode(), 9)
 
 
 @cache
-def _plans():
-    file = FOLDER / PLANS
-    return json.loads(file.read_text()) if file.is_file() else {}
+def _plans(name):
+    file = FOLDER / f"{name}.plans"
+    return json.loads(zlib.decompress(file.read_bytes())) if file.is_file() else {"plans": {}}
 
 
 async def _plan(name, caps, kv, runs):
     """(Plan, files): the build's, where it made this one."""
-    kept = _plans().get(_key(name, caps, kv)) if runs == (SHORT,) else None
-    if kept is None:
+    kept = _plans(name)
+    text = kept["plans"].get(str(caps)) if (runs, kv) == ((SHORT,), "f16") else None
+    if text is None:
         return await _planned(name, caps, kv, runs)
-    files, plan = json.loads(kept)
-    return (stored.restore(plan, source.every_rendered()), [_source(name, file) for file in files])
+    plan = stored.restore({**json.loads(text), "consts": json.loads(kept["consts"])},
+                          source.every_rendered())
+    return plan, [BytesSource(FILE, weight_file(known(name)))]
 
 
 def _near(got, want):
@@ -155,7 +190,7 @@ class Trial:
         return True
 
     async def _run(self, chunks, tail, params):
-        answer, runner, begin = known()[self._name], self._runner, 0
+        answer, runner, begin = known(self._name), self._runner, 0
         plan = runner.plan
         logits = plan.buffer("logits"), 0, len(answer["logits"])
         for end, program in chunks:
@@ -179,10 +214,10 @@ class Trial:
         self._runner.close()
 
 
-async def begun(device):
+async def begun(device, name):
     """The first Trial of `choose`, which then waits less; None where it cannot be."""
     try:
-        return await Trial.begin(device, MODELS[0])
+        return await Trial.begin(device, name)
     except EngineError as error:
         if error.code != "E_GPU":
             raise
@@ -204,15 +239,15 @@ async def _right(device, name, off, kv, full, trial):
             trial.close()
 
 
-async def choose(device, note, *, full=False, kv="f16", first=None):
-    """What has to be switched off for right answers: the first of `ways`. `note(what, right)` hears
-    of each trial. `full`: both models in every way and through every program, else the first way
-    in which the attention model is right; `first`: a Trial of the first way. Raises `E_GPU` where
-    no way is."""
+async def choose(device, note, names, *, full=False, kv="f16", first=None):
+    """What has to be switched off for right answers of the models `names`: the first of `ways` in
+    which all are right. `note(what, right)` hears of each trial. `full`: every program, and the
+    ways behind it too, by the first model; `first`: a Trial of that in the first way. Raises
+    `E_GPU` where no way is right."""
     chosen = None
     for off in ways(device.caps):
         sound = True
-        for name in MODELS if full else MODELS[:1]:
+        for name in names if chosen is None else names[:1]:
             good, first = await _right(device, name, off, kv, full, first), None
             note(f"kernels of {name}" + (f" without {', '.join(off)}" if off else ""), good)
             sound = sound and good

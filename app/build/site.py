@@ -12,6 +12,7 @@ from app.build.console import step
 from app.build.fetch import Asset, Cache, sha256_file
 
 PYODIDE_CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
+CHECKED = {"llama": "llama-mlx4", "hybrid": "qwen3_5-mlx4"}  # check.html's: the self-test's
 NOT_SHIPPED = ("package.json", "package-lock.json", "node_modules")
 
 
@@ -63,6 +64,7 @@ def build(dist=None):
         with tempfile.TemporaryDirectory(prefix=f".{dist.name}-", dir=dist.parent) as scratch:
             site = Path(scratch) / "site"
             write_shell(site)
+            write_check(site / "check")
             shutil.copytree(node.vendor(), site / "vendor")
             write_pyodide(site / "pyodide", found)
             write_models(site / "models", models, made.made(cache))
@@ -101,8 +103,20 @@ def write_shell(site):
         return [name for name in names if name.startswith(".") or name in top]
 
     shutil.copytree(settings.SHELL, site, ignore=ignored)
-    # the device check's models
-    shutil.copytree(settings.ROOT / "pyengine" / "known", site / "check")
+
+
+def write_check(folder):
+    """The device check's models, each {config.json, model.safetensors}, and what they answer."""
+    from pyengine import selftest_kernels
+
+    answers = {}
+    for name, model in CHECKED.items():
+        row = selftest_kernels.known(model)
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.json").write_text(json.dumps(row["config"]))
+        (folder / name / selftest_kernels.FILE).write_bytes(selftest_kernels.weight_file(row))
+        answers[name] = {"prompt": row["prompt"], "ids": row["ids"]}
+    (folder / "known.json").write_text(json.dumps(answers))
 
 
 def write_pyodide(folder, found):

@@ -14,7 +14,7 @@ from app.build.console import BuildError
 EXCLUDED = ("app/build/",)
 PACKAGES = ("app", "pyengine")
 RENDERED = "pyengine/kernels/rendered.json"
-PLANS = "pyengine/known/plans.json"
+KNOWN = "pyengine/known"
 
 
 def write_wheel(target, name, version, files, requires=(), license_file=None,
@@ -99,7 +99,9 @@ def jird_files(root=None):
                 files[name] = path.read_bytes()
     rendered = render_all()
     files[RENDERED] = packed(rendered)
-    files[PLANS] = packed(finished(selftest_kernels.plans(rendered)))
+    for name in selftest_kernels.MODELS:
+        plans = finished(selftest_kernels.plans(name, rendered))
+        files[f"{KNOWN}/{name}.plans"] = plans
     return files
 
 

@@ -121,7 +121,7 @@ async def built_plans():
     sk.compile_model, planner, found = None, sk.compile_model, []
     for features in ((), ("subgroups",)):
         caps = replace(device.caps, software=False, subgroups=True, variants=features)
-        plan, files = await sk._plan("llama", sk.plain(caps), "f16", (sk.SHORT,))
+        plan, files = await sk._plan("lfm2-mixed", sk.plain(caps), "f16", (sk.SHORT,))
         found.append(plan.dispatches("prefill128", "decode", "greedy") * len(files))
     sk.compile_model = planner
     device.close()

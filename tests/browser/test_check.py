@@ -4,13 +4,13 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from app.build import settings
+from app.build.site import CHECKED
+from pyengine import selftest_kernels
 from tests.browser.axe_kit import serious
 from tests.browser.pwa_kit import Tab
 from tests.support import WAIT_MS
 
 pytest_plugins = ["tests.browser.pwa_kit", "tests.browser.axe_kit"]
-KNOWN = settings.ROOT / "pyengine" / "known"
 ROWS = ("secure", "python", "store", "handles", "chats", "room", "offline", "gpu", "llama",
         "hybrid", "selftest", "sound", "install")
 LOOKS = """() => ({ wide: document.documentElement.scrollWidth - innerWidth,
@@ -31,8 +31,13 @@ def checked(tabs, app, query=""):
 
 
 def test_the_site_has_the_models_that_the_engine_knows(dist):
-    for path in KNOWN.rglob("*.*"):
-        assert (dist / "check" / path.relative_to(KNOWN)).read_bytes() == path.read_bytes()
+    answers = json.loads((dist / "check/known.json").read_text())
+    assert set(answers) == {"llama", "hybrid"}
+    for name, answer in answers.items():
+        row = selftest_kernels.known(CHECKED[name])
+        assert answer == {key: row[key] for key in ("prompt", "ids")}
+        weights = (dist / "check" / name / "model.safetensors").read_bytes()
+        assert weights == selftest_kernels.weight_file(row)
 
 
 def test_every_row_of_a_sound_browser_and_its_report(tabs, app):

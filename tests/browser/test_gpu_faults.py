@@ -105,7 +105,7 @@ def test_the_self_test_of_a_sound_gpu_uses_the_whole_command_buffer(engine):
 
 
 def test_a_start_of_the_built_site_need_not_plan_the_tiny_model(engine):
-    assert engine.run(in_page.built_plans) == [29, 29]
+    assert engine.run(in_page.built_plans) == [49, 49]
 
 
 def test_a_wrong_f16_kernel_turns_f16_off(engine):
