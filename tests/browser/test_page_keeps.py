@@ -76,6 +76,10 @@ HOLD = """async () => {
 }"""
 
 
+LOCKED = """navigator.locks.query().then(({ held }) =>
+  held.some(({ name }) => name.startsWith("jird-answer:")))"""
+
+
 def test_an_answer_is_shown_as_finished_once_it_is_stored_and_a_stop_at_once(chat):
     """With a store that another write keeps busy, and a page that never loses its patience."""
     chat.page.add_init_script("""{ const timer = globalThis.setTimeout;
@@ -90,7 +94,9 @@ def test_an_answer_is_shown_as_finished_once_it_is_stored_and_a_stop_at_once(cha
             chat.get("stop").click()
             chat.wait_end()
             assert chat.page.evaluate("held")
+            assert chat.page.evaluate(LOCKED), "another tab would read less than is shown"
             chat.page.evaluate("held = false")
+            chat.until(f"{LOCKED}.then((locked) => !locked)")
         else:
             chat.page.evaluate("goOn()")
             chat.until("document.querySelector('.md').innerText.includes('three.')")

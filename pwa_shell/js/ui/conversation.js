@@ -255,13 +255,14 @@ export class Conversation extends Emitter {
     const run = new Generation(this.session, answer, this.#request(answer), save);
     run.agent = this.tools?.loop(chat, answer) ?? null;
     this.running = { run, chat, messages: this.messages };
-    holdAnswer(answer.id, new Promise((resolve) => run.on("end", resolve)));
+    let stored = null; // a tab that takes over reads what is stored
+    holdAnswer(answer.id, new Promise((resolve) => (stored = resolve)));
     run.on("end", () => {
       this.running = null;
       this.emit("end", run);
     });
     this.emit("begin", run);
     this.save(chat, question ? [question, answer] : [answer]);
-    run.run();
+    run.run().then(stored);
   }
 }
