@@ -25,7 +25,8 @@ from playwright.sync_api import expect
 from app.build import browsers, server, settings
 from tests.support import WAIT_MS, RefusingProxy
 
-
+# Before numpy: its products here are small, and waiting threads of OpenBLAS spin on every core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 expect.set_options(timeout=WAIT_MS)
 pytest.register_assert_rewrite("tests.browser.page_kit", "tests.browser.pwa_kit",
                                "tests.browser.models_kit", "tests.browser.api_kit",

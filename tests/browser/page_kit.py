@@ -1,6 +1,7 @@
 """What the page's tests share: the page under a sub-path, jird.js replaced by a recorded stream.
 
-    page_root          folder of the page and its vendor modules; no Pyodide, no model
+    page_root          folder of the page, its vendor modules and that stream; no Pyodide, no model;
+                       `blank.html` has nothing of the app
     phone              the same on a small touch screen
     chat               ChatPage, opened by `chat.open(**options)`: the options of fake_jird.js
 """
@@ -41,6 +42,8 @@ def page_root(tmp_path_factory):
         shutil.copytree(settings.SHELL / name, root / name)
     node.ensure_modules()
     shutil.copytree(node.vendor(), root / "vendor")
+    (root / "jird.js").write_text(FAKE)  # no route of Playwright: each slows every request down
+    (root / "blank.html").write_text("<!doctype html><link rel=icon href='data:,'><title>blank")
     return root
 
 
@@ -54,8 +57,6 @@ class ChatPage:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
         page.on("request", lambda request: self.requests.append(request.url))
-        page.route("**/jird.js", lambda route: route.fulfill(
-            body=FAKE, content_type="text/javascript"))
 
     def open(self, start=True, text=None, **options):
         """Go to the page; `text` is the answer, cut into pieces unless they are given."""

@@ -21,6 +21,7 @@ PYTHON = "(await import('./js/tools/run_python.js')).runPython"
 def tools_root(page_root, dist, tmp_path_factory):
     root = tmp_path_factory.mktemp("tools") / "page"
     shutil.copytree(page_root, root)
+    (root / "jird.js").write_text(FAKE)
     shutil.copytree(dist / "pyodide", root / "pyodide", copy_function=os.link)
     shutil.copy(settings.SHELL / "python_worker.js", root)
     return root
@@ -29,7 +30,6 @@ def tools_root(page_root, dist, tmp_path_factory):
 @pytest.fixture
 def chat(page, tools_root, serve):
     kit = ChatPage(page, serve(tools_root, PREFIX).url)
-    page.route("**/jird.js", lambda route: route.fulfill(body=FAKE, content_type="text/javascript"))
     yield kit
     kit.check()
 
