@@ -89,6 +89,15 @@ def test_a_request_waits_for_a_model_that_loads(tabs, api_site):
     assert found == {"before": False, "status": 200, "model": "tiny", "after": 200}
 
 
+def test_a_page_whose_thread_is_busy_serves_all_the_same(tabs, api_site):
+    engine, client = open_engine(tabs, api_site), open_client(tabs, api_site)
+    engine.page.evaluate("""() => void setTimeout(() => {
+      const end = performance.now() + 1600;
+      while (performance.now() < end);
+    })""")
+    assert client.page.evaluate(ASK)["usage"]["completion_tokens"] == 2
+
+
 def test_requests_of_several_tabs_take_turns(tabs, api_site):
     engine, client = open_engine(tabs, api_site), open_client(tabs, api_site)
     guest = open_engine(tabs, api_site)                      # relays to the first tab's engine

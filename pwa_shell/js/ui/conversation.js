@@ -13,8 +13,8 @@ import { stepMessages } from "./tools/agent_loop.js";
 /** @typedef {import("./chat_store.js").Chat} Chat */
 /** @typedef {import("./chat_store.js").Message} Message */
 
-/** How long another tab may take to stop. */
-const TAKEOVER_MS = 4000;
+/** How long another tab may take to stop and to store what it has. */
+const TAKEOVER_MS = 8000;
 
 /**
  * Emits `path` when other messages are shown, `begin` (Generation) and `end` (Generation) of an
