@@ -19,7 +19,7 @@ export const CLAIM = "jird-api-claim";
 /** Where the API lies below the app's scope. */
 export const ROOT = "v1/";
 /** A page that has not answered by then serves nothing; one that works may take seconds, on a slow device. */
-export const ASK_MS = 5000;
+export const ASK_MS = 3000;
 /** The worker asks this often; browsers end one that hears nothing for half a minute. */
 export const PING_MS = 5000;
 /** After this long without a word either side gives the other up. */
