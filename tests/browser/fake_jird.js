@@ -43,6 +43,7 @@ async function* replay(body, signal) {
   const asked = performance.now();
   await sleep(firstMs);
   const begun = performance.now();
+  const times = (globalThis.fakeTimes = { asked, begun });
   for (let i = 0; i < pieces.length; i++) {
     if (i === failAt)
       throw failure(
@@ -55,13 +56,15 @@ async function* replay(body, signal) {
     const wait = begun + (i * 1000) / perSecond - performance.now();
     if (wait > 0) await sleep(wait);
     if (signal?.aborted) throw new DOMException("aborted", "AbortError");
+    times.last = performance.now();
     yield {
       object: "chat.completion.chunk",
       choices: [{ index: 0, delta: { content: pieces[i] }, finish_reason: null }],
       usage: { prompt_tokens: 9, completion_tokens: i + 1, total_tokens: i + 10 },
     };
+    times.first ??= performance.now(); // the page has taken the first piece
   }
-  globalThis.fakeTimes = [asked, begun, performance.now()];
+  times.ended = performance.now();
   yield { choices: [{ index: 0, delta: {}, finish_reason: "stop" }] };
 }
 
