@@ -73,7 +73,7 @@ fn main(@builtin(local_invocation_id) id: vec3<u32>) {
 class Report:
     """What was found. `layout` (passes, dispatches); `off`: what computes wrongly, of f16,
     subgroups, kv_f16 and fused (kernels); `rows`: every trial {what, dispatches, passes, submits,
-    right}; `ms` that the chains and features took, `kernels_ms` what the kernels (0: not tested)
+    right}, of kernels also {apart}: the logits' largest error; `ms` that the chains and features took, `kernels_ms` what the kernels (0: not tested)
     took besides; `cached`."""
     layout: tuple = (1, WHOLE)
     off: list = field(default_factory=list)
@@ -211,36 +211,42 @@ async def _chains(device, runner, report, full):
         device.layout = Layout()
 
 
-async def _kernels(device, report, full, names, first):
-    """The kernels' known answers by the models `names`, on what the chains and features left; fills
-    the report. `first`: a Trial of the first on all that the device offers, or None."""
-    from pyengine.selftest_kernels import choose
+async def _kernels(device, report, full, name, first):
+    """The kernels' known answers, on what the chains and features left, noted in the report: by the
+    model `name` and in a `full` test of a GPU by the others; -> {model: what is off for it}, less
+    those that are right in no way. `first`: a Trial of `name` on all that the device offers, or
+    None."""
+    from pyengine.selftest_kernels import MODELS, choose
 
     caps, info = device.caps, device.info
     apply(device, report)
 
-    def note(what, right):
+    def note(what, right, apart):
         passes, dispatches = report.layout
         report.rows.append({"what": what, "dispatches": dispatches, "passes": passes, "submits": 1,
-                            "right": right})
+                            "right": right, "apart": apart})
 
+    others = [model for model in MODELS if model != name] if full and not caps.software else []
     try:
         kv = "f32" if "kv_f16" in report.off else "f16"
-        usable = None if report.off else first
-        report.off += await choose(device, note, names, full=full, kv=kv, first=usable)
+        found = {}
+        for model in (name, *others):
+            usable = first if model == name and not report.off else None
+            found[model] = await choose(device, note, model, full=full, kv=kv, first=usable,
+                                        every=full and model == name)
+        return {model: off for model, off in found.items() if off is not None}
     finally:
         device.caps, device.info = caps, info
         device.layout = Layout()
 
 
 async def _measure(device, full, kernels):
-    """The whole test; the kernels' first pipelines are compiled while chains and features run."""
+    """{model whose kernels it is about: Report} of the whole test, `kernels` among them; the first
+    pipelines are compiled while chains and features run."""
     if kernels:
         from pyengine import selftest_kernels  # late: it plans models
         selftest_kernels.at_hand()
-        others = [name for name in selftest_kernels.MODELS if name != kernels]
-        names = [kernels, *others] if full and not device.caps.software else [kernels]
-    report, laps, trial = Report(), Laps(), None
+    report, laps, trial, found = Report(), Laps(), None, {}
     runner = await device.prepare(probe_plan(_pipelines(device.caps)))
     try:
         laps.mark("chains")
@@ -250,13 +256,18 @@ async def _measure(device, full, kernels):
         await _chains(device, runner, report, full)
         laps.mark("chains")
         if kernels:
-            await _kernels(device, report, full, names, trial)
+            found = await _kernels(device, report, full, kernels, trial)
         laps.mark("kernels")
     finally:
         if trial is not None:
             trial.close()
         runner.close()
-    return replace(report, ms=laps.ms["chains"], kernels_ms=laps.ms["kernels"] if kernels else 0.0)
+    if kernels and not full and kernels not in found:
+        raise EngineError("E_GPU", what="the self-test",
+                          detail="even the plainest kernels give wrong numbers")
+    report.ms, report.kernels_ms = laps.ms["chains"], laps.ms["kernels"] if kernels else 0.0
+    tested = {model: replace(report, off=[*report.off, *off]) for model, off in found.items()}
+    return {kernels: report} | tested
 
 
 def cache_key(device, kernels=None):
@@ -279,16 +290,11 @@ async def _recall(cache, device, kernels):
     return replace(kept, cached=True)
 
 
-async def _keep(cache, device, kernels, full, report):
-    """Puts it where later tests look; the whole test speaks for every model."""
-    from pyengine.selftest_kernels import MODELS
-
-    text = json.dumps(asdict(report))
-    names = (None, *MODELS) if full and kernels else (kernels,)
-    keys = {cache_key(device, name) for name in names}
+async def _keep(cache, device, reports):
+    """Puts {model: Report} where later tests look."""
     try:
-        for key in sorted(keys):
-            await cache.put(key, text)
+        for model, report in reports.items():
+            await cache.put(cache_key(device, model), json.dumps(asdict(report)))
     except OSError:
         pass  # measured again next time
 
@@ -298,7 +304,8 @@ async def selftest(device, cache=None, full=False, kernels=None):
     layout and caps; -> Report. `full` runs every size and recalls nothing; `kernels`: those of this
     one of `selftest_kernels.MODELS` too, and of all the others if `full`. A CPU that pretends to be
     a GPU tests kernels only if `full`, and by that one. Devices that are no GPU's are right by
-    definition. Raises what the device raises, `E_GPU` where nothing is right."""
+    definition. Raises what the device raises, and `E_GPU` where nothing is right; a `full` test
+    says in its rows which kernels are not."""
     if device.caps.backend not in ("webgpu", "native"):
         return Report(layout=(1, 0))
     device.caps = replace(device.caps, **dict.fromkeys(getattr(device, "switched_off", ()), True))
@@ -306,9 +313,10 @@ async def selftest(device, cache=None, full=False, kernels=None):
         kernels = None
     report = None if cache is None or full else await _recall(cache, device, kernels)
     if report is None:
-        report = await _measure(device, full, kernels)
+        reports = await _measure(device, full, kernels)
+        report = reports[kernels]
         if cache is not None:
-            await _keep(cache, device, kernels, full, report)
+            await _keep(cache, device, reports)
     apply(device, report)
     return report
 

@@ -40,7 +40,7 @@ def fixture(family, weights):
     return TINY / (f"{folder}-mlx4" if weights == "mlx4" else folder)
 
 
-def tensors(folder):
+def tensors(folder, weights):
     """[[name, dtype, shape, low, high]] of a fixture; U32 are codes, any of which will do."""
     rows, found = [], load_file(folder / "model.safetensors")
     for name, value in sorted(found.items()):
@@ -48,7 +48,8 @@ def tensors(folder):
             rows.append([name, "U32", list(value.shape), 0, 0])
             continue
         ends = [float(f"{end:.3g}") for end in _ends(name, found)]
-        rows.append([name, "F32", list(value.shape), *ends])
+        dtype = "F32" if weights == "mlx4" or value.ndim == 1 else "BF16"
+        rows.append([name, dtype, list(value.shape), *ends])
     return rows
 
 
@@ -85,7 +86,7 @@ def candidates(family, weights):
     folder = fixture(family, weights)
     config = json.loads((folder / "config.json").read_text())
     row = {"config": {key: value for key, value in config.items() if key != "quantization_config"},
-           "tensors": tensors(folder)}
+           "tensors": tensors(folder, weights)}
     for seed in range(1, 1000):
         row["seed"] = seed
         prompt = random.Random(seed).sample(range(hf_config.text_config(config)["vocab_size"]), ROWS)
