@@ -73,8 +73,8 @@ fn main(@builtin(local_invocation_id) id: vec3<u32>) {
 class Report:
     """What was found. `layout` (passes, dispatches); `off`: what computes wrongly, of f16,
     subgroups, kv_f16 and fused (kernels); `rows`: every trial {what, dispatches, passes, submits,
-    right}, of kernels also {apart}: the logits' largest error; `ms` that the chains and features took, `kernels_ms` what the kernels (0: not tested)
-    took besides; `cached`."""
+    right}, of kernels also {apart}, the logits' largest error; `ms` that the chains and features
+    took, `kernels_ms` what the kernels (0: not tested) took besides; `cached`."""
     layout: tuple = (1, WHOLE)
     off: list = field(default_factory=list)
     rows: list = field(default_factory=list)

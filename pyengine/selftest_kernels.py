@@ -70,14 +70,14 @@ def known(name):
 
 
 def _drawn(dice, dtype, count, low, high):
-    """Bytes of `count` numbers, each one of 16 from low to high; of any, where they are codes. Any
-    32 begin with both ends: so quantising to 4 or 8 bits finds these 16 again, and no number lies
-    half-way between two codes, where devices differ."""
+    """Bytes of `count` numbers, each one of 16 from low to high; of any, where they are codes. Both
+    ends are among any GROUP: so quantising to 4 or 8 bits finds these 16 again, on any device."""
     if dtype == "U32":
         return dice.randbytes(4 * count)
     numbers = bytearray(dice.randbytes(count))
-    numbers[0::GROUP] = bytes(len(numbers[0::GROUP]))
-    numbers[1::GROUP] = b"\xff" * len(numbers[1::GROUP])
+    for begin in range(0, count // GROUP * GROUP, GROUP):
+        least = numbers[begin] % GROUP  # anywhere, else the rows would be alike
+        numbers[begin + least], numbers[begin + (least + 1) % GROUP] = 0, 255
     levels = struct.pack("<256f", *(low + (high - low) * (i >> 4) / 15 for i in range(256)))
     used = {"F32": (0, 1, 2, 3), "BF16": (2, 3)}[dtype]
     out = bytearray(len(used) * count)
@@ -253,9 +253,9 @@ async def _right(device, name, off, kv, full, trial):
 
 
 async def choose(device, note, name, *, full=False, every=False, kv="f16", first=None):
-    """What has to be switched off for right answers of the model `name`: the first of `ways` that is
-    right, None where none is. `note(what, right, apart)` hears of each trial. `full`: through every
-    program; `every`: the ways behind it are tried too; `first`: a Trial of the first way."""
+    """What has to be switched off for right answers of the model `name`: the first of `ways` that
+    is right, None where none is. `note(what, right, apart)` hears of each trial. `full`: through
+    every program; `every`: the ways behind it are tried too; `first`: a Trial of the first way."""
     chosen = None
     for off in ways(device.caps):
         (right, apart), first = await _right(device, name, off, kv, full, first), None
