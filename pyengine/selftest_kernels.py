@@ -56,7 +56,7 @@ def ways(caps):
 def like(config):
     """Which of MODELS has the kernels of a model with this config, as nearly as any."""
     text = hf_config.text_config(config)
-    module = families().get(text.get("model_type"))
+    module = families().get(str(text.get("model_type")))  # a file may hold anything there
     family = module.__name__.rpartition(".")[2] if module else ""
     return f"{family if family in FAMILIES else FAMILIES[0]}-{WEIGHTS['quantization' in text]}"
 

@@ -69,7 +69,7 @@ def _ends(name, found):
     return middle - spread, middle + spread
 
 
-async def answers(row, prompt, ids=None):
+async def answers(row, prompt):
     """(logits behind the prompt, logits behind the last id but one, ids, least lead of an id)."""
     engine = await load(await sk.checkpoint(row), NumpyDevice(), kv="f32", context=sk.CONTEXT)
     try:

@@ -116,6 +116,7 @@ def test_a_load_is_preceded_by_a_model_with_all_its_kernels(folder, features):
       "quantization": {"bits": 8}}, "qwen3_5-mlx4"),
     ({"model_type": "lfm2"}, "lfm2-mixed"), ({"model_type": "gemma3_text"}, "gemma3-mixed"),
     ({"model_type": "moonshine"}, "llama-mixed"), ({}, "llama-mixed"),
+    ({"model_type": ["llama"]}, "llama-mixed"),
 ])
 def test_which_model_is_like_another(config, name):
     assert sk.like(config) == name

@@ -46,7 +46,7 @@ export class Places {
   }
 }
 
-/** Frees an ArrayBuffer now, not when the browser next collects garbage. */
+/** Frees an ArrayBuffer now, not when the browser next collects garbage; one that was transferred away has nothing to free. */
 export function freeMemory(memory) {
-  memory.transfer?.(0);
+  if (memory.detached === false) memory.transfer(0);
 }
