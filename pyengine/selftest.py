@@ -241,12 +241,12 @@ async def _kernels(device, report, full, name, first):
 
 
 async def _measure(device, full, kernels):
-    """{model whose kernels it is about: Report} of the whole test, `kernels` among them; the first
+    """(Report, {model: its Report} of those that are right) of one test; the kernels' first
     pipelines are compiled while chains and features run."""
     if kernels:
         from pyengine import selftest_kernels  # late: it plans models
         selftest_kernels.at_hand()
-    report, laps, trial, found = Report(), Laps(), None, {}
+    report, laps, trial, found = Report(), Laps(), None, {None: ()}
     runner = await device.prepare(probe_plan(_pipelines(device.caps)))
     try:
         laps.mark("chains")
@@ -266,8 +266,8 @@ async def _measure(device, full, kernels):
         raise EngineError("E_GPU", what="the self-test",
                           detail="even the plainest kernels give wrong numbers")
     report.ms, report.kernels_ms = laps.ms["chains"], laps.ms["kernels"] if kernels else 0.0
-    tested = {model: replace(report, off=[*report.off, *off]) for model, off in found.items()}
-    return {kernels: report} | tested
+    right = {model: replace(report, off=[*report.off, *off]) for model, off in found.items()}
+    return right.get(kernels, report), right
 
 
 def cache_key(device, kernels=None):
@@ -313,10 +313,9 @@ async def selftest(device, cache=None, full=False, kernels=None):
         kernels = None
     report = None if cache is None or full else await _recall(cache, device, kernels)
     if report is None:
-        reports = await _measure(device, full, kernels)
-        report = reports[kernels]
+        report, right = await _measure(device, full, kernels)
         if cache is not None:
-            await _keep(cache, device, reports)
+            await _keep(cache, device, right)
     apply(device, report)
     return report
 

@@ -218,7 +218,7 @@ def test_the_whole_test_tells_which_kernels_are_wrong_in_every_way():
     """And lets models load that do not use them."""
     async def run():
         device, cache = await wrong_device(lambda label, code: "affine8" in label), Memory()
-        report = await st.selftest(device, cache, full=True, kernels="llama-mlx4")
+        report = await st.selftest(device, cache, full=True, kernels="llama-mixed")
         wrong = {row["what"].split()[2] for row in report.rows if not row["right"]}
         again = await st.selftest(device, cache, kernels="qwen3-mlx4")
         with pytest.raises(EngineError) as caught:

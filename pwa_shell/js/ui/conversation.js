@@ -263,6 +263,6 @@ export class Conversation extends Emitter {
     });
     this.emit("begin", run);
     this.save(chat, question ? [question, answer] : [answer]);
-    run.run().then(stored);
+    run.run().finally(stored);
   }
 }
