@@ -105,11 +105,15 @@ def at_hand():
     source.version()
 
 
+def files(row):
+    """{name: bytes} of a `known` row's folder."""
+    return {"config.json": json.dumps(row["config"]).encode(), FILE: weight_file(row)}
+
+
 async def checkpoint(row):
     """The Checkpoint of a `known` row."""
-    config = json.dumps(row["config"]).encode()
-    return await open_checkpoint({"config.json": BytesSource("config.json", config),
-                                  FILE: BytesSource(FILE, weight_file(row))})
+    return await open_checkpoint({name: BytesSource(name, data)
+                                  for name, data in files(row).items()})
 
 
 def plain(caps):
@@ -124,26 +128,29 @@ def plain(caps):
                 variants=tuple(name for name in used if used[name]), tuning=caps.tuning)
 
 
+def _compiled(found, caps, kv, runs):
+    """The Plan of a Checkpoint."""
+    programs = {"decode", *(tail for _, tail, _ in runs),
+                *(program for chunks, _, _ in runs for _, program in chunks)}
+    return compile_model(found.config, found.tensors, kv=kv, context=CONTEXT, caps=caps,
+                         programs=programs).plan
+
+
 async def _planned(name, caps, kv, runs):
     """(Plan, files)"""
     found = await checkpoint(known(name))
-    programs = {"decode", *(tail for _, tail, _ in runs),
-                *(program for chunks, _, _ in runs for _, program in chunks)}
-    model = compile_model(found.config, found.tensors, kv=kv, context=CONTEXT, caps=caps,
-                          programs=programs)
-    return model.plan, found.files
+    return _compiled(found, caps, kv, runs), found.files
 
 
 async def plans(name, rendered):
     """Bytes of what a build puts into the wheel as `<name>.plans`: for the caps of the short test
     where kernels use f16, subgroups, both or none, a stored plan. `rendered`: every template."""
-    found, consts = {}, set()
+    model, found, consts = await checkpoint(known(name)), {}, set()
     for f16 in (False, True):
         for size in (0, *SUBGROUPS):
             caps = plain(Caps(f16=f16, subgroups=size > 0, subgroup=size or Caps.subgroup,
                               variants=("f16", "subgroups")))
-            plan, _ = await _planned(name, caps, "f16", (SHORT,))
-            kept = stored.dump(plan, rendered)
+            kept = stored.dump(_compiled(model, caps, "f16", (SHORT,)), rendered)
             consts.add(json.dumps(kept.pop("consts")))
             found[str(caps)] = json.dumps(kept, separators=(",", ":"))
     [same] = consts  # the tables of RoPE, larger than zlib sees back: once for all

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from tests import known_answers
 from tests.checkpoints import GREEDY, batches
 from tests.test_selftest import Memory
 
-TINY = Path(__file__).resolve().parent / "goldens/models-tiny"
+TINY = known_answers.TINY
 MODEL = "llama-mlx4"
 
 

@@ -113,8 +113,8 @@ def write_check(folder):
     for name, model in CHECKED.items():
         row = selftest_kernels.known(model)
         (folder / name).mkdir(parents=True)
-        (folder / name / "config.json").write_text(json.dumps(row["config"]))
-        (folder / name / selftest_kernels.FILE).write_bytes(selftest_kernels.weight_file(row))
+        for file, data in selftest_kernels.files(row).items():
+            (folder / name / file).write_bytes(data)
         answers[name] = {"prompt": row["prompt"], "ids": row["ids"]}
     (folder / "known.json").write_text(json.dumps(answers))
 

@@ -52,10 +52,10 @@ def first_start(variants, model):
 
 def in_browser(browser, model, whole, seconds):
     """One first start in a new profile, whose model is the tiny one itself."""
-    row = selftest_kernels.known(model)
+    files = selftest_kernels.files(selftest_kernels.known(model))
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(row["config"]))
-        (Path(folder) / selftest_kernels.FILE).write_bytes(selftest_kernels.weight_file(row))
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
         page = "selftest.html?whole" if whole else "selftest.html"
         answer = measured(page, browser, seconds, Path(folder)) or {"error": "no answer"}
     if "error" in answer:

@@ -1,6 +1,6 @@
 /** Writing, checking and reading a file's chunks. A chunk is 4 MB; nothing here holds more than one. */
-import { again, storageError } from "./errors.js";
 import { giveBuffer, takeBuffer } from "./buffers.js";
+import { again, storageError } from "./errors.js";
 import { hashAside } from "./hasher.js";
 import { filePath } from "./manifest.js";
 import { sha256Hex, Sha256 } from "./sha256.js";
