@@ -26,6 +26,15 @@ def wait_until(true, seconds=WAIT_S):
     return found
 
 
+def wait_without_workers(page):
+    """Until the browser has told of the end of every worker of this page."""
+    def gone():
+        page.wait_for_timeout(50)  # in which its messages come
+        return not page.workers
+
+    wait_until(gone)
+
+
 def own_seconds():
     """A clock that stands while other programs have this thread's CPU (Linux says for how long;
     elsewhere it is the plain clock): what the thread computes and what it sleeps count."""

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.support import link_site, wait_until
+from tests.support import link_site, wait_until, wait_without_workers
 
 TINY = "models-tiny/llama"
 LOAD = "{ model: './tiny/', quant: 'keep', kv: 'f32', context: 256 }"
@@ -216,9 +216,5 @@ def test_without_webgpu(plain_browser, served, host, code):
     page.goto(served.url.replace("127.0.0.1", host) + "blank.html")
     result = page.evaluate(CAUGHT, {"model": "./tiny/"})
     assert result["code"] == code and result["next_step"]
-    def gone():
-        page.wait_for_timeout(50)  # in which the browser's messages come
-        return not page.workers
-
-    wait_until(gone)  # a failed load leaves no worker behind
+    wait_without_workers(page)  # a failed load leaves none behind
     page.close()

@@ -9,7 +9,7 @@ import pytest
 
 from app.build import settings
 from tests.browser.page_kit import PREFIX, ChatPage
-from tests.support import wait_until
+from tests.support import wait_without_workers
 
 pytest_plugins = ["tests.browser.page_kit"]
 FAKE = Path(__file__).with_name("fake_tools_jird.js").read_text()
@@ -32,12 +32,7 @@ def chat(page, tools_root, serve):
     kit = ChatPage(page, serve(tools_root, PREFIX).url)
     yield kit
     kit.check()
-
-    def gone():
-        page.wait_for_timeout(50)  # in which the browser tells of an ended worker
-        return page.workers == []
-
-    wait_until(gone)
+    wait_without_workers(page)
 
 
 def begin(chat, rounds, on=ALL, **options):
