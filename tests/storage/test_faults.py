@@ -8,9 +8,9 @@ import random
 
 import pytest
 
+from tests.browser.pace import slowness
 from tests.storage.conftest import data
 from tests.storage.hub_server import CHUNK, Fault, other_origin
-from tests.support import WAIT_S
 
 FILE = "m/model.gguf"
 SIZE = 3 * CHUNK + 83_521
@@ -171,7 +171,8 @@ def test_429_waits_as_long_as_it_is_told(lab, hub, model, form):
     answer = lab.download(model, parallel=1)
     complete(lab, answer)
     refused, again = hub.log[1:3]
-    assert 0.99 < again.at - refused.at < WAIT_S  # of the server's own clock
+    # Of the server's own clock; the most is for a machine of one's own.
+    assert 0.99 < again.at - refused.at < 4 * slowness(lab.page)
     assert hub.chunks(FILE) == {0: 1, 1: 1, 2: 1, 3: 1}
 
 
