@@ -6,7 +6,7 @@
  */
 import { checkFinite } from "./js/finite.js";
 import { guidedSteps } from "./js/gpu_guided.js";
-import { Pipelines } from "./js/gpu_pipelines.js";
+import { Compiler, Pipelines } from "./js/gpu_pipelines.js";
 import { Patience, Recorder, programsOf } from "./js/gpu_submit.js";
 import { GpuTimer } from "./js/gpu_timer.js";
 import { coded, noAnswer, openGpu, settleLost } from "./js/gpu_open.js";
@@ -20,10 +20,11 @@ export async function createBinding(options = {}) {
 }
 
 class Binding {
-  #adapter; #device; #software; #lost = null; #patience; #layout = { passes: 1, dispatches: 0 };
+  #adapter; #device; #compiler; #software; #lost = null; #patience; #layout = { passes: 1, dispatches: 0 };
 
   constructor({ adapter, device, software, silentMs }) {
     [this.#adapter, this.#device, this.#software] = [adapter, device, software];
+    this.#compiler = new Compiler(device);
     const lost = device.lost.then(({ reason, message }) => {
       this.#lost = `${reason}: ${message}`;
       return coded("E_DEVICE_LOST", { reason: this.#lost });
@@ -50,11 +51,16 @@ class Binding {
     });
   }
 
+  /** Begins to compile `rows` of [WGSL, access], for a plan that will have them; dropped when a runner is closed before that. */
+  compileAhead(rows) {
+    this.#compiler.ahead(rows);
+  }
+
   /** Pipelines begun and buffers made; -> Runner. Fails with E_OUT_OF_MEMORY and the bytes asked for. */
   async prepare(headerJson, ints, onCompiled) {
     const header = JSON.parse(headerJson);
     const lost = () => this.#lost;
-    const pipelines = Pipelines.begun(this.#device, header, this.#patience, lost, onCompiled); // which needs no buffer
+    const pipelines = Pipelines.begun(this.#device, this.#compiler, header, this.#patience, lost, onCompiled); // which needs no buffer
     try {
       const buffers = await this.#allocate(header);
       return new Runner(this.#device, header, ints, buffers, pipelines, lost, this.#patience, this.#layout);

@@ -190,7 +190,8 @@ class _Bench:
                     await self.chain(Layout(passes, size), max(2, SECOND * size // 2 * 2))
 
 
-def _pipelines(caps):
+def pipelines(caps):
+    """[(label, WGSL)] of what chains and features run on a device with these caps."""
     wanted = ["f16"] * caps.f16 + ["subgroups"] * caps.subgroups + ["kv_f16"]
     return [("chain", CHAIN)] + [(name, FEATURES[name][0]) for name in wanted]
 
@@ -200,7 +201,7 @@ async def _chains(device, runner, report, full):
     try:
         await runner.ready()
         bench = _Bench(device, runner, report)
-        for name, _ in _pipelines(device.caps)[1:]:
+        for name, _ in pipelines(device.caps)[1:]:
             if not await bench.feature(name):
                 report.off.append(name)
         layout = await bench.layout()
@@ -247,7 +248,7 @@ async def _measure(device, full, kernels):
         from pyengine import selftest_kernels  # late: it plans models
         selftest_kernels.at_hand()
     report, laps, trial, found = Report(), Laps(), None, {None: ()}
-    runner = await device.prepare(probe_plan(_pipelines(device.caps)))
+    runner = await device.prepare(probe_plan(pipelines(device.caps)))
     try:
         laps.mark("chains")
         if kernels and not full:
@@ -277,7 +278,12 @@ def cache_key(device, kernels=None):
 
     wanted = ",".join(device.caps.wanted)
     model = "" if device.caps.software else kernels or ""
-    return f"selftest{VERSION}|{source.version()}|{wanted}|{model}|{device.identity}"
+    return f"{key_start(source.version())}|{wanted}|{model}|{device.identity}"
+
+
+def key_start(version):
+    """What a `cache_key` begins with where the kernels' texts have this version."""
+    return f"selftest{VERSION}|{version}"
 
 
 async def _recall(cache, device, kernels):

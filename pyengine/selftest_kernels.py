@@ -142,25 +142,35 @@ async def _planned(name, caps, kv, runs):
     return _compiled(found, caps, kv, runs), found.files
 
 
+def built_for():
+    """What a build plans for: (whether kernels use f16, their subgroups' size or 0, Caps)."""
+    for f16 in (False, True):
+        for size in (0, *SUBGROUPS):
+            yield f16, size, plain(Caps(f16=f16, subgroups=size > 0, subgroup=size or Caps.subgroup,
+                                        variants=("f16", "subgroups")))
+
+
 async def plans(name, rendered):
     """Bytes of what a build puts into the wheel as `<name>.plans`: for the caps of the short test
     where kernels use f16, subgroups, both or none, a stored plan. `rendered`: every template."""
     model, found, consts = await checkpoint(known(name)), {}, set()
-    for f16 in (False, True):
-        for size in (0, *SUBGROUPS):
-            caps = plain(Caps(f16=f16, subgroups=size > 0, subgroup=size or Caps.subgroup,
-                              variants=("f16", "subgroups")))
-            kept = stored.dump(_compiled(model, caps, "f16", (SHORT,)), rendered)
-            consts.add(json.dumps(kept.pop("consts")))
-            found[str(caps)] = json.dumps(kept, separators=(",", ":"))
+    for _, _, caps in built_for():
+        kept = stored.dump(_compiled(model, caps, "f16", (SHORT,)), rendered)
+        consts.add(json.dumps(kept.pop("consts")))
+        found[str(caps)] = json.dumps(kept, separators=(",", ":"))
     [same] = consts  # the tables of RoPE, larger than zlib sees back: once for all
     return zlib.compress(json.dumps({"consts": same, "plans": found}).encode(), 9)
+
+
+def unpacked(data):
+    """What `plans` packed: {"consts": JSON text, "plans": {str of Caps: JSON text}}."""
+    return json.loads(zlib.decompress(data))
 
 
 @cache
 def _plans(name):
     file = FOLDER / f"{name}.plans"
-    return json.loads(zlib.decompress(file.read_bytes())) if file.is_file() else {"plans": {}}
+    return unpacked(file.read_bytes()) if file.is_file() else {"plans": {}}
 
 
 async def _plan(name, caps, kv, runs):

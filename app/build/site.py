@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.build import made, node, pwa, settings, wheels
+from app.build import ahead, made, node, pwa, settings, wheels
 from app.build.console import step
 from app.build.fetch import Asset, Cache, sha256_file
 
@@ -66,7 +66,8 @@ def build(dist=None):
             write_shell(site)
             write_check(site / "check")
             shutil.copytree(node.vendor(), site / "vendor")
-            write_pyodide(site / "pyodide", found)
+            own = write_pyodide(site / "pyodide", found)
+            write_ahead(site / "selftest.json", own)
             write_models(site / "models", models, made.made(cache))
             pwa.prepare(site)
             write_version(site)
@@ -120,7 +121,8 @@ def write_check(folder):
 
 
 def write_pyodide(folder, found):
-    """Pyodide's core, the wheels beside it, and the lock that names and hashes them all."""
+    """Pyodide's core, the wheels beside it, and the lock that names and hashes them all; -> the
+    path of Jird's."""
     folder.mkdir()
     core = node.MODULES / "pyodide"
     for name in PYODIDE_CORE:
@@ -130,6 +132,12 @@ def write_pyodide(folder, found):
     own = [wheels.markupsafe_wheel(folder), wheels.jird_wheel(folder)]
     jinja2 = [path for path in shipped if path.name == settings.JINJA2.file]
     (folder / "pyodide-lock.json").write_text(lock_text(own + jinja2))
+    return own[1]
+
+
+def write_ahead(target, wheel):
+    """What a page compiles of the self-test while Python boots, by the plans of Jird's wheel."""
+    target.write_bytes(wheels.packed(ahead.table(*wheels.built_plans(wheel))))
 
 
 def lock_text(new_wheels):

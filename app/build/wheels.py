@@ -105,6 +105,14 @@ def jird_files(root=None):
     return files
 
 
+def built_plans(path):
+    """({tiny model: its plans' bytes}, {key: text} of the rendered kernels) in Jird's wheel."""
+    from pyengine.selftest_kernels import MODELS
+    with zipfile.ZipFile(path) as archive:
+        plans = {name: archive.read(f"{KNOWN}/{name}.plans") for name in MODELS}
+        return plans, json.loads(archive.read(RENDERED))
+
+
 def packed(data):
     """JSON that is the same for the same data."""
     return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()

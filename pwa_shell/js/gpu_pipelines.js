@@ -6,21 +6,73 @@ import { coded, settleLost } from "./gpu_open.js";
 
 const TYPES = { read: "read-only-storage", read_write: "storage", uniform: "uniform" };
 
+/** What a device compiles, and what was begun before any plan asked for it. */
+export class Compiler {
+  #device; #layouts = new Map(); #ahead = new Map();
+
+  constructor(device) {
+    this.#device = device;
+  }
+
+  /** {group, pipeline}: the layouts of shaders with these accesses. */
+  layout(access) {
+    const key = access.join();
+    if (!this.#layouts.has(key)) {
+      const entries = access.map((a, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: TYPES[a] } }));
+      const group = this.#device.createBindGroupLayout({ entries });
+      this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
+    }
+    return this.#layouts.get(key);
+  }
+
+  /** Begins `rows` of [WGSL, access]; each is kept for the first plan that has it, until `forget`. */
+  ahead(rows) {
+    for (const [code, access] of rows) {
+      const begun = this.#begin("ahead", code, access);
+      begun.pipeline.catch(() => {}); // told to who takes it
+      this.#ahead.set(keyOf(code, access), begun);
+    }
+  }
+
+  /** Drops what was begun and not taken. */
+  forget() {
+    this.#ahead.clear();
+  }
+
+  /** {module, pipeline: Promise}. */
+  begun(label, code, access) {
+    const key = keyOf(code, access), found = this.#ahead.get(key);
+    this.#ahead.delete(key);
+    return found ?? this.#begin(label, code, access);
+  }
+
+  #begin(label, code, access) {
+    this.#device.pushErrorScope("validation"); // an error in the text is told with the kernel and the line
+    const module = this.#device.createShaderModule({ label, code });
+    this.#device.popErrorScope().catch(() => {});
+    const layout = this.layout(access).pipeline;
+    const pipeline = this.#device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
+    return { module, pipeline };
+  }
+}
+
+const keyOf = (code, access) => `${access}\n${code}`;
+
 export class Pipelines {
-  #device; #rows; #patience; #layouts = new Map(); #begun = []; #made = []; #late; #lostReason; #waited = false; #closed = false;
+  #device; #compiler; #rows; #patience; #begun = []; #made = []; #late; #lostReason; #waited = false; #closed = false;
 
   /**
    * `rows`: [label, WGSL, access of each binding] of each; `late`: numbers of those that are not waited for;
    * `patience`: of gpu_submit.js; `lostReason()`: why the device is lost, or null.
    */
-  constructor(device, rows, late, patience, lostReason) {
-    [this.#device, this.#rows, this.#late] = [device, rows, new Set(late)];
+  constructor(device, compiler, rows, late, patience, lostReason) {
+    [this.#device, this.#compiler, this.#rows, this.#late] = [device, compiler, rows, new Set(late)];
     [this.#patience, this.#lostReason] = [patience, lostReason];
   }
 
   /** Those of a plan's `header`, begun: those that the upload waits for first, all but the late ones; `onCompiled(done, total)`. */
-  static begun(device, { pipelines, late, uploads }, patience, lostReason, onCompiled) {
-    const made = new Pipelines(device, [...pipelines], late, patience, lostReason);
+  static begun(device, compiler, { pipelines, late, uploads }, patience, lostReason, onCompiled) {
+    const made = new Pipelines(device, compiler, [...pipelines], late, patience, lostReason);
     made.#start(uploads.flatMap(([, , , pieces]) => pieces.map(([i]) => i)).filter((i) => i >= 0), onCompiled);
     return made;
   }
@@ -95,33 +147,20 @@ export class Pipelines {
 
   /** The bind group layout of number `i`, made or not. */
   group(i) {
-    return this.#layout(this.#rows[i][2]).group;
+    return this.#compiler.layout(this.#rows[i][2]).group;
   }
 
   close() {
     this.#closed = true;
     [this.#rows, this.#begun, this.#made] = [[], [], []];
     this.#late.clear();
-  }
-
-  #layout(access) {
-    const key = access.join();
-    if (!this.#layouts.has(key)) {
-      const entries = access.map((a, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: TYPES[a] } }));
-      const group = this.#device.createBindGroupLayout({ entries });
-      this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
-    }
-    return this.#layouts.get(key);
+    this.#compiler.forget();
   }
 
   async #compile(label, code, access) {
-    this.#device.pushErrorScope("validation"); // an error in the text is told below, with the kernel and the line
-    const module = this.#device.createShaderModule({ label, code });
-    this.#device.popErrorScope().catch(() => {});
+    const { module, pipeline } = this.#compiler.begun(label, code, access);
     try {
-      const layout = this.#layout(access).pipeline;
-      const compute = { module, entryPoint: "main" };
-      return await this.#patience.wait(this.#device.createComputePipelineAsync({ label, layout, compute }));
+      return await this.#patience.wait(pipeline);
     } catch (error) {
       if (error.facts) throw error; // lost, or silent
       throw await this.#failure(label, module, error);

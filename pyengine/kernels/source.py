@@ -77,10 +77,17 @@ def wgsl(stem, launch):
 def version():
     """12 hex digits that change with any kernel's text."""
     rendered = every_rendered()
-    if rendered is None:
-        texts = [path.read_text() for path in sorted(TEMPLATES.rglob("*.wgsl"))]
-    else:
-        texts = [rendered[key] for key in sorted(rendered)]
+    if rendered is not None:
+        return version_of(rendered)
+    return _digest([path.read_text() for path in sorted(TEMPLATES.rglob("*.wgsl"))])
+
+
+def version_of(rendered):
+    """`version()` where the build brings these rendered variants."""
+    return _digest([rendered[key] for key in sorted(rendered)])
+
+
+def _digest(texts):
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode())

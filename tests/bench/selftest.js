@@ -5,8 +5,9 @@ const whole = new URLSearchParams(location.search).has("whole");
 
 async function measure() {
   const engine = await createEngine({ model: new URL("../model/", location.href).href, context: 128 });
-  const { device } = await engine.stats();
-  return { user_agent: navigator.userAgent, device, whole: whole ? await engine.selftest() : null };
+  const ready_ms = performance.now();
+  const { device, load_ms } = await engine.stats();
+  return { user_agent: navigator.userAgent, device, ready_ms, load_ms, whole: whole ? await engine.selftest() : null };
 }
 
 const answer = await measure().catch((error) => ({ error: String(error), stack: error.stack }));

@@ -4,7 +4,8 @@
     python3 tests/bench/selftest.py --browser "chromium --user-data-dir={profile} {url}" [--starts 3] [--models all]
 
 Natively each start is a new process (needs wgpu, numpy and jinja2); in a browser a new profile that loads the tiny model from the built
-site (needs `dist/`). `ms` (chains of dispatches, features) and `kernels_ms` (known answers of the kernels) add up to what the test takes.
+site (needs `dist/`). `ms` (chains of dispatches, features) and `kernels_ms` (known answers of the kernels) add up to what the test takes;
+`ready_ms`: from the page's start until the model is ready, `load_ms` its parts. Without `dist/selftest.json` nothing is compiled while Python boots.
 """
 import argparse
 import asyncio
@@ -64,6 +65,7 @@ def in_browser(browser, model, whole, seconds):
     found = {"vendor": device["vendor"], "f16": device["f16"], "subgroups": device["subgroups"],
              **device["selftest"]}
     found["total_ms"] = found["ms"] + found["kernels_ms"]
+    found |= {"ready_ms": answer["ready_ms"], "load_ms": answer["load_ms"]}
     return {**found, "whole": summary(answer["whole"])} if whole else found
 
 

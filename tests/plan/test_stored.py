@@ -2,7 +2,6 @@
 the planner is left alone where one is there."""
 import asyncio
 import json
-import zlib
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,7 @@ def rendered():
 
 @pytest.fixture(scope="module")
 def built(rendered):
-    return json.loads(zlib.decompress(asyncio.run(sk.plans("llama-mlx4", rendered))))
+    return sk.unpacked(asyncio.run(sk.plans("llama-mlx4", rendered)))
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_shaders_are_their_constants_and_the_sites_templates(built, rendered):
 
 def test_a_wheel_has_the_plans_of_every_model(built):
     files = wheels.jird_files()
-    found = {name: json.loads(zlib.decompress(files[f"{wheels.KNOWN}/{name}.plans"]))
+    found = {name: sk.unpacked(files[f"{wheels.KNOWN}/{name}.plans"])
              for name in sk.MODELS}
     assert found["llama-mlx4"] == built
     assert all(list(row["plans"]) == list(built["plans"]) for row in found.values())
