@@ -1,5 +1,5 @@
 /**
- * What the autotuner measured, as text by key, in IndexedDB: a few hundred bytes a device and
+ * What the autotuner measured and the self-test found, as text by key, in IndexedDB: some kB a device and
  * version. A browser that keeps nothing only makes the next load measure again, so no failure here
  * is an error.
  */
@@ -9,7 +9,7 @@ import { smallStore } from "./small_store.js";
 export const LOADING = "loading";
 
 const within = smallStore("jird-tuning", "choices", { autoIncrement: true });
-const MOST = 8; // keys: a new browser or kernel version leaves the old ones behind
+const MOST = 32; // keys, of which the whole self-test alone keeps one for each of its models; a new version leaves the old ones behind
 
 /** The text kept under `key`, or undefined. */
 export async function getTuning(key) {

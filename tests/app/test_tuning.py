@@ -9,6 +9,7 @@ from pyengine.errors import EngineError
 from pyengine.flags import Hybrid
 from pyengine.kernels.spec import Caps
 from pyengine.laps import Laps
+from pyengine.selftest_kernels import MODELS
 
 
 def test_a_file_keeps_texts_by_key(tmp_path):
@@ -19,6 +20,7 @@ def test_a_file_keeps_texts_by_key(tmp_path):
     asyncio.run(cache.put("a", "3"))
     again = tuning.FileCache(tmp_path / "new" / "tuning.json")
     assert [asyncio.run(again.get(key)) for key in "abc"] == ["3", "2", None]
+    assert tuning.MOST > 2 * len(MODELS)  # a whole self-test must not drive the tuner's choices out
     for i in range(tuning.MOST):
         asyncio.run(cache.put(str(i), "x"))
     assert asyncio.run(again.get("a")) is None and asyncio.run(again.get("0")) == "x"

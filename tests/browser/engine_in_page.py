@@ -311,7 +311,7 @@ async def first_prompts(folder, ids, times, warm):
         return {"ms": ms, "texts": texts, "load_ms": engine.stats()["load_ms"]}
 
 
-async def tuned(folder, ids, count):
+async def tuned(folder, ids, count, most):
     """Three loads: without tuning, with an empty cache of the browser, and with what that kept."""
     import js
 
@@ -325,9 +325,9 @@ async def tuned(folder, ids, count):
             stats = engine.stats()
             found.append({"text": texts, "tuned": stats["tuned"], "ms": stats["load_ms"]["tune"],
                           "live": engine.live()})
-    for i in range(12):
+    for i in range(most + 4):
         await parts.tuning_put(f"k{i}", str(i))
-    kept = [await parts.tuning_get(f"k{i}") for i in (0, 3, 11)]
+    kept = [await parts.tuning_get(f"k{i}") for i in (3, 4, most + 3)]
     return {"loads": found, "kept": kept}
 
 
