@@ -214,8 +214,8 @@ async def _chains(device, runner, report, full):
 
 async def _kernels(device, report, full, name, first):
     """The kernels' known answers, on what the chains and features left, noted in the report: by the
-    model `name` and in a `full` test of a GPU by the others; -> {model: what is off for it}, less
-    those that are right in no way. `first`: a Trial of `name` on all that the device offers, or
+    model `name` and in a `full` test of a GPU by the others; -> {model: what is off for it, None
+    where it is right in no way}. `first`: a Trial of `name` on all that the device offers, or
     None."""
     from pyengine.selftest_kernels import MODELS, choose
 
@@ -235,15 +235,15 @@ async def _kernels(device, report, full, name, first):
             usable = first if model == name and not report.off else None
             found[model] = await choose(device, note, model, full=full, kv=kv, first=usable,
                                         every=full and model == name)
-        return {model: off for model, off in found.items() if off is not None}
+        return found
     finally:
         device.caps, device.info = caps, info
         device.layout = Layout()
 
 
 async def _measure(device, full, kernels):
-    """(Report, {model: its Report} of those that are right) of one test; the kernels' first
-    pipelines are compiled while chains and features run."""
+    """(Report, {model: its Report, None where it is right in no way}) of one test; the kernels'
+    first pipelines are compiled while chains and features run."""
     if kernels:
         from pyengine import selftest_kernels  # late: it plans models
         selftest_kernels.at_hand()
@@ -263,12 +263,13 @@ async def _measure(device, full, kernels):
         if trial is not None:
             trial.close()
         runner.close()
-    if kernels and not full and kernels not in found:
+    if kernels and not full and found[kernels] is None:
         raise EngineError("E_GPU", what="the self-test",
                           detail="even the plainest kernels give wrong numbers")
     report.ms, report.kernels_ms = laps.ms["chains"], laps.ms["kernels"] if kernels else 0.0
-    right = {model: replace(report, off=[*report.off, *off]) for model, off in found.items()}
-    return right.get(kernels, report), right
+    right = {model: None if off is None else replace(report, off=[*report.off, *off])
+             for model, off in found.items()}
+    return right[kernels] or report, right
 
 
 def cache_key(device, kernels=None):
@@ -297,10 +298,12 @@ async def _recall(cache, device, kernels):
 
 
 async def _keep(cache, device, reports):
-    """Puts {model: Report} where later tests look."""
+    """Puts {model: Report} where later tests look; a None takes the place of what was right once,
+    so that the next start tests again."""
     try:
         for model, report in reports.items():
-            await cache.put(cache_key(device, model), json.dumps(asdict(report)))
+            text = json.dumps(asdict(report)) if report else ""
+            await cache.put(cache_key(device, model), text)
     except OSError:
         pass  # measured again next time
 
