@@ -53,3 +53,51 @@ def test_what_is_typed_while_a_chat_opens_is_of_that_chat(chat):
     expect(box).to_have_value("draft in one\nand more")
     expect(chat.get("message-user")).to_have_count(1)
     expect(chat.get("message-user")).to_contain_text("first")
+
+
+# Reading a file takes as long as the test says, as from a cloud drive.
+SLOW_FILES = """() => {
+  const read = Blob.prototype.arrayBuffer;
+  const held = new Promise((go) => (globalThis.letGo = go));
+  Blob.prototype.arrayBuffer = async function () {
+    await held;
+    return read.call(this);
+  };
+}"""
+
+
+def test_a_file_goes_to_the_chat_for_which_it_was_chosen(chat):
+    """Also where the person has gone on to another, or has come back, before it was read."""
+    chat.open(text="Yes.")
+    chat.ask("first")
+    box, first = chat.get("composer"), chat.page.locator("[data-testid=chat-list] li a")
+    attached = chat.page.locator("#attached")
+
+    def choose(name):
+        chat.page.locator("#file-picker").set_input_files([{"name": name, "mimeType": "text/plain", "buffer": b"seven"}])
+
+    chat.page.evaluate(SLOW_FILES)
+    box.fill("about it")
+    choose("one.txt")
+    chat.get("new-chat").click()
+    expect(box).to_have_value("")
+    choose("new.txt")
+    chat.page.evaluate("letGo()")
+    expect(attached).to_contain_text("new.txt")
+    assert "one.txt" not in attached.inner_text()
+    first.click()
+    expect(box).to_have_value("about it")
+    expect(attached).to_contain_text("one.txt")
+    assert "new.txt" not in attached.inner_text()
+
+    chat.page.evaluate(SLOW_FILES)
+    choose("two.txt")
+    chat.get("new-chat").click()
+    expect(attached).to_contain_text("new.txt")
+    first.click()
+    expect(attached).to_contain_text("one.txt")
+    chat.page.evaluate("letGo()")
+    expect(attached).to_contain_text("two.txt")
+    chat.reload()
+    for name in ("one.txt", "two.txt"):
+        expect(attached).to_contain_text(name)

@@ -96,6 +96,7 @@ export class App {
     composer.on("send", ({ text, files }) => this.#send(text, files));
     composer.on("stop", () => this.stop());
     composer.on("draft", () => this.#keepDraft());
+    composer.on("late", ({ draft, file }) => this.#attachLate(draft, file));
     composer.on("note", toast);
     sidebar.on("open", (id) => this.go(id));
     sidebar.on("new", () => this.go(null));
@@ -132,10 +133,28 @@ export class App {
     toast(t("oneAnswer"));
   }
 
+  /** Which draft belongs to the open chat. */
+  get #draft() {
+    return this.chat?.id ?? NEW;
+  }
+
   async #keepDraft() {
     if (!this.#opened) return;
     const { text, files } = this.composer;
-    await this.store.setDraft(this.chat?.id ?? NEW, text, files).catch(() => {});
+    await this.store.setDraft(this.#draft, text, files).catch(() => {});
+  }
+
+  /** A file that took longer to read than its chat was open. */
+  async #attachLate(draft, file) {
+    while (!this.#opened) await this.#shown;
+    if (draft === this.#draft) return this.composer.add(file); // the person has come back
+    if (draft !== NEW && !this.chats.some(({ id }) => id === draft)) return; // the chat was deleted
+    try {
+      const { text, files } = await this.store.getDraft(draft);
+      await this.store.setDraft(draft, text, [...files, file]);
+    } catch {
+      toast(t("saveFailed"));
+    }
   }
 
   /** Draw the page anew, with what is in the box. */
@@ -218,7 +237,7 @@ export class App {
     const stays = this.#opened && chat?.id === this.chat?.id; // the box has what it had
     if (this.#opened && !stays) {
       this.#keepDraft();
-      this.composer.set("");
+      this.composer.leave(this.#draft);
       this.#opened = false;
     }
     try {

@@ -8,10 +8,14 @@ import { fileChips } from "./file_chips.js";
 
 const DRAFT_AFTER_MS = 400;
 
-/** Emits `send` ({text, files}), `stop`, `draft` and `note` (why a file was refused). */
+/**
+ * Emits `send` ({text, files}), `stop`, `draft`, `note` (why a file was refused) and `late` ({draft, file}: one that was chosen
+ * for a draft which has left the box since).
+ */
 export class Composer extends Emitter {
   /** @type {import("./chat_store.js").TextFile[]} */
   files = [];
+  #draft = { left: null }; // what the box holds; `left`: its name once it holds another
   #timer = 0;
   #busy = false;
 
@@ -48,6 +52,13 @@ export class Composer extends Emitter {
     this.#setFiles(files);
   }
 
+  /** Make room for another draft. @param {string} name of the one that leaves */
+  leave(name) {
+    this.#draft.left = name;
+    this.#draft = { left: null };
+    this.set("");
+  }
+
   /** Put a draft before what has been typed meanwhile. @param {{text: string, files: any[]}} draft */
   putBefore({ text, files }) {
     const typed = this.text;
@@ -70,13 +81,20 @@ export class Composer extends Emitter {
 
   /** @param {File[]} files */
   async addFiles(files) {
+    const draft = this.#draft;
     for (const file of files) {
       const { file: read, refused } = await readTextFile(file);
       if (refused) this.emit("note", refused);
-      else this.#setFiles([...this.files, read]);
+      else if (draft.left !== null) this.emit("late", { draft: draft.left, file: read });
+      else this.add(read);
     }
+    if (draft.left === null) this.focus();
+  }
+
+  /** @param {import("./chat_store.js").TextFile} file */
+  add(file) {
+    this.#setFiles([...this.files, file]);
     this.emit("draft");
-    this.focus();
   }
 
   #setFiles(files) {
@@ -126,11 +144,10 @@ export class Composer extends Emitter {
   #paste(event) {
     const files = [...(event.clipboardData?.files ?? [])];
     const text = event.clipboardData?.getData("text/plain") ?? "";
-    if (text.length > LONG_PASTE) this.#setFiles([...this.files, pastedFile(text, this.files)]);
+    if (text.length > LONG_PASTE) this.add(pastedFile(text, this.files));
     else if (files.length && !text) this.addFiles(files);
     else return;
     event.preventDefault();
-    this.emit("draft");
   }
 
   #submit() {
