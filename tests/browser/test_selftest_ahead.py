@@ -2,7 +2,6 @@
 every kind of model and GPU, and in a first start none of them twice."""
 import hashlib
 import json
-import re
 
 import pytest
 
@@ -31,13 +30,18 @@ GUESS = """async ({ facts, model, variants, files }) => {
     return { key: asked[0] ?? null, shaders: found && (await Promise.all(found.map(digest))) };
 }"""
 FACTS = {"vendor": "nvidia", "software": False, "f16": True, "subgroups": True, "subgroup": 32, "identity": "a browser"}
-# Counts what the engine's worker compiles, before anything else of it runs
-COUNTED = """const create = GPUDevice.prototype.createComputePipelineAsync;
-self.compiled = [];
-GPUDevice.prototype.createComputePipelineAsync = function (given) {
-    compiled.push(given.label);
-    return create.call(this, given);
-};
+# Notes what the engine's worker compiles; Python's start waits for so many, however slow the machine is at the model's files
+NOTED = """{
+    const create = GPUDevice.prototype.createComputePipelineAsync, { instantiateStreaming } = WebAssembly;
+    let go;
+    const begun = Promise.race([new Promise((resolve) => (go = resolve)), new Promise((late) => setTimeout(late, 30_000))]);
+    self.compiled = [];
+    GPUDevice.prototype.createComputePipelineAsync = function (given) {
+        if (compiled.push(given.label) === LEAST) go();
+        return create.call(this, given);
+    };
+    WebAssembly.instantiateStreaming = (...given) => begun.then(() => instantiateStreaming(...given));
+}
 """
 LOAD = """async () => {
     const { createEngine } = await import("./jird.js");
@@ -110,9 +114,11 @@ def test_it_guesses_what_python_will_ask_for(page, dist, serve, built, name, mod
 
 
 def test_a_first_start_compiles_nothing_twice(page, dist, tmp_path, serve, built):
+    kernels = json.loads(built[0]["llama-mlx4"][str(sk.plain(Caps()))])["pipelines"]
     site = link_site(dist, tmp_path / "site")
     worker = site / "engine_worker.js"
-    worker.write_text(COUNTED + worker.read_text())
+    least = 2 + len(kernels)  # chain, kv_f16
+    worker.write_text(NOTED.replace("LEAST", str(least)) + worker.read_text())
     (site / "blank.html").write_text("<!doctype html><title>blank</title>")
     page.goto(serve(site).url + 'blank.html?gpuFaults={"noInfo":true}')
     device = page.evaluate(LOAD)
@@ -120,8 +126,6 @@ def test_a_first_start_compiles_nothing_twice(page, dist, tmp_path, serve, built
     (engine,) = [worker for worker in page.workers if "engine_worker.js" in worker.url]
     compiled = engine.evaluate("compiled")
     ahead = [label for label in compiled if label == "ahead"]
-    caps = sk.plain(Caps())
-    kernels = json.loads(built[0]["llama-mlx4"][str(caps)])["pipelines"]
     probes = ["chain", "kv_f16"] + ["subgroups"] * device["subgroups"] + ["f16"] * device["f16"]
     assert len(ahead) == len(probes) + len(kernels), compiled
     later = [label for label in compiled if label != "ahead"]
@@ -129,7 +133,7 @@ def test_a_first_start_compiles_nothing_twice(page, dist, tmp_path, serve, built
     # the tiny model is what is loaded, for a larger device: what both have would come a third time
     assert len(later) == len(set(later)), later
     (key,) = page.evaluate(KEYS)
-    assert key.startswith(f"{built[2]}||llama-mlx4|") and re.search(r"HeadlessChrome|Chrome", key)
+    assert key.startswith(f"{built[2]}||llama-mlx4|") and "Chrome" in key
     page.evaluate("engine.unload()")
 
 
