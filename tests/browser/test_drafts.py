@@ -73,12 +73,13 @@ def test_a_file_goes_to_the_chat_for_which_it_was_chosen(chat):
     box, first = chat.get("composer"), chat.page.locator("[data-testid=chat-list] li a")
     attached = chat.page.locator("#attached")
 
-    def choose(name):
-        chat.page.locator("#file-picker").set_input_files([{"name": name, "mimeType": "text/plain", "buffer": b"seven"}])
+    def choose(*names):
+        chat.page.locator("#file-picker").set_input_files(
+            [{"name": name, "mimeType": "text/plain", "buffer": b"seven"} for name in names])
 
     chat.page.evaluate(SLOW_FILES)
     box.fill("about it")
-    choose("one.txt")
+    choose("one.txt", "with it.txt")
     chat.get("new-chat").click()
     expect(box).to_have_value("")
     choose("new.txt")
@@ -99,5 +100,5 @@ def test_a_file_goes_to_the_chat_for_which_it_was_chosen(chat):
     chat.page.evaluate("letGo()")
     expect(attached).to_contain_text("two.txt")
     chat.reload()
-    for name in ("one.txt", "two.txt"):
+    for name in ("one.txt", "with it.txt", "two.txt"):
         expect(attached).to_contain_text(name)

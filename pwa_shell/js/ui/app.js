@@ -24,6 +24,7 @@ import { toast } from "./toast.js";
 
 /** The key of the draft that belongs to no chat yet. */
 const NEW = "new";
+const draftOf = (chat) => chat?.id ?? NEW;
 
 export class App {
   /** @type {Chat[]} */
@@ -127,34 +128,29 @@ export class App {
 
   /** Send to the chat that was asked for, be it still on its way out of the store. */
   async #send(text, files = []) {
-    while (!this.#opened) await this.#shown;
+    await this.#boxReady();
     if (this.talk.send(text, files)) return;
     this.composer.putBefore({ text, files });
     toast(t("oneAnswer"));
   }
 
-  /** Which draft belongs to the open chat. */
-  get #draft() {
-    return this.chat?.id ?? NEW;
+  /** Until the box holds the open chat's draft. */
+  async #boxReady() {
+    while (!this.#opened) await this.#shown;
   }
 
   async #keepDraft() {
     if (!this.#opened) return;
     const { text, files } = this.composer;
-    await this.store.setDraft(this.#draft, text, files).catch(() => {});
+    await this.store.setDraft(draftOf(this.chat), text, files).catch(() => {});
   }
 
   /** A file that took longer to read than its chat was open. */
   async #attachLate(draft, file) {
-    while (!this.#opened) await this.#shown;
-    if (draft === this.#draft) return this.composer.add(file); // the person has come back
+    await this.#boxReady();
+    if (draft === draftOf(this.chat)) return this.composer.add(file); // the person has come back
     if (draft !== NEW && !this.chats.some(({ id }) => id === draft)) return; // the chat was deleted
-    try {
-      const { text, files } = await this.store.getDraft(draft);
-      await this.store.setDraft(draft, text, [...files, file]);
-    } catch {
-      toast(t("saveFailed"));
-    }
+    await this.store.addToDraft(draft, file).catch(() => toast(t("saveFailed")));
   }
 
   /** Draw the page anew, with what is in the box. */
@@ -237,13 +233,13 @@ export class App {
     const stays = this.#opened && chat?.id === this.chat?.id; // the box has what it had
     if (this.#opened && !stays) {
       this.#keepDraft();
-      this.composer.leave(this.#draft);
+      this.composer.leave(draftOf(this.chat));
       this.#opened = false;
     }
     try {
       const [messages, draft] = await Promise.all([
         this.talk.read(chat),
-        this.store.getDraft(chat?.id ?? NEW),
+        this.store.getDraft(draftOf(chat)),
       ]);
       if (ticket !== this.#opening) return; // the person has gone on to another chat
       const answering = chat && this.running?.chat.id === chat.id;

@@ -202,4 +202,12 @@ export class ChatStore extends Emitter {
     else tx.objectStore("drafts").delete(chat);
     await committed(tx);
   }
+
+  /** At once, so that of two files none is lost. @param {string} chat @param {TextFile} file */
+  async addToDraft(chat, file) {
+    const tx = this.db.transaction("drafts", "readwrite"), drafts = tx.objectStore("drafts");
+    const { text = "", files = [] } = (await settled(drafts.get(chat))) ?? {};
+    drafts.put({ chat, text, files: [...files, file] });
+    await committed(tx);
+  }
 }

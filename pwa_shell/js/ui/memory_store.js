@@ -57,4 +57,9 @@ export class MemoryStore extends Emitter {
     if (text || files.length) this.#drafts.set(chat, { text, files });
     else this.#drafts.delete(chat);
   }
+
+  async addToDraft(chat, file) {
+    const { text, files } = this.#drafts.get(chat) ?? { text: "", files: [] };
+    this.#drafts.set(chat, { text, files: [...files, file] });
+  }
 }
