@@ -267,9 +267,9 @@ async def _measure(device, full, kernels):
         raise EngineError("E_GPU", what="the self-test",
                           detail="even the plainest kernels give wrong numbers")
     report.ms, report.kernels_ms = laps.ms["chains"], laps.ms["kernels"] if kernels else 0.0
-    right = {model: None if off is None else replace(report, off=[*report.off, *off])
-             for model, off in found.items()}
-    return right[kernels] or report, right
+    reports = {model: None if off is None else replace(report, off=[*report.off, *off])
+               for model, off in found.items()}
+    return reports[kernels] or report, reports
 
 
 def cache_key(device, kernels=None):
@@ -322,9 +322,9 @@ async def selftest(device, cache=None, full=False, kernels=None):
         kernels = None
     report = None if cache is None or full else await _recall(cache, device, kernels)
     if report is None:
-        report, right = await _measure(device, full, kernels)
+        report, reports = await _measure(device, full, kernels)
         if cache is not None:
-            await _keep(cache, device, right)
+            await _keep(cache, device, reports)
     apply(device, report)
     return report
 

@@ -12,30 +12,21 @@ from pyengine.kernels import source
 from pyengine.models import families
 
 
-class _Shaders:
-    """Numbers of shaders, as a stored plan has them: [head, key of a text, ...], access."""
-
-    def __init__(self):
-        self.rows, self._numbers = [], {}
-
-    def number(self, text, access):
-        row = [text, access]
-        key = json.dumps(row)
-        if key not in self._numbers:
-            self._numbers[key] = len(self.rows)
-            self.rows.append(row)
-        return self._numbers[key]
-
-
 def table(plans, rendered):
     """The file's content. `plans`: {name: bytes of `selftest_kernels.plans`}, `rendered`: every
     template."""
-    shaders = _Shaders()
-    probes = {label: shaders.number([code], ["read_write"] * 2)
+    # a shader as a stored plan has it, JSON of [[head, key of a text, ...], access]: its number
+    numbers = {}
+
+    def number(text, access):
+        return numbers.setdefault(json.dumps([text, access]), len(numbers))
+
+    probes = {label: number([code], ["read_write"] * 2)
               for label, code in selftest.pipelines(Caps(f16=True, subgroups=True))}
-    models = {name: _numbers(selftest_kernels.unpacked(data)["plans"], shaders)
+    models = {name: _numbered(selftest_kernels.unpacked(data)["plans"], number)
               for name, data in plans.items()}
-    used = {key for (_, *keys), _ in shaders.rows for key in keys}
+    shaders = [json.loads(row) for row in numbers]
+    used = {key for (_, *keys), _ in shaders for key in keys}
     return {
         "key": selftest.key_start(source.version_of(rendered)),
         "gains": GAINS,
@@ -43,14 +34,14 @@ def table(plans, rendered):
         "types": dict(_types()),
         "probes": probes,
         "models": models,
-        "shaders": shaders.rows,
+        "shaders": shaders,
         "texts": {key: rendered[key] for key in sorted(used)},
     }
 
 
-def _numbers(plans, shaders):
+def _numbered(plans, number):
     """{"<whether f16>,<size of subgroups or 0>": numbers of the plan's shaders}."""
-    return {f"{int(f16)},{size}": [shaders.number(text, access) for _, text, access
+    return {f"{int(f16)},{size}": [number(text, access) for _, text, access
                                    in json.loads(plans[str(caps)])["pipelines"]]
             for f16, size, caps in selftest_kernels.built_for()}
 

@@ -82,16 +82,18 @@ def refusal(read, data, also):
     """(Whether it is refused, with an EngineError or an error of `also`; the most bytes that Python
     had allocated meanwhile)."""
     tracemalloc.start()
+    refused = True
     try:
         read(data)
-        return False, tracemalloc.get_traced_memory()[1]
+        refused = False
     except EngineError as error:
         assert error.message and error.next_step
-        return True, tracemalloc.get_traced_memory()[1]
     except also:
-        return True, tracemalloc.get_traced_memory()[1]
+        pass
     finally:
+        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
+    return refused, peak
 
 
 def judged(name, count, whole, read, also=()):
