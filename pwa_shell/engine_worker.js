@@ -9,7 +9,6 @@ import { getPlan, putPlan } from "./js/plan_cache.js";
 import { LEFT } from "./js/page_end.js";
 import { event } from "./js/protocol.js";
 import { reportRequests } from "./js/request_log.js";
-import { compileAhead } from "./js/selftest_ahead.js";
 import { getTuning, LOADING, putTuning } from "./js/tuning_cache.js";
 import { requestOf, warmStart } from "./js/warm_start.js";
 
@@ -247,12 +246,13 @@ async function preopen(params) {
   if (record && !bindingTaken && !warm) {
     const started = warmStart(record, named, { binding, readers: opening.readers, mark });
     warm = { request: record.request, started };
-  } else if (device !== "reference") {
+  } else if (!record && device !== "reference") {
     testAhead(named, params, opening.readers).catch(() => {}); // a guess less: Python compiles what it needs
   }
 }
 
 async function testAhead(model, { variants }, readers) {
+  const { compileAhead } = await import("./js/selftest_ahead.js"); // late: a first start's only
   await compileAhead(await binding, { site: SITE, model, variants, readers, kept: getTuning });
 }
 
